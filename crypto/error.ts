@@ -23,9 +23,6 @@ export class AlthingError<Code extends string = string> extends Error {
 }
 
 /** True when `error` is an {@link AlthingError} with exactly this code. */
-export function hasCode<Code extends string>(
-	error: unknown,
-	code: Code,
-): error is AlthingError<Code> {
+export function hasCode<Code extends string>(error: unknown, code: Code): error is AlthingError<Code> {
 	return error instanceof AlthingError && error.code === code;
 }

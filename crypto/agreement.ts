@@ -1,0 +1,90 @@
+/** Key agreement: X25519 (RFC 7748) and HKDF-SHA256 (RFC 5869), through node:crypto. */
+import { createPrivateKey, createPublicKey, diffieHellman, hkdfSync } from "node:crypto";
+import { AlthingError } from "./error.ts";
+import { randomBytes } from "./random.ts";
+
+export interface AgreementKey {
+	/** 32 secret bytes. */
+	readonly secret: Uint8Array;
+	/** 32 bytes, the u coordinate. */
+	readonly publicKey: Uint8Array;
+}
+
+const KEY_BYTES = 32;
+/** DER headers of RFC 8410 for id-X25519. */
+const PKCS8_PREFIX = Buffer.from("302e020100300506032b656e04220420", "hex");
+const SPKI_PREFIX = Buffer.from("302a300506032b656e032100", "hex");
+
+/** A fresh X25519 key pair. `random` is the system CSPRNG unless a test or simulation passes its own. */
+export function generateAgreementKey(random: (length: number) => Uint8Array = randomBytes): AgreementKey {
+	const secret = random(KEY_BYTES);
+	return { secret, publicKey: agreementPublicKey(secret) };
+}
+
+/**
+ * The public key of a 32-byte X25519 secret.
+ * @throws AlthingError `crypto.bad_key`
+ */
+export function agreementPublicKey(secret: Uint8Array): Uint8Array {
+	const spki = createPublicKey(privateKeyObject(secret)).export({ format: "der", type: "spki" });
+	return Uint8Array.from(spki.subarray(SPKI_PREFIX.length));
+}
+
+/**
+ * The 32-byte X25519 shared secret; derive keys from it with {@link deriveKey}, never use it raw.
+ * @throws AlthingError `crypto.low_order` when the result is all zero, i.e. the other side
+ *   chose a point that makes the secret predictable (RFC 7748 section 6.1); `crypto.bad_key`
+ */
+export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+	if (publicKey.length !== KEY_BYTES) throw badKey(publicKey.length);
+	const other = createPublicKey({
+		key: Buffer.concat([SPKI_PREFIX, publicKey]),
+		format: "der",
+		type: "spki",
+	});
+	const own = privateKeyObject(secret);
+	let shared: Uint8Array;
+	try {
+		shared = Uint8Array.from(diffieHellman({ privateKey: own, publicKey: other }));
+	} catch (cause) {
+		// OpenSSL itself refuses the all-zero result.
+		throw lowOrder(cause);
+	}
+	if (shared.every((byte) => byte === 0)) throw lowOrder();
+	return shared;
+}
+
+/**
+ * HKDF-SHA256 extract and expand.
+ * @param info purpose of the key (text is UTF-8): different purposes give independent keys
+ * @param lengthBytes 1 to 8160, default 32
+ */
+export function deriveKey(
+	secret: Uint8Array,
+	salt: Uint8Array,
+	info: string | Uint8Array,
+	lengthBytes: number = KEY_BYTES,
+): Uint8Array {
+	return new Uint8Array(hkdfSync("sha256", secret, salt, info, lengthBytes));
+}
+
+function privateKeyObject(secret: Uint8Array) {
+	if (secret.length !== KEY_BYTES) throw badKey(secret.length);
+	const der = Buffer.concat([PKCS8_PREFIX, secret]);
+	const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+	der.fill(0);
+	return key;
+}
+
+function badKey(length: number): AlthingError {
+	return new AlthingError("crypto.bad_key", `An X25519 key has ${KEY_BYTES} bytes, not ${length}.`);
+}
+
+function lowOrder(cause?: unknown): AlthingError {
+	return new AlthingError(
+		"crypto.low_order",
+		"The other side's X25519 key gives an all-zero secret; refuse the peer that sent it.",
+		{},
+		{ cause },
+	);
+}

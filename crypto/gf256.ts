@@ -1,0 +1,65 @@
+/**
+ * GF(2^8) with the AES polynomial x^8 + x^4 + x^3 + x + 1, four elements in a 32-bit word.
+ *
+ * Secret elements never index memory and never steer a branch: doubling is shifts, masks
+ * and one multiplication by a constant, and no logarithm tables exist. What does branch is
+ * a *public* multiplier (a holder's x coordinate). The operation sequence is therefore a
+ * function of public values alone, which the tests check by counting operations; timing
+ * on a JIT is not promised beyond that.
+ */
+
+/** Doubles the four elements of a word. */
+export function double(word: number): number {
+	return ((word & 0x7f7f7f7f) << 1) ^ Math.imul((word >>> 7) & 0x01010101, 0x1b);
+}
+
+/** Multiplies the four (secret) elements of a word by one public element, 0 to 255. */
+export function multiplyByPublic(word: number, publicElement: number): number {
+	let product = 0;
+	let power = word;
+	for (let bits = publicElement; bits !== 0; bits >>>= 1) {
+		if ((bits & 1) === 1) product ^= power;
+		power = double(power);
+	}
+	return product;
+}
+
+/**
+ * Evaluates polynomials side by side at a public point, by Horner's rule.
+ * @param coefficients `degree + 1` rows of `width` words, lowest degree first
+ * @param x public point, 1 to 255
+ * @returns `width` words: the values of 4 x width polynomials
+ */
+export function evaluate(coefficients: Uint32Array, width: number, x: number): Uint32Array {
+	const value = new Uint32Array(width);
+	for (let row = coefficients.length / width - 1; row >= 0; row--) {
+		for (let w = 0; w < width; w++) {
+			value[w] = multiplyByPublic(value[w] as number, x) ^ (coefficients[row * width + w] as number);
+		}
+	}
+	return value;
+}
+
+/**
+ * Lagrange weights at zero: `sum_j weight_j f(x_j) = f(0)` for every f of degree < points.
+ * @param points distinct public elements, 1 to 255
+ */
+export function weightsAtZero(points: readonly number[]): number[] {
+	return points.map((xj) => {
+		let numerator = 1;
+		let denominator = 1;
+		for (const xm of points) {
+			if (xm === xj) continue;
+			numerator = multiplyByPublic(numerator, xm);
+			denominator = multiplyByPublic(denominator, xm ^ xj);
+		}
+		return multiplyByPublic(numerator, invertPublic(denominator));
+	});
+}
+
+/** a^254 = a^-1 of a public non-zero element. */
+function invertPublic(element: number): number {
+	let result = 1;
+	for (let i = 0; i < 254; i++) result = multiplyByPublic(result, element);
+	return result;
+}

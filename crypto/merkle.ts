@@ -1,0 +1,96 @@
+/**
+ * Merkle trees with the hashing of RFC 6962 section 2.1 (leaf 0x00, node 0x01, so that a
+ * node can never pass for a leaf) and the inclusion check of RFC 9162 section 2.1.3.2.
+ */
+import { equalBytes } from "./encoding.ts";
+import { sha256 } from "./hash.ts";
+
+const LEAF = Uint8Array.of(0);
+const NODE = Uint8Array.of(1);
+
+export interface MerkleTree {
+	/** 32 bytes; SHA-256 of nothing for no leaves. */
+	readonly root: Uint8Array;
+	/** Sibling hashes from the leaf to the root. @throws RangeError for an index out of range */
+	proof(index: number): Uint8Array[];
+}
+
+/** Hashes all leaves once; use it when more than one proof is wanted. */
+export function merkleTree(leaves: readonly Uint8Array[]): MerkleTree {
+	// Level by level with an odd last node carried up unchanged is the tree of RFC 6962.
+	const levels: Uint8Array[][] = [leaves.map((leaf) => sha256(LEAF, leaf))];
+	for (let level = levels[0] as Uint8Array[]; level.length > 1; ) {
+		const above: Uint8Array[] = [];
+		for (let i = 0; i < level.length; i += 2) {
+			const left = level[i] as Uint8Array;
+			const right = level[i + 1];
+			above.push(right === undefined ? left : sha256(NODE, left, right));
+		}
+		levels.push(above);
+		level = above;
+	}
+	return {
+		root: levels.at(-1)?.[0] ?? sha256(),
+		proof: (index) => {
+			if (!Number.isInteger(index) || index < 0 || index >= leaves.length) {
+				throw new RangeError(`leaf ${index} is outside a tree of ${leaves.length}`);
+			}
+			const proof: Uint8Array[] = [];
+			for (let depth = 0, at = index; depth < levels.length - 1; depth++, at >>>= 1) {
+				const sibling = levels[depth]?.[at ^ 1];
+				if (sibling !== undefined) proof.push(sibling);
+			}
+			return proof;
+		},
+	};
+}
+
+/** The 32-byte root over leaf data, in order. */
+export function merkleRoot(leaves: readonly Uint8Array[]): Uint8Array {
+	return merkleTree(leaves).root;
+}
+
+/** Sibling hashes that prove leaf `index` to be in the tree. @throws RangeError */
+export function merkleProof(leaves: readonly Uint8Array[], index: number): Uint8Array[] {
+	return merkleTree(leaves).proof(index);
+}
+
+/** True when `leaf` is leaf `index` of the tree of `size` leaves with this root. */
+export function verifyMerkleProof(
+	root: Uint8Array,
+	leaf: Uint8Array,
+	index: number,
+	size: number,
+	proof: readonly Uint8Array[],
+): boolean {
+	return verifyLeafHash(root, sha256(LEAF, leaf), index, size, proof);
+}
+
+/** {@link verifyMerkleProof} from the leaf's hash. */
+export function verifyLeafHash(
+	root: Uint8Array,
+	leafHash: Uint8Array,
+	index: number,
+	size: number,
+	proof: readonly Uint8Array[],
+): boolean {
+	if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return false;
+	let at = index;
+	let last = size - 1;
+	let hash = leafHash;
+	for (const sibling of proof) {
+		if (last === 0 || sibling.length !== 32) return false;
+		if (at % 2 === 1 || at === last) {
+			hash = sha256(NODE, sibling, hash);
+			while (at % 2 === 0 && at !== 0) {
+				at = Math.floor(at / 2);
+				last = Math.floor(last / 2);
+			}
+		} else {
+			hash = sha256(NODE, hash, sibling);
+		}
+		at = Math.floor(at / 2);
+		last = Math.floor(last / 2);
+	}
+	return last === 0 && equalBytes(hash, root);
+}
