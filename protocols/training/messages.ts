@@ -1,0 +1,80 @@
+/** Wire messages of a training job, between its participants. */
+import { z } from "zod";
+import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { ballotSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import { roundResultSchema } from "./result.ts";
+
+/** Largest body of one aggregation message carried inside a training message. */
+const MAX_SESSION_BYTES = 900 * 1024;
+const round = z.int().min(0).max(1_000_000);
+const attempt = z.int().min(0).max(1_000_000);
+const term = z.int().min(0);
+const peer = z.string().min(40).max(64);
+
+export const trainingMessageSchema = z.discriminatedUnion("kind", [
+	/** A message of the aggregation session of one attempt. */
+	z.strictObject({
+		kind: z.literal("session"),
+		round,
+		attempt,
+		body: z.instanceof(Uint8Array).refine((body) => body.length <= MAX_SESSION_BYTES, "too long"),
+	}),
+	/** The coordinator lives; tells where it is. */
+	z.strictObject({ kind: z.literal("heartbeat"), term, round, attempt }),
+	/** "This is where I am": answered with whatever the sender lacks. */
+	z.strictObject({ kind: z.literal("status"), term, round }),
+	/** A vote to hand the job to the next in line, with the peers the voter sees alive, signed by the voter. */
+	z.strictObject({
+		kind: z.literal("term_vote"),
+		term,
+		coordinator: peer,
+		ballot: ballotSchema,
+		alive: z.array(peer).max(1024),
+		signature: z.instanceof(Uint8Array).refine((s) => s.length === 64, "must be 64 bytes"),
+	}),
+	/** A certified term. */
+	z.strictObject({ kind: z.literal("term"), term, coordinator: peer, certificate: quorumCertificateSchema }),
+	/** A vote for a round's result. */
+	z.strictObject({ kind: z.literal("result_ballot"), round, ballot: ballotSchema }),
+	/** A certified round. */
+	z.strictObject({
+		kind: z.literal("result"),
+		certificate: quorumCertificateSchema,
+		content: roundResultSchema,
+	}),
+	/** Asks for the content and state of a round that the sender could not compute. */
+	z.strictObject({ kind: z.literal("state_request"), round }),
+	/** The answer: the blob is the state whose hash the content names. */
+	z.strictObject({ kind: z.literal("state"), content: roundResultSchema }),
+]);
+
+export type TrainingMessage = z.infer<typeof trainingMessageSchema>;
+
+export function encodeTrainingMessage(message: TrainingMessage): Uint8Array {
+	return encodeCanonical(message as never);
+}
+
+/** @throws AlthingError `training.malformed` when the bytes are no message of this protocol. */
+export function decodeTrainingMessage(bytes: Uint8Array): TrainingMessage {
+	let value: unknown;
+	try {
+		value = decodeCanonical(bytes, 1024 * 1024);
+	} catch (error) {
+		throw new AlthingError(
+			"training.malformed",
+			"training message is not canonical CBOR",
+			{},
+			{ cause: error },
+		);
+	}
+	const parsed = trainingMessageSchema.safeParse(value);
+	if (!parsed.success) {
+		const issue = parsed.error.issues[0];
+		throw new AlthingError(
+			"training.malformed",
+			`training message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message}`,
+		);
+	}
+	return parsed.data;
+}

@@ -1,0 +1,37 @@
+/** What a quorum certifies at the end of a round. */
+import { z } from "zod";
+import { encodeCanonical } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import type { Slot } from "../certificate/index.ts";
+
+const hash = z.instanceof(Uint8Array).refine((bytes) => bytes.length === 32, "must be 32 bytes");
+
+export const roundResultSchema = z.strictObject({
+	jobId: z.string().max(128),
+	round: z.int().min(0),
+	/** `void`: the survivors were fixed but their sum was lost; the model stays, the budget is spent. */
+	outcome: z.enum(["released", "void"]),
+	/** Attempt whose survivor set was opened. */
+	attempt: z.int().min(0),
+	/** Whose contributions are in the sum: a liveness view that a quorum signed. */
+	survivors: z.array(z.string().max(64)).max(1024),
+	/** SHA-256 of the common state (parameters and optimizer) after the round. */
+	stateHash: hash,
+	/** Public randomness of the round: seeds the next epoch's election. */
+	beacon: hash,
+	/** Aggregated, noised evaluation of the model the round started from; canonical numbers by name. */
+	metrics: z.record(z.string().max(32), z.number()),
+	/** Hash of the previous round's result; of the job's start for round 0. */
+	previous: hash,
+});
+
+export type RoundResult = z.infer<typeof roundResultSchema>;
+
+/** The value that is voted for in the round's result slot. */
+export function resultHash(content: RoundResult): Uint8Array {
+	return hashFields("althing/round-result/1", encodeCanonical(content as never));
+}
+
+export function resultSlot(federationId: string, jobId: string, round: number): Slot {
+	return { scope: federationId, subject: "result", instance: `${jobId}/${round}`, attempt: 0 };
+}

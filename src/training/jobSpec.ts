@@ -1,0 +1,232 @@
+/**
+ * The job specification: what one training is, in the words of the YAML file that a data
+ * scientist submits. Unknown keys are refused; every default is stated here; the resolved
+ * specification (data set description filled in) is what every organization signs for.
+ */
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { builtInDescription } from "../data/catalog.ts";
+import { dataDescriptionSchema } from "../data/description.ts";
+
+const name = z
+	.string()
+	.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "use lower-case letters, digits and dashes, at most 63 characters");
+
+const modelChoiceSchema = z.discriminatedUnion("kind", [
+	z.strictObject({ kind: z.literal("linear_regression") }),
+	z.strictObject({ kind: z.literal("logistic_regression") }),
+	z.strictObject({ kind: z.literal("softmax_regression") }),
+	z.strictObject({
+		kind: z.literal("multilayer_perceptron"),
+		hidden: z.array(z.int().min(1).max(4096)).min(1).max(8).describe("units of each hidden layer"),
+		activation: z.enum(["relu", "tanh", "sigmoid"]).default("tanh"),
+	}),
+]);
+
+const trainingSchema = z.strictObject({
+	algorithm: z
+		.enum(["fedsgd", "fedavg"])
+		.default("fedsgd")
+		.describe("fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates"),
+	rounds: z.int().min(1).max(100_000),
+	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
+	momentum: z.number().min(0).lt(1).default(0).describe("momentum of the common optimizer"),
+	localEpochs: z
+		.int()
+		.min(1)
+		.max(100)
+		.default(1)
+		.describe("fedavg: passes over a site's own records each round"),
+	localLearningRate: z.number().positive().max(100).default(0.1).describe("fedavg: step size inside a site"),
+	localBatch: z.int().min(1).max(8192).default(64).describe("fedavg: records a local step"),
+	expectedBatch: z
+		.number()
+		.positive()
+		.max(1e9)
+		.optional()
+		.describe(
+			"fedsgd with privacy: public number that summed gradients are divided by; about samplingRate x all records",
+		),
+	evaluateEveryRounds: z.int().min(1).max(100_000).default(1),
+});
+
+const privacySchema = z.discriminatedUnion("mechanism", [
+	z.strictObject({
+		mechanism: z
+			.literal("distributed_gaussian")
+			.describe("noise added in shares under the masks: nobody ever sees an un-noised sum"),
+		epsilon: z.number().min(0.01).max(100),
+		delta: z.number().positive().max(1e-2),
+		clippingNorm: z.number().positive().max(1e6).default(1).describe("L2 bound of one example's gradient"),
+		samplingRate: z.number().positive().max(1).describe("probability with which each record joins a round"),
+		unit: z.literal("record").default("record"),
+	}),
+	z.strictObject({
+		mechanism: z
+			.literal("site_gaussian")
+			.describe(
+				"every site adds all the noise itself: no other party is trusted (fedavg with private local steps)",
+			),
+		epsilon: z.number().min(0.01).max(100),
+		delta: z.number().positive().max(1e-2),
+		clippingNorm: z.number().positive().max(1e6).default(1),
+		samplingRate: z.number().positive().max(1),
+		unit: z.literal("record").default("record"),
+	}),
+	z.strictObject({ mechanism: z.literal("none") }),
+]);
+
+const aggregationSchema = z.strictObject({
+	minimumSurvivors: z
+		.int()
+		.min(2)
+		.max(64)
+		.optional()
+		.describe("fewest sites a sum may be opened for; default from the charter's aggregation threshold"),
+	phaseTimeoutMs: z.int().min(500).max(600_000).default(5000),
+	updateNormBound: z
+		.number()
+		.positive()
+		.max(1e6)
+		.default(10)
+		.describe("without record-level privacy: L2 bound that each site's update is clipped to"),
+});
+
+export const jobSpecSchema = z.strictObject({
+	name,
+	technique: z.literal("federated_learning"),
+	description: z.string().max(2000).optional(),
+	data: z.strictObject({
+		set: name.describe("name under which every organization registered its own records"),
+		description: dataDescriptionSchema
+			.optional()
+			.describe("public description of the records; may be left out for a built-in data set"),
+	}),
+	model: modelChoiceSchema,
+	training: trainingSchema,
+	privacy: privacySchema,
+	aggregation: aggregationSchema.prefault({}),
+});
+
+/** A job as submitted. */
+export type JobSpec = z.infer<typeof jobSpecSchema>;
+/** A job with its data description filled in: the thing that is hashed, signed and run. */
+export type ResolvedJobSpec = JobSpec & { data: { description: z.infer<typeof dataDescriptionSchema> } };
+
+/** Techniques that the documents name and later versions run; asked for today they are refused by name. */
+const LATER_TECHNIQUES = ["differential_privacy", "secure_mpc", "homomorphic_encryption", "psi", "query"];
+
+/**
+ * Parses a job file.
+ * @param text the YAML (or JSON) text; `file` names it in errors.
+ * @throws AlthingError `job.invalid_file` naming file, line, column, key and what is allowed.
+ */
+export function parseJobSpec(text: string, file: string): JobSpec {
+	const lines = new LineCounter();
+	const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+	const syntax = document.errors[0];
+	if (syntax !== undefined) {
+		const { line, col } = lines.linePos(syntax.pos[0]);
+		throw new AlthingError("job.invalid_file", `${file}:${line}:${col}: ${syntax.message}`, {
+			file,
+			line,
+			column: col,
+		});
+	}
+	const parsed = jobSpecSchema.safeParse(document.toJS());
+	if (parsed.success) return validated(parsed.data, file);
+	const problems = parsed.error.issues.map((issue) => {
+		const path = issue.path.map(String);
+		const key = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
+		const node =
+			document.getIn(key === undefined ? path : [...path, key], true) ??
+			document.getIn(path.slice(0, -1), true);
+		const range = (node as { range?: [number, number, number] } | undefined)?.range;
+		const { line, col } = lines.linePos(range?.[0] ?? 0);
+		return {
+			line,
+			column: col,
+			key: [...path, ...(key === undefined ? [] : [key])].join("."),
+			message: describe(issue, document.getIn(path)),
+		};
+	});
+	const first = problems[0];
+	throw new AlthingError(
+		"job.invalid_file",
+		problems
+			.map((p) => `${file}:${p.line}:${p.column}: ${p.key === "" ? "" : `${p.key}: `}${p.message}`)
+			.join("\n"),
+		{ file, line: first?.line, column: first?.column, key: first?.key, problems },
+	);
+}
+
+function describe(issue: z.core.$ZodIssue, value: unknown): string {
+	if (issue.code === "unrecognized_keys")
+		return `unknown key ${issue.keys.map((key) => `"${key}"`).join(", ")}`;
+	if (issue.path[0] === "technique") {
+		return LATER_TECHNIQUES.includes(String(value))
+			? `technique "${value}" is not offered by this version; it runs federated_learning`
+			: `unknown technique "${value}"; allowed: federated_learning`;
+	}
+	return issue.message;
+}
+
+/** Checks a specification that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */
+export function checkJobSpec(value: unknown): JobSpec {
+	const parsed = jobSpecSchema.safeParse(value);
+	if (parsed.success) return validated(parsed.data, "job");
+	const problems = parsed.error.issues.map(
+		(issue) => `${issue.path.join(".") || "job"}: ${describe(issue, undefined)}`,
+	);
+	throw new AlthingError("job.invalid", problems.join("\n"), { problems });
+}
+
+/** Rules between fields. */
+function validated(spec: JobSpec, where: string): JobSpec {
+	const refuse = (message: string): never => {
+		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
+	};
+	const { privacy, training } = spec;
+	if (privacy.mechanism === "distributed_gaussian") {
+		if (training.algorithm !== "fedsgd") {
+			refuse(
+				"privacy.mechanism distributed_gaussian bounds one example's gradient, so it needs training.algorithm fedsgd; for local epochs use site_gaussian",
+			);
+		}
+		if (training.expectedBatch === undefined) {
+			refuse(
+				"training.expectedBatch is needed with distributed_gaussian: a public number near samplingRate x all records",
+			);
+		}
+	}
+	if (privacy.mechanism === "site_gaussian" && training.algorithm !== "fedavg") {
+		refuse(
+			"privacy.mechanism site_gaussian needs training.algorithm fedavg; for fedsgd use distributed_gaussian",
+		);
+	}
+	return spec;
+}
+
+/**
+ * Fills in the public data description.
+ * @throws AlthingError `job.unknown_data` when the set is not built in and none was given.
+ */
+export function resolveJobSpec(spec: JobSpec): ResolvedJobSpec {
+	const description = spec.data.description ?? builtInDescription(spec.data.set);
+	if (description === undefined) {
+		throw new AlthingError(
+			"job.unknown_data",
+			`data set "${spec.data.set}" is not built in: give its public description under data.description`,
+			{ set: spec.data.set },
+		);
+	}
+	return { ...spec, data: { ...spec.data, description } };
+}
+
+/** SHA-256 of the canonical encoding of a resolved specification. */
+export function jobSpecHash(spec: ResolvedJobSpec): Uint8Array {
+	return hashFields("althing/job-spec/1", encodeCanonical(spec as never));
+}
