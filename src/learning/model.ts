@@ -1,0 +1,241 @@
+/**
+ * What is trained: a small, typed, serializable description of a dense network, the task it
+ * learns, the layout of its parameters in one flat Float32Array, and their public initial value.
+ *
+ * A description is part of a signed job specification, so it is validated with hard bounds and has
+ * one canonical hash. Everything here is a pure function of its arguments: every node computes the
+ * same hash, the same layout and, bit for bit, the same initial parameters.
+ */
+import { z } from "zod";
+import { encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { addMask } from "../../crypto/maskStream.ts";
+
+/** Hard bounds on a description, so that a hostile job specification cannot exhaust a site. */
+export const MODEL_LIMITS = {
+	inputs: 1_000_000,
+	units: 65_536,
+	layers: 64,
+	/** 200 MB of Float32 parameters. */
+	parameters: 50_000_000,
+} as const;
+
+const denseSchema = z.strictObject({
+	kind: z.literal("dense"),
+	units: z.int().min(1).max(MODEL_LIMITS.units),
+	useBias: z.boolean().default(true),
+});
+
+const activationSchema = z.strictObject({
+	kind: z.literal("activation"),
+	function: z.enum(["relu", "tanh", "sigmoid"]),
+});
+
+/**
+ * The shape of a model description, as found in job files. The last layer is dense and yields
+ * logits; the task adds the output function (identity, sigmoid, softmax) and the loss.
+ */
+export const modelSchema = z
+	.strictObject({
+		inputs: z.int().min(1).max(MODEL_LIMITS.inputs),
+		layers: z
+			.array(z.discriminatedUnion("kind", [denseSchema, activationSchema]))
+			.min(1)
+			.max(MODEL_LIMITS.layers),
+		task: z.enum(["regression", "binary", "multiclass"]),
+	})
+	.superRefine((model, context) => {
+		const refuse = (path: (string | number)[], message: string) =>
+			context.addIssue({ code: "custom", path, message });
+		const last = model.layers.at(-1);
+		if (last?.kind !== "dense") {
+			refuse(["layers"], "the last layer must be dense: the task adds the output function");
+		} else if (model.task === "multiclass" && last.units < 2) {
+			refuse(
+				["layers", model.layers.length - 1, "units"],
+				"a multiclass model needs at least 2 output units",
+			);
+		} else if (model.task !== "multiclass" && last.units !== 1) {
+			refuse(["layers", model.layers.length - 1, "units"], `a ${model.task} model has exactly 1 output unit`);
+		}
+		if (countParameters(model) > MODEL_LIMITS.parameters) {
+			refuse(["layers"], `more than ${MODEL_LIMITS.parameters} parameters`);
+		}
+	});
+
+export type Model = z.infer<typeof modelSchema>;
+export type Layer = Model["layers"][number];
+export type DenseLayer = Extract<Layer, { kind: "dense" }>;
+export type ActivationFunction = Extract<Layer, { kind: "activation" }>["function"];
+/** `regression`: squared error (z - y)^2; `binary`: logistic loss, labels 0 or 1; `multiclass`: softmax cross-entropy, labels 0..classes-1. */
+export type Task = Model["task"];
+
+/**
+ * Validates a description that came from outside.
+ * @throws AlthingError `learning.invalid_model`, naming each wrong key.
+ */
+export function parseModel(value: unknown): Model {
+	const parsed = modelSchema.safeParse(value);
+	if (parsed.success) return parsed.data;
+	const problems = parsed.error.issues.map(
+		(issue) => `${issue.path.length === 0 ? "model" : issue.path.join(".")}: ${issue.message}`,
+	);
+	throw new AlthingError(
+		"learning.invalid_model",
+		`The model description is not valid: ${problems.join("; ")}.`,
+		{
+			problems,
+		},
+	);
+}
+
+/** One dense layer of one unit, squared error. */
+export function linearRegression(inputs: number): Model {
+	return multilayerPerceptron(inputs, [], 1, "relu", "regression");
+}
+
+/** One dense layer of one unit, logistic loss. */
+export function logisticRegression(inputs: number): Model {
+	return multilayerPerceptron(inputs, [], 1, "relu", "binary");
+}
+
+/** One dense layer with one unit for each of `classes` classes, softmax cross-entropy. */
+export function softmaxRegression(inputs: number, classes: number): Model {
+	return multilayerPerceptron(inputs, [], classes, "relu", "multiclass");
+}
+
+/**
+ * Dense layers of `hidden` units, each followed by `activation`, then `outputs` logits.
+ * @param task defaults to `multiclass`, or to `regression` for a single output.
+ * @throws AlthingError `learning.invalid_model`.
+ */
+export function multilayerPerceptron(
+	inputs: number,
+	hidden: readonly number[],
+	outputs: number,
+	activation: ActivationFunction,
+	task: Task = outputs === 1 ? "regression" : "multiclass",
+): Model {
+	const layers: Layer[] = hidden.flatMap((units): Layer[] => [
+		{ kind: "dense", units, useBias: true },
+		{ kind: "activation", function: activation },
+	]);
+	layers.push({ kind: "dense", units: outputs, useBias: true });
+	return parseModel({ inputs, layers, task });
+}
+
+/** Width of the model's output: classes of a multiclass model, otherwise 1. */
+export function outputUnits(model: Model): number {
+	const last = model.layers.at(-1);
+	return last?.kind === "dense" ? last.units : 0;
+}
+
+/** Number of trainable parameters, biases included. */
+export function parameterCount(model: Model): number {
+	return countParameters(model);
+}
+
+function countParameters(model: { inputs: number; layers: readonly Layer[] }): number {
+	let width = model.inputs;
+	let count = 0;
+	for (const layer of model.layers) {
+		if (layer.kind !== "dense") continue;
+		count += width * layer.units + (layer.useBias ? layer.units : 0);
+		width = layer.units;
+	}
+	return count;
+}
+
+/** One tensor inside the flat parameter vector; kernels are row-major [fan-in, units], biases [units]. */
+export interface ParameterSlot {
+	readonly name: string;
+	readonly layer: number;
+	readonly role: "kernel" | "bias";
+	readonly shape: readonly number[];
+	readonly offset: number;
+	readonly length: number;
+}
+
+/** The tensors of the flat parameter vector in order: for each dense layer its kernel, then its bias. */
+export function parameterLayout(model: Model): ParameterSlot[] {
+	const slots: ParameterSlot[] = [];
+	let width = model.inputs;
+	let offset = 0;
+	const place = (layer: number, role: ParameterSlot["role"], shape: number[]) => {
+		const length = shape.reduce((product, size) => product * size, 1);
+		slots.push({ name: `layers.${layer}.${role}`, layer, role, shape, offset, length });
+		offset += length;
+	};
+	model.layers.forEach((layer, index) => {
+		if (layer.kind !== "dense") return;
+		place(index, "kernel", [width, layer.units]);
+		if (layer.useBias) place(index, "bias", [layer.units]);
+		width = layer.units;
+	});
+	return slots;
+}
+
+/**
+ * Views of the flat vector by tensor name; writing to a view writes to `parameters`.
+ * @throws AlthingError `learning.parameter_count` when the vector is not of this model.
+ */
+export function parameterViews(model: Model, parameters: Float32Array): Map<string, Float32Array> {
+	requireParameterCount(model, parameters.length);
+	return new Map(
+		parameterLayout(model).map((slot) => [
+			slot.name,
+			parameters.subarray(slot.offset, slot.offset + slot.length),
+		]),
+	);
+}
+
+/** @throws AlthingError `learning.parameter_count` when `length` is not this model's parameter count. */
+export function requireParameterCount(model: Model, length: number): void {
+	const expected = parameterCount(model);
+	if (length === expected) return;
+	throw new AlthingError(
+		"learning.parameter_count",
+		`The model has ${expected} parameters, but the vector has ${length}: it belongs to another model.`,
+		{ expected, actual: length },
+	);
+}
+
+/** Canonical SHA-256 of the description (32 bytes): equal on every node for equal models. */
+export function modelHash(model: Model): Uint8Array {
+	return hashFields("althing/model/v1", encodeCanonical(parseModel(model)));
+}
+
+/**
+ * Initial parameters from a public 32-byte seed: Glorot uniform kernels (Glorot and Bengio, 2010:
+ * U(-s, s), s = sqrt(6 / (fan-in + fan-out))), zero biases.
+ *
+ * Uses an AES-CTR expansion of the seed and only exactly rounded IEEE operations, so that all
+ * machines agree bit for bit.
+ * @throws AlthingError `learning.invalid_seed`.
+ */
+export function initialParameters(model: Model, seed: Uint8Array): Float32Array {
+	if (seed.length !== 32) {
+		throw new AlthingError(
+			"learning.invalid_seed",
+			`The initialization seed must be 32 bytes, not ${seed.length}.`,
+			{
+				actual: seed.length,
+			},
+		);
+	}
+	const parameters = new Float32Array(parameterCount(model));
+	for (const slot of parameterLayout(model)) {
+		if (slot.role === "bias") continue;
+		const [fanIn = 1, fanOut = 1] = slot.shape;
+		const scale = Math.sqrt(6 / (fanIn + fanOut));
+		const words = new Uint32Array(slot.length);
+		addMask(words, hashFields("althing/model/initialization/v1", seed, slot.name));
+		for (let i = 0; i < words.length; i++) {
+			// The top 24 bits, centred in their cell: u in (0, 1), symmetric about 1/2, exact in a double.
+			const u = ((words[i]! >>> 8) + 0.5) / 2 ** 24;
+			parameters[slot.offset + i] = scale * (2 * u - 1);
+		}
+	}
+	return parameters;
+}

@@ -1,0 +1,300 @@
+/**
+ * The trainer: gradients, evaluation and predictions of one model on batches of any number of rows.
+ *
+ * Batches are padded to a few fixed sizes, so that few graphs are compiled, and long ones run in
+ * chunks whose sums are added in double precision.
+ */
+import { AlthingError } from "../../crypto/error.ts";
+import { createOnnxBackend } from "./engine/onnxBackend.ts";
+import type { Backend, ProgramKind, ProgramOutputs } from "./engine/operations.ts";
+import { createTfjsBackend, loadTfjs } from "./engine/tfjsBackend.ts";
+import { exampleLoss, isCorrect, predictionsFromLogits } from "./loss.ts";
+import { type Model, outputUnits, parameterLayout, parseModel, requireParameterCount } from "./model.ts";
+
+/** Rows of data: `features` is rows x inputs, row-major; `labels` one per row (class number, 0 or 1, or target). */
+export interface Batch {
+	readonly features: Float32Array;
+	readonly labels: Float32Array;
+	readonly rows: number;
+}
+
+export interface GradientSum {
+	/** In the order of the flat parameter vector. */
+	readonly sum: Float64Array;
+	/** Unclipped loss over the examples whose loss is finite; the site's own diagnostic, not private. */
+	readonly lossSum: number;
+	/** Rows of the batch, whether they contributed or not. */
+	readonly examples: number;
+}
+
+export interface Evaluation {
+	/** Each example's loss counts at most the bound given; a loss that is not a number counts as the bound. */
+	readonly lossSum: number;
+	/** Examples classified correctly; 0 for regression. */
+	readonly correct: number;
+	readonly examples: number;
+}
+
+export interface Trainer {
+	readonly parameterCount: number;
+	/** Which runtime computes. */
+	readonly backend: string;
+	/**
+	 * Sum over the examples of g min(1, C / |g|), g the gradient of the example's loss and C the
+	 * clipping norm (> 0). An example whose gradient is not finite counts as zero, so one bad record
+	 * moves the sum by at most C like any other.
+	 */
+	clippedGradientSum(parameters: Float32Array, batch: Batch, clippingNorm: number): Promise<GradientSum>;
+	/** Sum over the examples of the gradient. @throws AlthingError `learning.not_finite` when it is not finite. */
+	gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum>;
+	/** Loss, each example's bounded by `lossBound` (> 0), and correct answers. */
+	evaluate(parameters: Float32Array, batch: Batch, lossBound: number): Promise<Evaluation>;
+	/** Predictions for rows x inputs features: values, probabilities of class 1, or of each class. */
+	predict(parameters: Float32Array, features: Float32Array): Promise<Float32Array>;
+	/** Frees native memory; the trainer is not used afterwards. */
+	dispose(): Promise<void>;
+}
+
+export type BackendName = "onnx" | "tfjs";
+
+export interface TrainerOptions {
+	readonly model: Model;
+	/** Default `onnx`. */
+	readonly backend?: BackendName;
+	/** CPU threads within one graph of the onnx backend. Default 1. */
+	readonly threads?: number;
+}
+
+/** Batches are padded to the smallest of these that holds them; the last one is the chunk size. */
+export const BATCH_SIZES = [32, 64, 128, 256, 512] as const;
+const LARGEST_BATCH = 512;
+
+/**
+ * Float32 arithmetic may leave a clipped gradient's norm a few units in the last place above the
+ * bound that the privacy accounting relies on, so we aim this much below it.
+ */
+const CLIPPING_MARGIN = 2 ** -16;
+
+/**
+ * A trainer of `model`.
+ * @throws AlthingError `learning.invalid_model`, `learning.backend_unavailable`.
+ */
+export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
+	const model = parseModel(options.model);
+	const backend =
+		options.backend === "tfjs" ? await createTfjsBackend(model) : createOnnxBackend(model, options.threads);
+	return new BatchedTrainer(model, backend);
+}
+
+export interface BackendDescription {
+	readonly backend: BackendName;
+	readonly runtime: string;
+	readonly available: boolean;
+	/** What is missing, if anything. */
+	readonly note?: string;
+}
+
+/** Which backends work on this machine, each shown by running a gradient of a tiny model. */
+export async function describeBackends(): Promise<BackendDescription[]> {
+	const model: Model = {
+		inputs: 1,
+		layers: [{ kind: "dense", units: 1, useBias: true }],
+		task: "regression",
+	};
+	const describe = async (backend: BackendName): Promise<BackendDescription> => {
+		try {
+			const trainer = await createTrainer({ model, backend });
+			const batch = { features: Float32Array.of(1), labels: Float32Array.of(1), rows: 1 };
+			await trainer.clippedGradientSum(new Float32Array(2), batch, 1);
+			await trainer.dispose();
+			const missing = backend === "tfjs" ? (await loadTfjs()).nativeUnavailable : undefined;
+			const note = missing === undefined ? {} : { note: `@tensorflow/tfjs-node is not in use: ${missing}` };
+			return { backend, runtime: trainer.backend, available: true, ...note };
+		} catch (error) {
+			const note = error instanceof Error ? error.message : String(error);
+			return { backend, runtime: "none", available: false, note };
+		}
+	};
+	return [await describe("onnx"), await describe("tfjs")];
+}
+
+class BatchedTrainer implements Trainer {
+	readonly parameterCount: number;
+	readonly backend: string;
+	readonly #model: Model;
+	readonly #backend: Backend;
+
+	constructor(model: Model, backend: Backend) {
+		this.#model = model;
+		this.#backend = backend;
+		this.backend = backend.name;
+		this.parameterCount = parameterLayout(model).reduce((count, slot) => count + slot.length, 0);
+	}
+
+	async clippedGradientSum(
+		parameters: Float32Array,
+		batch: Batch,
+		clippingNorm: number,
+	): Promise<GradientSum> {
+		requirePositive("clipping norm", clippingNorm);
+		return this.#gradient("clippedGradient", parameters, batch, clippingNorm * (1 - CLIPPING_MARGIN));
+	}
+
+	async gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum> {
+		const result = await this.#gradient("gradient", parameters, batch, 1);
+		if (!result.sum.every(Number.isFinite)) {
+			throw new AlthingError(
+				"learning.not_finite",
+				"The gradient is not finite: lower the learning rate, or look for non-finite values in the data.",
+			);
+		}
+		return result;
+	}
+
+	async evaluate(parameters: Float32Array, batch: Batch, lossBound: number): Promise<Evaluation> {
+		requirePositive("loss bound", lossBound);
+		this.#check(parameters, batch);
+		const { task } = this.#model;
+		let lossSum = 0;
+		let correct = 0;
+		await this.#inChunks("logits", parameters, batch, 1, (_, chunk) => {
+			chunk.forEachRow((logits, label) => {
+				const loss = exampleLoss(task, logits, label);
+				lossSum += Number.isNaN(loss) ? lossBound : Math.min(loss, lossBound);
+				if (isCorrect(task, logits, label)) correct += 1;
+			});
+		});
+		return { lossSum, correct, examples: batch.rows };
+	}
+
+	async predict(parameters: Float32Array, features: Float32Array): Promise<Float32Array> {
+		const rows = features.length / this.#model.inputs;
+		const batch = { features, labels: new Float32Array(Math.ceil(rows)), rows };
+		this.#check(parameters, batch);
+		const width = outputUnits(this.#model);
+		const logits = new Float32Array(rows * width);
+		await this.#inChunks("logits", parameters, batch, 1, (outputs, chunk) => {
+			logits.set(outputs.logits.subarray(0, chunk.rows * width), chunk.start * width);
+		});
+		return predictionsFromLogits(this.#model, logits);
+	}
+
+	async dispose(): Promise<void> {
+		await this.#backend.dispose();
+	}
+
+	async #gradient(
+		kind: ProgramKind,
+		parameters: Float32Array,
+		batch: Batch,
+		clippingNorm: number,
+	): Promise<GradientSum> {
+		this.#check(parameters, batch);
+		const slots = parameterLayout(this.#model);
+		const sum = new Float64Array(this.parameterCount);
+		let lossSum = 0;
+		await this.#inChunks(kind, parameters, batch, clippingNorm, (outputs, chunk) => {
+			slots.forEach(({ offset }, slot) => {
+				const gradient = outputs.gradients[slot]!;
+				for (let i = 0; i < gradient.length; i++) sum[offset + i]! += gradient[i]!;
+			});
+			chunk.forEachRow((logits, label) => {
+				const loss = exampleLoss(this.#model.task, logits, label);
+				if (Number.isFinite(loss)) lossSum += loss;
+			});
+		});
+		return { sum, lossSum, examples: batch.rows };
+	}
+
+	async #inChunks(
+		kind: ProgramKind,
+		parameters: Float32Array,
+		batch: Batch,
+		clippingNorm: number,
+		take: (outputs: ProgramOutputs, chunk: Chunk) => void,
+	): Promise<void> {
+		const { inputs } = this.#model;
+		const width = outputUnits(this.#model);
+		for (let start = 0; start < batch.rows; start += LARGEST_BATCH) {
+			const rows = Math.min(LARGEST_BATCH, batch.rows - start);
+			const size = BATCH_SIZES.find((candidate) => candidate >= rows) ?? LARGEST_BATCH;
+			const features = padded(
+				batch.features.subarray(start * inputs, (start + rows) * inputs),
+				size * inputs,
+			);
+			const labels = padded(batch.labels.subarray(start, start + rows), size);
+			const weights = new Float32Array(size).fill(1, 0, rows);
+			const outputs = await this.#backend.run(kind, {
+				size,
+				features,
+				labels,
+				weights,
+				clippingNorm,
+				parameters,
+			});
+			const forEachRow: Chunk["forEachRow"] = (visit) => {
+				for (let row = 0; row < rows; row++) {
+					visit(outputs.logits.subarray(row * width, (row + 1) * width), labels[row]!);
+				}
+			};
+			take(outputs, { start, rows, forEachRow });
+		}
+	}
+
+	#check(parameters: Float32Array, batch: Batch): void {
+		requireParameterCount(this.#model, parameters.length);
+		if (!parameters.every(Number.isFinite)) {
+			throw new AlthingError(
+				"learning.not_finite",
+				"The model's parameters are not finite: training has diverged, or the model file is damaged.",
+			);
+		}
+		requireBatch(this.#model, batch);
+	}
+}
+
+interface Chunk {
+	readonly start: number;
+	readonly rows: number;
+	forEachRow(visit: (logits: Float32Array, label: number) => void): void;
+}
+
+function padded(values: Float32Array, length: number): Float32Array {
+	if (values.length === length) return values;
+	const result = new Float32Array(length);
+	result.set(values);
+	return result;
+}
+
+function requirePositive(what: string, value: number): void {
+	if (Number.isFinite(value) && value > 0) return;
+	throw new AlthingError(
+		"learning.invalid_argument",
+		`The ${what} must be a positive number, not ${value}.`,
+		{
+			what,
+			value,
+		},
+	);
+}
+
+/** @throws AlthingError `learning.invalid_batch` for wrong lengths or a label that is no class of the model. */
+function requireBatch(model: Model, { features, labels, rows }: Batch): void {
+	if (!Number.isSafeInteger(rows) || features.length !== rows * model.inputs || labels.length !== rows) {
+		throw new AlthingError(
+			"learning.invalid_batch",
+			`A batch of ${rows} rows needs ${model.inputs} features and one label a row, not ${features.length} features and ${labels.length} labels in all.`,
+			{ rows, inputs: model.inputs, features: features.length, labels: labels.length },
+		);
+	}
+	if (model.task === "regression") return;
+	const classes = model.task === "binary" ? 2 : outputUnits(model);
+	const row = labels.findIndex((label) => !Number.isInteger(label) || label < 0 || label >= classes);
+	if (row >= 0) {
+		throw new AlthingError(
+			"learning.invalid_batch",
+			`The label of row ${row} is no class number from 0 to ${classes - 1}: check the label column and the model's classes.`,
+			{ row, classes },
+		);
+	}
+}
