@@ -1,0 +1,122 @@
+/** What a session is given and what it tells its owner. */
+import { isPeerId, type SigningKey } from "../../crypto/identity.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import {
+	type DeadCertificate,
+	type Electorate,
+	type QuorumCertificate,
+	quorum,
+	verifyDeadCertificate,
+} from "../certificate/index.ts";
+import type { PeerId, RandomBytes } from "../contract.ts";
+import { MAX_COHORT } from "./limits.ts";
+import { survivorsSlot } from "./sessionId.ts";
+
+export interface AggregationConfig {
+	/** Hex id of the federation. */
+	readonly federationId: string;
+	readonly jobId: string;
+	readonly round: number;
+	/** 0, or one more than the last attempt proven dead. */
+	readonly attempt: number;
+	/** 32 bytes; differing models give differing sessions, so nothing cancels. */
+	readonly modelHash: Uint8Array;
+	/** 32 bytes over everything else the members must agree on (encoding, privacy, hyperparameters). */
+	readonly configHash: Uint8Array;
+	/** The job's fixed participants: who may take part and who votes. */
+	readonly electorate: Electorate;
+	readonly coordinator: PeerId;
+	readonly term: number;
+	readonly self: SigningKey;
+	/** Smallest survivor set whose sum may be released; at least 2. */
+	readonly minimumSurvivors: number;
+	/** Coordinates of the vector, d. */
+	readonly length: number;
+	/** The ring is the integers mod 2^modulusBits. */
+	readonly modulusBits: ModulusBits;
+	readonly phaseTimeoutMs: number;
+	/** One certificate for each attempt before this one, in order. */
+	readonly precedingDead: readonly DeadCertificate[];
+	/** Records this node persisted for this slot before a restart. */
+	readonly promises: readonly Uint8Array[];
+	readonly random: RandomBytes;
+}
+
+export type AggregationPhase = "advertise" | "share" | "verify" | "input" | "vote" | "reveal" | "release";
+
+export type AggregationOutput =
+	/** This node entered a phase. */
+	| { readonly kind: "phase"; readonly phase: AggregationPhase }
+	/** Charge the budget durably, then call `provideInput`. `cohort` is U2: who is masked against whom. */
+	| { readonly kind: "input_wanted"; readonly sid: Uint8Array; readonly cohort: readonly PeerId[] }
+	/** The survivor set is decided: this round's input is spent, whatever follows. */
+	| { readonly kind: "certified"; readonly certificate: QuorumCertificate; readonly survivors: readonly PeerId[] }
+	/** The sum of the survivors' inputs mod 2^modulusBits, verified by this node. */
+	| {
+			readonly kind: "released";
+			readonly sum: Uint32Array;
+			readonly survivors: readonly PeerId[];
+			readonly sid: Uint8Array;
+			readonly certificate: QuorumCertificate;
+			/** 32 bytes nobody could choose: a hash over the survivors' opened self seeds. */
+			readonly beacon: Uint8Array;
+	  }
+	/** No survivor set can ever be certified in this attempt: retry with attempt + 1. */
+	| { readonly kind: "dead"; readonly certificate: DeadCertificate; readonly reason: string }
+	/** This node cannot get a verified sum from this session; others may. */
+	| { readonly kind: "failed"; readonly error: AlthingError }
+	/** Coordinator only: everybody reachable has what it needs; the session may be dropped. */
+	| { readonly kind: "closed" };
+
+/**
+ * Refuses a configuration that could not run safely.
+ * @throws AlthingError `aggregation.bad_configuration` | `aggregation.missing_dead` |
+ *   `certificate.electorate`
+ */
+export function checkConfig(config: AggregationConfig): void {
+	const { electorate, minimumSurvivors, attempt, precedingDead } = config;
+	const n = electorate.members.length;
+	quorum(electorate);
+	const refuse = (why: string): never => {
+		throw new AlthingError("aggregation.bad_configuration", `The aggregation session cannot start: ${why}.`);
+	};
+	if (n < 2 || n > MAX_COHORT) refuse(`a cohort has 2 to ${MAX_COHORT} members, not ${n}`);
+	for (const [i, member] of electorate.members.entries()) {
+		if (!isPeerId(member)) refuse(`${member.slice(0, 64)} is not a peer id`);
+		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member) refuse("its members are not sorted and distinct");
+	}
+	if (!electorate.members.includes(config.self.peer)) refuse(`this node (${config.self.peer}) is not a participant`);
+	if (!electorate.members.includes(config.coordinator)) refuse(`the coordinator (${config.coordinator}) is not a participant`);
+	// One survivor's sum would be its input.
+	if (!Number.isInteger(minimumSurvivors) || minimumSurvivors < 2 || minimumSurvivors > n) {
+		refuse(`minimumSurvivors must be 2 to ${n}, not ${minimumSurvivors}`);
+	}
+	for (const [name, value] of [["round", config.round], ["attempt", attempt], ["term", config.term]] as const) {
+		if (!Number.isSafeInteger(value) || value < 0) refuse(`${name} must be a non-negative integer, not ${value}`);
+	}
+	if (!Number.isSafeInteger(config.length) || config.length < 1) refuse(`length must be positive, not ${config.length}`);
+	if (![16, 24, 32].includes(config.modulusBits)) refuse(`modulusBits must be 16, 24 or 32, not ${config.modulusBits}`);
+	if (config.modelHash.length !== 32 || config.configHash.length !== 32) refuse("modelHash and configHash have 32 bytes");
+	if (!(config.phaseTimeoutMs > 0)) refuse("phaseTimeoutMs must be positive");
+	// Sending an update again while the earlier attempt may still be opened would allow
+	// subtracting one sum from the other (design 2.7).
+	for (let earlier = 0; earlier < attempt; earlier++) {
+		const dead = precedingDead[earlier];
+		const slot = survivorsSlot({ ...config, attempt: earlier });
+		const sound =
+			dead !== undefined &&
+			dead.slot.scope === slot.scope &&
+			dead.slot.subject === slot.subject &&
+			dead.slot.instance === slot.instance &&
+			dead.slot.attempt === earlier &&
+			verifyDeadCertificate(electorate, dead);
+		if (!sound) {
+			throw new AlthingError(
+				"aggregation.missing_dead",
+				`Attempt ${attempt} of round ${config.round} needs a valid Dead certificate of attempt ${earlier}; wait for it.`,
+				{ attempt, earlier, round: config.round },
+			);
+		}
+	}
+}

@@ -1,0 +1,221 @@
+/** Wire messages: canonical CBOR, every field bounded, every statement signed by its author. */
+import { z } from "zod";
+import { decodeCanonical, type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
+import { PROJECTIONS } from "../../crypto/ringProjection.ts";
+import { SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
+import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import { MAX_COHORT } from "./limits.ts";
+import { DOMAIN } from "./sessionId.ts";
+
+/** The largest encoded message; vectors travel beside it as blobs. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024;
+
+const bytes = (length: number) =>
+	z.instanceof(Uint8Array).refine((value) => value.length === length, `must be ${length} bytes`);
+const hash = bytes(32);
+const peer = z.string().min(40).max(64);
+const term = z.int().min(0);
+const path = z.array(hash).max(8);
+const perMember = <T extends z.ZodType>(of: T) => z.array(of).max(MAX_COHORT);
+const reason = z.string().max(300);
+
+/** A statement and its author's signature over domain, kind and every other field. */
+const signed = <K extends string, T extends z.ZodRawShape>(kind: K, fields: T) =>
+	z.strictObject({ kind: z.literal(kind), author: peer, ...fields, signature: bytes(64) });
+
+/** Phase 0: the author's keys for this attempt. */
+const advert = signed("advert", { sidPre: hash, maskKey: hash, channelKey: hash });
+/** Phase 0: the coordinator's commitment to one roster; two for one sidPre prove equivocation. */
+const rosterHeader = signed("roster", { sidPre: hash, term, rosterRoot: hash });
+/** Phase 1: the public part of a dealer's sharing. Tags are in roster order, without the dealer. */
+const bundle = signed("bundle", {
+	sid: hash,
+	root: hash,
+	seedCommitment: hash,
+	response: z.instanceof(Uint8Array).refine((value) => value.length <= 16 * MAX_COHORT, "is too long"),
+	edgeTags: perMember(bytes(16)),
+	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
+	sealedRoot: hash,
+});
+/** Phase 1: the author could not verify its share of `dealer`. */
+const complaint = signed("complaint", { sid: hash, dealer: peer });
+/** Phase 1: the dealer's public answer to a complaint of `holder`. */
+const openedShare = signed("openedShare", {
+	sid: hash,
+	holder: peer,
+	share: bytes(SHARE_BYTES),
+	salt: bytes(SHARE_SALT_BYTES),
+	proof: path,
+});
+/** Phase 1: the coordinator's commitment to U2. */
+const shareSetHeader = signed("shareSet", { sid: hash, term, cohort: perMember(peer), shareSetHash: hash });
+/** Phase 2: the author's masked input exists and was made for exactly this session and U2. */
+const meta = signed("input", { sid: hash, shareSetHash: hash, inputHash: hash });
+/** Phase 3: the coordinator's commitment to one proposal in a term. */
+const proposalHeader = signed("proposal", { sidPre: hash, term, proposalHash: hash });
+/** Phase 3: linear fingerprints of the author's masked input. */
+const projection = signed("projection", {
+	proposalHash: hash,
+	values: z.array(z.int().min(0).max(0xffffffff)).length(PROJECTIONS),
+});
+/** Phase 4: what a survivor opens itself. */
+const reveal = signed("reveal", {
+	proposalHash: hash,
+	seed: hash,
+	edges: perMember(z.strictObject({ peer, seed: hash })),
+});
+
+/** Everything a voter needs to judge a survivor set; its hash is the value that is certified. */
+const proposal = z.strictObject({
+	rosterRoot: hash,
+	shareSetHash: hash,
+	cohort: perMember(peer),
+	metas: perMember(meta),
+	sumHash: hash,
+});
+
+const openedPart = z.strictObject({
+	target: peer,
+	part: z.enum(["seed", "maskKey"]),
+	index: z.int().min(1).max(MAX_COHORT),
+	value: hash,
+	partSalt: hash,
+	others: z.tuple([hash, hash]),
+	proof: path,
+});
+
+/** Phase 5: all that is needed to remove the masks. */
+const opening = z.strictObject({
+	/** Self seeds in survivor order. */
+	seeds: perMember(hash),
+	/** For each dropped member, its mask-key secret or the seeds of its edges in survivor order. */
+	dropped: perMember(
+		z.strictObject({
+			peer,
+			maskSecret: hash.optional(),
+			edges: perMember(z.strictObject({ peer, seed: hash })).optional(),
+		}),
+	),
+	projections: perMember(projection),
+	/** Survivors whose packed masked input is in the blob, because their projection is missing. */
+	inputs: perMember(peer),
+});
+
+const header = z.discriminatedUnion("kind", [rosterHeader, shareSetHeader, proposalHeader]);
+const certified = z.strictObject({ certificate: quorumCertificateSchema, proposal });
+
+export const aggregationMessageSchema = z.discriminatedUnion("kind", [
+	z.strictObject({
+		kind: z.literal("open"),
+		term,
+		sidPre: hash,
+		precedingDead: z.array(deadCertificateSchema).max(64),
+	}),
+	z.strictObject({ kind: z.literal("keys"), advert }),
+	z.strictObject({ kind: z.literal("roster"), header: rosterHeader, adverts: perMember(advert) }),
+	z.strictObject({
+		kind: z.literal("bundle"),
+		bundle,
+		/** In roster order, without the dealer. */
+		sealed: perMember(z.instanceof(Uint8Array).refine((value) => value.length <= 512, "is too long")),
+	}),
+	z.strictObject({
+		kind: z.literal("shares"),
+		sid: hash,
+		dealt: perMember(
+			z.strictObject({ bundle, sealed: z.instanceof(Uint8Array).refine((v) => v.length <= 512), path }),
+		),
+	}),
+	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perMember(complaint) }),
+	z.strictObject({ kind: z.literal("openRequest"), complaints: perMember(complaint) }),
+	z.strictObject({ kind: z.literal("openShares"), opened: perMember(openedShare) }),
+	z.strictObject({ kind: z.literal("shareSet"), header: shareSetHeader, opened: perMember(openedShare) }),
+	z.strictObject({ kind: z.literal("input"), meta }),
+	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
+	z.strictObject({ kind: z.literal("propose"), header: proposalHeader, proposal }),
+	z.strictObject({
+		kind: z.literal("vote"),
+		ballot: ballotSchema,
+		projection: projection.optional(),
+		headers: z.array(header).max(3),
+	}),
+	z.strictObject({ kind: z.literal("certified"), certified }),
+	z.strictObject({ kind: z.literal("reveal"), reveal, projection: projection.optional() }),
+	z.strictObject({ kind: z.literal("shareRequest"), certified, targets: perMember(peer) }),
+	z.strictObject({ kind: z.literal("shareReply"), sid: hash, parts: perMember(openedPart) }),
+	z.strictObject({ kind: z.literal("opening"), certified, opening }),
+	z.strictObject({ kind: z.literal("done"), sid: hash }),
+	z.strictObject({ kind: z.literal("sumRequest"), sumHash: hash }),
+	z.strictObject({ kind: z.literal("sum"), sumHash: hash }),
+	z.strictObject({ kind: z.literal("recover"), sidPre: hash, term }),
+	z.strictObject({
+		kind: z.literal("report"),
+		term,
+		ballot: ballotSchema.optional(),
+		proposal: proposal.optional(),
+		certificate: quorumCertificateSchema.optional(),
+		opening: opening.optional(),
+		hasSum: z.boolean(),
+		projections: perMember(projection),
+		headers: z.array(header).max(3),
+	}),
+	z.strictObject({ kind: z.literal("abstainRequest"), sidPre: hash, term, reason }),
+	z.strictObject({ kind: z.literal("dead"), certificate: deadCertificateSchema, reason }),
+]);
+
+export type AggregationMessage = z.infer<typeof aggregationMessageSchema>;
+export type MessageOf<K extends AggregationMessage["kind"]> = Extract<AggregationMessage, { kind: K }>;
+export type Advert = z.infer<typeof advert>;
+export type RosterHeader = z.infer<typeof rosterHeader>;
+export type Bundle = z.infer<typeof bundle>;
+export type Complaint = z.infer<typeof complaint>;
+export type OpenedShare = z.infer<typeof openedShare>;
+export type ShareSetHeader = z.infer<typeof shareSetHeader>;
+export type InputMeta = z.infer<typeof meta>;
+export type ProposalHeader = z.infer<typeof proposalHeader>;
+export type Projection = z.infer<typeof projection>;
+export type Reveal = z.infer<typeof reveal>;
+export type Proposal = z.infer<typeof proposal>;
+export type Certified = z.infer<typeof certified>;
+export type Opening = z.infer<typeof opening>;
+export type Header = z.infer<typeof header>;
+export type OpenedPartMessage = z.infer<typeof openedPart>;
+
+type Statement = { readonly kind: string; readonly author: string; readonly signature: Uint8Array };
+type Unsigned<T extends Statement> = T extends Statement ? Omit<T, "signature" | "author"> : never;
+
+/** Signs a statement as `key`'s peer. */
+export function signStatement<T extends Statement>(key: SigningKey, unsigned: Unsigned<T>): T {
+	const fields = { ...unsigned, author: key.peer };
+	return { ...fields, signature: key.sign(statementBytes(fields)) } as unknown as T;
+}
+
+/** True when the statement was signed by its author. */
+export function isAuthentic(statement: Statement): boolean {
+	const { signature, ...fields } = statement;
+	return verifySignature(statement.author, statementBytes(fields), signature);
+}
+
+function statementBytes(fields: object): Uint8Array {
+	return encodeCanonical([DOMAIN, fields as { [key: string]: Encodable }]);
+}
+
+export function encodeMessage(message: AggregationMessage): Uint8Array {
+	return encodeCanonical(message as Encodable);
+}
+
+/**
+ * Decodes and checks the shape, sizes and ranges of a message from a peer.
+ * @throws AlthingError `encoding.not_canonical` | `encoding.too_large` | `aggregation.malformed`
+ */
+export function decodeMessage(encoded: Uint8Array): AggregationMessage {
+	const parsed = aggregationMessageSchema.safeParse(decodeCanonical(encoded, MAX_MESSAGE_BYTES));
+	if (parsed.success) return parsed.data;
+	const issue = parsed.error.issues[0];
+	throw new AlthingError(
+		"aggregation.malformed",
+		`The aggregation message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message ?? "unknown"}.`,
+	);
+}

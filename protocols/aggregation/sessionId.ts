@@ -1,0 +1,128 @@
+/**
+ * The names everything in a session is bound to: hashes and derived keys.
+ *
+ * | symbol | here |
+ * |-|-|
+ * | sidPre | {@link preliminarySessionId}: job, round, attempt, model, config, parameters |
+ * | sid | {@link sessionId}: sidPre and the roster |
+ * | s_uv, K_uv | {@link pairSeed}, {@link channelKey} |
+ * | cb | {@link seedCommitment} |
+ */
+import { agree, deriveKey } from "../../crypto/agreement.ts";
+import { encodeCanonical } from "../../crypto/encoding.ts";
+import { hashFields, sha256 } from "../../crypto/hash.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import type { Electorate, Slot } from "../certificate/index.ts";
+import type { PeerId } from "../contract.ts";
+
+/** Version of the wire format and of every derivation below. */
+export const DOMAIN = "althing/aggregation/1";
+
+export interface SessionParameters {
+	readonly federationId: string;
+	readonly jobId: string;
+	readonly round: number;
+	readonly attempt: number;
+	readonly modelHash: Uint8Array;
+	readonly configHash: Uint8Array;
+	readonly electorate: Electorate;
+	readonly minimumSurvivors: number;
+	readonly length: number;
+	readonly modulusBits: ModulusBits;
+}
+
+/** The one question a session decides: who survives, and with which masked sum. */
+export function survivorsSlot(of: {
+	readonly federationId: string;
+	readonly jobId: string;
+	readonly round: number;
+	readonly attempt: number;
+}): Slot {
+	return { scope: of.federationId, subject: "survivors", instance: `${of.jobId}/${of.round}`, attempt: of.attempt };
+}
+
+/** sidPre: 32 bytes. Peers that were given another model or other parameters get another one. */
+export function preliminarySessionId(p: SessionParameters): Uint8Array {
+	return hashFields(
+		`${DOMAIN}/pre`,
+		p.federationId,
+		p.jobId,
+		p.round,
+		p.attempt,
+		p.modelHash,
+		p.configHash,
+		encodeCanonical([...p.electorate.members]),
+		p.electorate.corruption,
+		p.minimumSurvivors,
+		p.length,
+		p.modulusBits,
+	);
+}
+
+/** sid: 32 bytes. */
+export function sessionId(sidPre: Uint8Array, rosterRoot: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/sid`, sidPre, rosterRoot);
+}
+
+/** Shamir threshold over the roster: t = floor(n/2)+1. Safe only together with the one certificate. */
+export function shareThreshold(rosterSize: number): number {
+	return Math.floor(rosterSize / 2) + 1;
+}
+
+/** What a dealer's shares are bound to. */
+export function sharingContext(sid: Uint8Array, dealer: PeerId): Uint8Array {
+	return hashFields(`${DOMAIN}/sharing`, sid, dealer);
+}
+
+/** cb: commits a dealer to its self seed b_u. */
+export function seedCommitment(sid: Uint8Array, dealer: PeerId, seed: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/b`, sid, dealer, seed);
+}
+
+/** s_uv: 32 bytes, the same for both ends. @throws AlthingError `crypto.low_order` */
+export function pairSeed(
+	sid: Uint8Array,
+	maskSecret: Uint8Array,
+	own: PeerId,
+	otherMaskKey: Uint8Array,
+	other: PeerId,
+): Uint8Array {
+	const [low, high] = own < other ? [own, other] : [other, own];
+	return deriveKey(agree(maskSecret, otherMaskKey), sid, `${DOMAIN} mask ${low} ${high}`);
+}
+
+/** K: 32 bytes, seals exactly one message, from the dealer to the holder. @throws AlthingError `crypto.low_order` */
+export function channelKey(
+	sid: Uint8Array,
+	ownSecret: Uint8Array,
+	otherPublicKey: Uint8Array,
+	dealer: PeerId,
+	holder: PeerId,
+): Uint8Array {
+	return deriveKey(agree(ownSecret, otherPublicKey), sid, `${DOMAIN} share ${dealer} ${holder}`);
+}
+
+/** 16 public bytes by which both ends of an edge show that they hold the same seed. */
+export function edgeTag(sid: Uint8Array, seed: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/edge`, sid, seed).subarray(0, 16);
+}
+
+/** AES-256 key of the mask expanded from a self seed or a pair seed. */
+export function maskKey(sid: Uint8Array, seed: Uint8Array): Uint8Array {
+	return deriveKey(seed, sid, `${DOMAIN} expand`);
+}
+
+/** Seed of the projections: known only once every masked input is committed in the proposal. */
+export function projectionSeed(proposalHash: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/projection`, proposalHash);
+}
+
+/** Hash of a packed vector as it travels. */
+export function vectorHash(packed: Uint8Array): Uint8Array {
+	return sha256(packed);
+}
+
+/** 32 bytes from all opened self seeds, in survivor order: no single survivor could choose it. */
+export function beaconOf(sid: Uint8Array, seeds: readonly Uint8Array[]): Uint8Array {
+	return hashFields(`${DOMAIN}/beacon`, sid, ...seeds);
+}
