@@ -3,9 +3,9 @@
  *
  * Secret elements never index memory and never steer a branch: doubling is shifts, masks
  * and one multiplication by a constant, and no logarithm tables exist. What does branch is
- * a *public* multiplier (a holder's x coordinate). The operation sequence is therefore a
- * function of public values alone, which the tests check by counting operations; timing
- * on a JIT is not promised beyond that.
+ * a *public* multiplier (a holder's x coordinate). The sequence of operations is therefore
+ * a function of public values alone (the tests compare traces); what a just-in-time
+ * compiler makes of it in time is not promised.
  */
 
 /** Doubles the four elements of a word. */

@@ -74,6 +74,7 @@ export function verifyLeafHash(
 	size: number,
 	proof: readonly Uint8Array[],
 ): boolean {
+	if (leafHash.length !== 32) return false;
 	if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return false;
 	let at = index;
 	let last = size - 1;
