@@ -17,8 +17,8 @@ export const shortName = z
 	.regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be 1-63 of a-z 0-9 . _ - and begin with a letter or digit");
 export const peerId = z.string().min(1).max(128);
 export const time = z.iso.datetime();
-/** Any JSON object whose own schema lives with the protocol that reads it. */
-export const jsonObject = z.record(z.string(), z.json());
+/** Any JSON object; its own schema lives with the protocol that reads it. */
+export const jsonObject = z.record(z.string(), z.unknown());
 
 const epsilon = z.number().positive().finite();
 const delta = z.number().gt(0).lt(1);

@@ -1,0 +1,54 @@
+/** Methods about this organization's data sets. */
+import { z } from "zod";
+import { defineMethod } from "../registry.ts";
+import { dataset, datasetDetail, jsonObject, shortName } from "../schemas.ts";
+
+const named = z.strictObject({ name: shortName });
+
+export const dataMethods = [
+	defineMethod({
+		name: "data.add",
+		summary: "Register a file as a data set, described by a catalog name or an inline description",
+		// Names a path the daemon will read: the operator alone.
+		roles: [],
+		params: z.strictObject({
+			name: shortName,
+			/** Absolute: the daemon's working directory is not the caller's. */
+			path: z.string().max(4096).startsWith("/", "must be an absolute path"),
+			description: z.union([shortName, jsonObject]),
+		}),
+		result: datasetDetail,
+		errors: ["data.exists", "data.unreadable", "data.invalid_description"],
+		timeoutMs: 120_000,
+		handler: (context, params) => context.services.data.add(params, context),
+	}),
+	defineMethod({
+		name: "data.list",
+		summary: "List this organization's data sets",
+		roles: ["data_scientist", "privacy_officer", "auditor"],
+		params: z.strictObject({}),
+		result: z.object({ datasets: z.array(dataset) }),
+		handler: async (context) => ({ datasets: await context.services.data.list(context) }),
+	}),
+	defineMethod({
+		name: "data.show",
+		summary: "Show a data set: its columns, size and the jobs that use it",
+		roles: ["data_scientist", "privacy_officer", "auditor"],
+		params: named,
+		result: datasetDetail,
+		errors: ["data.not_found"],
+		handler: (context, params) => context.services.data.show(params, context),
+	}),
+	defineMethod({
+		name: "data.remove",
+		summary: "Forget a data set; the file and the record of its spent budget stay",
+		roles: [],
+		params: named,
+		result: z.object({}),
+		errors: ["data.not_found", "data.in_use"],
+		handler: async (context, params) => {
+			await context.services.data.remove(params, context);
+			return {};
+		},
+	}),
+] as const;
