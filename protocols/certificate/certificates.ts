@@ -3,6 +3,7 @@ import { z } from "zod";
 import { encodeCanonical, equalBytes, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { type PeerId, type SigningKey, verifySignature } from "../../crypto/identity.ts";
+import { hashBytes, peerId, signatureBytes } from "../wire.ts";
 
 /** The largest electorate whose certificates are plain signature lists (1.4 kB at 21 signatures). */
 export const MAX_ELECTORATE = 1024;
@@ -46,31 +47,28 @@ export interface DeadCertificate {
 }
 
 const VALUE_BYTES = 32;
-const bytes = (length: number) =>
-	z.instanceof(Uint8Array).refine((value) => value.length === length, `must be ${length} bytes`);
-const peer = z.string().min(40).max(64);
 
-export const slotSchema = z.strictObject({
+export const slotSchema: z.ZodType<Slot> = z.strictObject({
 	scope: z.string().max(128),
 	subject: z.string().max(32),
 	instance: z.string().max(256),
 	attempt: z.int().min(0).max(1_000_000),
 });
 
-export const ballotSchema = z.strictObject({
+export const ballotSchema: z.ZodType<Ballot> = z.strictObject({
 	slot: slotSchema,
-	value: bytes(VALUE_BYTES).nullable(),
-	voter: peer,
-	signature: bytes(64),
+	value: hashBytes.nullable(),
+	voter: peerId,
+	signature: signatureBytes,
 });
 
-export const quorumCertificateSchema = z.strictObject({
+export const quorumCertificateSchema: z.ZodType<QuorumCertificate> = z.strictObject({
 	slot: slotSchema,
-	value: bytes(VALUE_BYTES),
-	votes: z.array(z.strictObject({ voter: peer, signature: bytes(64) })).max(MAX_ELECTORATE),
+	value: hashBytes,
+	votes: z.array(z.strictObject({ voter: peerId, signature: signatureBytes })).max(MAX_ELECTORATE),
 });
 
-export const deadCertificateSchema = z.strictObject({
+export const deadCertificateSchema: z.ZodType<DeadCertificate> = z.strictObject({
 	slot: slotSchema,
 	ballots: z.array(ballotSchema).max(2 * MAX_ELECTORATE),
 });

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { ballotSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import { bytesUpTo, peerId, signatureBytes } from "../wire.ts";
 import { roundResultSchema } from "./result.ts";
 
 /** Largest body of one aggregation message carried inside a training message. */
@@ -10,7 +11,6 @@ const MAX_SESSION_BYTES = 900 * 1024;
 const round = z.int().min(0).max(1_000_000);
 const attempt = z.int().min(0).max(1_000_000);
 const term = z.int().min(0);
-const peer = z.string().min(40).max(64);
 
 export const trainingMessageSchema = z.discriminatedUnion("kind", [
 	/** A message of the aggregation session of one attempt. */
@@ -18,7 +18,7 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 		kind: z.literal("session"),
 		round,
 		attempt,
-		body: z.instanceof(Uint8Array).refine((body) => body.length <= MAX_SESSION_BYTES, "too long"),
+		body: bytesUpTo(MAX_SESSION_BYTES),
 	}),
 	/** The coordinator lives; tells where it is. */
 	z.strictObject({ kind: z.literal("heartbeat"), term, round, attempt }),
@@ -28,13 +28,18 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({
 		kind: z.literal("term_vote"),
 		term,
-		coordinator: peer,
+		coordinator: peerId,
 		ballot: ballotSchema,
-		alive: z.array(peer).max(1024),
-		signature: z.instanceof(Uint8Array).refine((s) => s.length === 64, "must be 64 bytes"),
+		alive: z.array(peerId).max(1024),
+		signature: signatureBytes,
 	}),
 	/** A certified term. */
-	z.strictObject({ kind: z.literal("term"), term, coordinator: peer, certificate: quorumCertificateSchema }),
+	z.strictObject({
+		kind: z.literal("term"),
+		term,
+		coordinator: peerId,
+		certificate: quorumCertificateSchema,
+	}),
 	/** A vote for a round's result. */
 	z.strictObject({ kind: z.literal("result_ballot"), round, ballot: ballotSchema }),
 	/** A certified round. */

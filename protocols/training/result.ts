@@ -3,8 +3,7 @@ import { z } from "zod";
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import type { Slot } from "../certificate/index.ts";
-
-const hash = z.instanceof(Uint8Array).refine((bytes) => bytes.length === 32, "must be 32 bytes");
+import { hashBytes, peerId } from "../wire.ts";
 
 export const roundResultSchema = z.strictObject({
 	jobId: z.string().max(128),
@@ -14,15 +13,15 @@ export const roundResultSchema = z.strictObject({
 	/** Attempt whose survivor set was opened. */
 	attempt: z.int().min(0),
 	/** Whose contributions are in the sum: a liveness view that a quorum signed. */
-	survivors: z.array(z.string().max(64)).max(1024),
+	survivors: z.array(peerId).max(1024),
 	/** SHA-256 of the common state (parameters and optimizer) after the round. */
-	stateHash: hash,
+	stateHash: hashBytes,
 	/** Public randomness of the round: seeds the next epoch's election. */
-	beacon: hash,
+	beacon: hashBytes,
 	/** Aggregated, noised evaluation of the model the round started from; canonical numbers by name. */
 	metrics: z.record(z.string().max(32), z.number()),
 	/** Hash of the previous round's result; of the job's start for round 0. */
-	previous: hash,
+	previous: hashBytes,
 });
 
 export type RoundResult = z.infer<typeof roundResultSchema>;

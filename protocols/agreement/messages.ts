@@ -1,0 +1,211 @@
+/** Wire messages by which a federation agrees to run a job. */
+import { z } from "zod";
+import { decodeCanonical, encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { type PeerId, type SigningKey, verifySignature } from "../../crypto/identity.ts";
+import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import { bytes, bytesUpTo, hashBytes, peerId, signatureBytes } from "../wire.ts";
+
+/** A resolved job specification is text and small numbers; larger ones are refused. */
+export const MAX_SPEC_BYTES = 64 * 1024;
+
+const jobId = z.string().regex(/^[0-9a-f]{32}$/);
+
+export const proposalSchema = z.strictObject({
+	federationId: z.string().max(128),
+	charterHash: hashBytes,
+	/** Canonical encoding of the resolved specification. */
+	spec: bytesUpTo(MAX_SPEC_BYTES),
+	submitter: peerId,
+	/** ISO 8601, for people. */
+	createdAt: z.string().max(40),
+	/** Tells two submissions of one specification apart. */
+	nonce: bytes(16),
+	signature: signatureBytes,
+});
+/** A job put before the federation, signed by the organization that submits it. */
+export type JobProposal = z.infer<typeof proposalSchema>;
+
+export const responseSchema = z.strictObject({
+	jobId,
+	peer: peerId,
+	accept: z.boolean(),
+	/** Hash of the nonce that this member will reveal: its part of the job's beacon. */
+	commitment: hashBytes,
+	reason: z.string().max(500),
+	signature: signatureBytes,
+});
+export type JobResponse = z.infer<typeof responseSchema>;
+
+export const revealSchema = z.strictObject({
+	jobId,
+	peer: peerId,
+	nonce: bytes(32),
+	signature: signatureBytes,
+});
+export type NonceReveal = z.infer<typeof revealSchema>;
+
+export const startSchema = z.strictObject({
+	jobId,
+	charterHash: hashBytes,
+	/** Sorted by peer; acceptance and reveal of each participant. */
+	participants: z.array(z.strictObject({ response: responseSchema, reveal: revealSchema })).max(1024),
+});
+/** Who takes part, with the beacon's contributions: what the members certify. */
+export type JobStart = z.infer<typeof startSchema>;
+
+export const abortSchema = z.strictObject({
+	jobId,
+	by: peerId,
+	reason: z.string().max(500),
+	signature: signatureBytes,
+});
+export type JobAbort = z.infer<typeof abortSchema>;
+
+export const agreementMessageSchema = z.discriminatedUnion("kind", [
+	z.strictObject({ kind: z.literal("proposal"), proposal: proposalSchema }),
+	z.strictObject({ kind: z.literal("response"), response: responseSchema }),
+	z.strictObject({ kind: z.literal("reveal"), reveal: revealSchema }),
+	z.strictObject({
+		kind: z.literal("start_proposal"),
+		start: startSchema,
+		attempt: z.int().min(0).max(1_000_000),
+		dead: z.array(deadCertificateSchema).max(64),
+	}),
+	z.strictObject({ kind: z.literal("ballot"), ballot: ballotSchema }),
+	z.strictObject({ kind: z.literal("start"), start: startSchema, certificate: quorumCertificateSchema }),
+	z.strictObject({ kind: z.literal("abort"), abort: abortSchema }),
+]);
+export type AgreementMessage = z.infer<typeof agreementMessageSchema>;
+
+export function encodeAgreementMessage(message: AgreementMessage): Uint8Array {
+	return encodeCanonical(message as never);
+}
+
+/** @throws AlthingError `agreement.malformed` */
+export function decodeAgreementMessage(body: Uint8Array): AgreementMessage {
+	let value: unknown;
+	try {
+		value = decodeCanonical(body, 1024 * 1024);
+	} catch (error) {
+		throw new AlthingError("agreement.malformed", "job message is not canonical CBOR", {}, { cause: error });
+	}
+	const parsed = agreementMessageSchema.safeParse(value);
+	if (parsed.success) return parsed.data;
+	const issue = parsed.error.issues[0];
+	throw new AlthingError(
+		"agreement.malformed",
+		`job message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message}`,
+	);
+}
+
+/** A job's id: 32 hex digits of the hash of everything its submitter signed. */
+export function jobIdOf(proposal: Omit<JobProposal, "signature">): string {
+	return toHex(hashFields("althing/job-id/1", proposalBytes(proposal))).slice(0, 32);
+}
+
+function proposalBytes(proposal: Omit<JobProposal, "signature">): Uint8Array {
+	const { federationId, charterHash, spec, submitter, createdAt, nonce } = proposal;
+	return encodeCanonical([
+		"althing/job-proposal/1",
+		federationId,
+		charterHash,
+		spec,
+		submitter,
+		createdAt,
+		nonce,
+	]);
+}
+
+export function signProposal(
+	key: SigningKey,
+	proposal: Omit<JobProposal, "signature" | "submitter">,
+): JobProposal {
+	const unsigned = { ...proposal, submitter: key.peer };
+	return { ...unsigned, signature: key.sign(proposalBytes(unsigned)) };
+}
+
+export function verifyProposal(proposal: JobProposal): boolean {
+	return verifySignature(proposal.submitter, proposalBytes(proposal), proposal.signature);
+}
+
+type Scope = { readonly federationId: string };
+
+function responseBytes(scope: Scope, r: Omit<JobResponse, "signature">): Uint8Array {
+	return encodeCanonical([
+		"althing/job-response/1",
+		scope.federationId,
+		r.jobId,
+		r.peer,
+		r.accept,
+		r.commitment,
+		r.reason,
+	]);
+}
+
+function revealBytes(scope: Scope, r: Omit<NonceReveal, "signature">): Uint8Array {
+	return encodeCanonical(["althing/job-reveal/1", scope.federationId, r.jobId, r.peer, r.nonce]);
+}
+
+function abortBytes(scope: Scope, a: Omit<JobAbort, "signature">): Uint8Array {
+	return encodeCanonical(["althing/job-abort/1", scope.federationId, a.jobId, a.by, a.reason]);
+}
+
+export function signResponse(
+	scope: Scope,
+	key: SigningKey,
+	response: Omit<JobResponse, "signature" | "peer">,
+): JobResponse {
+	const unsigned = { ...response, peer: key.peer };
+	return { ...unsigned, signature: key.sign(responseBytes(scope, unsigned)) };
+}
+
+export function verifyResponse(scope: Scope, response: JobResponse): boolean {
+	return verifySignature(response.peer, responseBytes(scope, response), response.signature);
+}
+
+export function signReveal(
+	scope: Scope,
+	key: SigningKey,
+	reveal: Omit<NonceReveal, "signature" | "peer">,
+): NonceReveal {
+	const unsigned = { ...reveal, peer: key.peer };
+	return { ...unsigned, signature: key.sign(revealBytes(scope, unsigned)) };
+}
+
+export function verifyReveal(scope: Scope, reveal: NonceReveal): boolean {
+	return verifySignature(reveal.peer, revealBytes(scope, reveal), reveal.signature);
+}
+
+export function signAbort(
+	scope: Scope,
+	key: SigningKey,
+	abort: Omit<JobAbort, "signature" | "by">,
+): JobAbort {
+	const unsigned = { ...abort, by: key.peer };
+	return { ...unsigned, signature: key.sign(abortBytes(scope, unsigned)) };
+}
+
+export function verifyAbort(scope: Scope, abort: JobAbort): boolean {
+	return verifySignature(abort.by, abortBytes(scope, abort), abort.signature);
+}
+
+/** The commitment to a nonce. */
+export function commitmentTo(jobId: string, peer: PeerId, nonce: Uint8Array): Uint8Array {
+	return hashFields("althing/job-nonce/1", jobId, peer, nonce);
+}
+
+/** What members vote for. */
+export function startHash(start: JobStart): Uint8Array {
+	return hashFields("althing/job-start-content/1", encodeCanonical(start as never));
+}
+
+/** The job's beacon: nobody knew it before every participant had committed to its part. */
+export function startBeacon(start: JobStart): Uint8Array {
+	return hashFields(
+		"althing/job-beacon/1",
+		start.jobId,
+		...start.participants.map(({ reveal }) => reveal.nonce),
+	);
+}
