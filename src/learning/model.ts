@@ -11,6 +11,7 @@ import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { addMask } from "../../crypto/maskStream.ts";
+import { float32ToBytes } from "./littleEndian.ts";
 
 /** Hard bounds on a description, so that a hostile job specification cannot exhaust a site. */
 export const MODEL_LIMITS = {
@@ -204,6 +205,15 @@ export function requireParameterCount(model: Model, length: number): void {
 /** Canonical SHA-256 of the description (32 bytes): equal on every node for equal models. */
 export function modelHash(model: Model): Uint8Array {
 	return hashFields("althing/model/v1", encodeCanonical(parseModel(model)));
+}
+
+/**
+ * SHA-256 (32 bytes) of a model with its parameters, bit for bit: what nodes compare and sign to agree on a model.
+ * @throws AlthingError `learning.parameter_count`.
+ */
+export function parametersHash(model: Model, parameters: Float32Array): Uint8Array {
+	requireParameterCount(model, parameters.length);
+	return hashFields("althing/model/parameters/v1", modelHash(model), float32ToBytes(parameters));
 }
 
 /**

@@ -5,9 +5,10 @@
  */
 import protobuf from "protobufjs/light.js";
 import { AlthingError } from "../../../crypto/error.ts";
+import { float32FromBytes, float32ToBytes } from "../littleEndian.ts";
 
 /** TensorProto.DataType. */
-export const FLOAT = 1;
+const FLOAT = 1;
 const INT64 = 7;
 /** The operator set every graph of ours is written for. */
 const OPERATOR_SET = 17;
@@ -110,12 +111,7 @@ const modelType = root.lookupType("Model");
 
 /** A float32 tensor constant. */
 export function floatTensor(name: string, dims: readonly number[], values: Float32Array): OnnxTensor {
-	const rawData = new Uint8Array(values.length * 4);
-	const view = new DataView(rawData.buffer);
-	values.forEach((value, i) => {
-		view.setFloat32(4 * i, value, true);
-	});
-	return { name, dims, dataType: FLOAT, rawData };
+	return { name, dims, dataType: FLOAT, rawData: float32ToBytes(values) };
 }
 
 /** A one-dimensional int64 constant, as axes are given in. */
@@ -134,8 +130,7 @@ export function floatValues(tensor: OnnxTensor): Float32Array {
 	if (tensor.dataType !== FLOAT || tensor.rawData.length !== 4 * count) {
 		throw invalidOnnx(`tensor ${tensor.name} is not float32 raw data of ${count} elements`);
 	}
-	const view = new DataView(tensor.rawData.buffer, tensor.rawData.byteOffset, tensor.rawData.byteLength);
-	return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
+	return float32FromBytes(tensor.rawData);
 }
 
 /** A node; integer attributes from numbers, integer lists from arrays. */

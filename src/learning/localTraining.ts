@@ -1,0 +1,166 @@
+/**
+ * Local training of federated averaging (McMahan et al. 2017, arXiv:1602.05629): several steps on a
+ * site's own records from the common parameters; the difference is the site's update.
+ *
+ * Plain local training gives no privacy of its own: whoever calls it bounds and noises the delta.
+ * Private local training is DP-SGD at the site (Abadi et al. 2016, arXiv:1607.00133); the caller
+ * supplies sampling and noise, because it is the caller who accounts for them.
+ */
+import { AlthingError } from "../../crypto/error.ts";
+import { randomBytes } from "../../crypto/random.ts";
+import type { Batch, Trainer } from "./trainer.ts";
+
+export interface LocalUpdate {
+	/** Local minus common parameters. */
+	readonly delta: Float64Array;
+	/** Gradient steps taken. */
+	readonly steps: number;
+}
+
+export interface LocalTrainingPlan {
+	/** Passes over the records, >= 1. */
+	readonly epochs: number;
+	/** Records a step, >= 1; the last step of an epoch may have fewer. */
+	readonly batchSize: number;
+	readonly learningRate: number;
+}
+
+/**
+ * Mini-batch gradient descent over shuffled epochs. No records: a delta of zeros, no steps.
+ * @param random source of the shuffles' randomness; the system's generator unless a test seeds it
+ * @throws AlthingError `learning.invalid_argument`, `learning.not_finite` when training diverges.
+ */
+export async function trainLocally(
+	trainer: Trainer,
+	common: Float32Array,
+	data: Batch,
+	plan: LocalTrainingPlan,
+	random: (length: number) => Uint8Array = randomBytes,
+): Promise<LocalUpdate> {
+	requireCount("number of epochs", plan.epochs);
+	requireCount("local batch size", plan.batchSize);
+	requirePositive("local learning rate", plan.learningRate);
+	const parameters = common.slice();
+	let steps = 0;
+	for (let epoch = 0; epoch < plan.epochs; epoch++) {
+		const order = shuffledRows(data.rows, random);
+		for (let start = 0; start < order.length; start += plan.batchSize) {
+			const batch = takeRows(data, order.subarray(start, start + plan.batchSize));
+			const { sum } = await trainer.gradientSum(parameters, batch);
+			descend(parameters, sum, plan.learningRate / batch.rows);
+			steps += 1;
+		}
+	}
+	return { delta: difference(parameters, common), steps };
+}
+
+export interface PrivateLocalTrainingPlan {
+	/** Steps, >= 1. */
+	readonly steps: number;
+	readonly clippingNorm: number;
+	/**
+	 * Public number every noisy sum is divided by, > 0. Never the size of the sample or of the data
+	 * set: both tell whether a record is present.
+	 */
+	readonly expectedBatchSize: number;
+	readonly learningRate: number;
+	/** The Poisson sample of this step: row numbers of the data, each record independently with the accounted rate. */
+	sampleRows(step: number): Uint32Array;
+	/** Adds this step's accounted noise to the clipped sum, in place; called for empty samples too. */
+	addNoise(sum: Float64Array, step: number): void;
+}
+
+/**
+ * DP-SGD at the site: each step releases (clipped sum + noise) / expected batch size to the local
+ * parameters, so the delta is as private as the caller's account of sampling and noise says.
+ * @throws AlthingError `learning.invalid_argument`, `learning.not_finite`.
+ */
+export async function trainLocallyInPrivate(
+	trainer: Trainer,
+	common: Float32Array,
+	data: Batch,
+	plan: PrivateLocalTrainingPlan,
+): Promise<LocalUpdate> {
+	requireCount("number of local steps", plan.steps);
+	requirePositive("expected batch size", plan.expectedBatchSize);
+	requirePositive("local learning rate", plan.learningRate);
+	const parameters = common.slice();
+	for (let step = 0; step < plan.steps; step++) {
+		const batch = takeRows(data, plan.sampleRows(step));
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, plan.clippingNorm);
+		plan.addNoise(sum, step);
+		descend(parameters, sum, plan.learningRate / plan.expectedBatchSize);
+	}
+	return { delta: difference(parameters, common), steps: plan.steps };
+}
+
+function descend(parameters: Float32Array, direction: Float64Array, rate: number): void {
+	for (let i = 0; i < parameters.length; i++) parameters[i]! -= rate * direction[i]!;
+}
+
+function difference(parameters: Float32Array, common: Float32Array): Float64Array {
+	const delta = Float64Array.from(parameters, (value, i) => value - common[i]!);
+	if (delta.every(Number.isFinite)) return delta;
+	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
+}
+
+/** The chosen rows of a batch, in the order given. */
+function takeRows(data: Batch, rows: Uint32Array): Batch {
+	const inputs = data.rows === 0 ? 0 : data.features.length / data.rows;
+	const features = new Float32Array(rows.length * inputs);
+	const labels = new Float32Array(rows.length);
+	rows.forEach((row, i) => {
+		if (row >= data.rows) {
+			throw new AlthingError("learning.invalid_argument", `Row ${row} was drawn from ${data.rows} rows.`, {
+				row,
+			});
+		}
+		features.set(data.features.subarray(row * inputs, (row + 1) * inputs), i * inputs);
+		labels[i] = data.labels[row]!;
+	});
+	return { features, labels, rows: rows.length };
+}
+
+/** Fisher-Yates with unbiased indices. */
+function shuffledRows(count: number, random: (length: number) => Uint8Array): Uint32Array {
+	const rows = Uint32Array.from({ length: count }, (_, i) => i);
+	for (let i = count - 1; i > 0; i--) {
+		const j = uniformBelow(i + 1, random);
+		[rows[i], rows[j]] = [rows[j]!, rows[i]!];
+	}
+	return rows;
+}
+
+function uniformBelow(bound: number, random: (length: number) => Uint8Array): number {
+	// Values at or above the largest multiple of the bound would favour the small remainders.
+	const limit = 2 ** 32 - (2 ** 32 % bound);
+	for (;;) {
+		const bytes = random(4);
+		const word = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+		if (word < limit) return word % bound;
+	}
+}
+
+function requireCount(what: string, value: number): void {
+	if (Number.isSafeInteger(value) && value >= 1) return;
+	throw new AlthingError(
+		"learning.invalid_argument",
+		`The ${what} must be a whole number of at least 1, not ${value}.`,
+		{
+			what,
+			value,
+		},
+	);
+}
+
+function requirePositive(what: string, value: number): void {
+	if (Number.isFinite(value) && value > 0) return;
+	throw new AlthingError(
+		"learning.invalid_argument",
+		`The ${what} must be a positive number, not ${value}.`,
+		{
+			what,
+			value,
+		},
+	);
+}
