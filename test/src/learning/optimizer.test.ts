@@ -1,0 +1,97 @@
+import { describe, expect, test } from "vitest";
+import { toHex } from "../../../crypto/encoding.ts";
+import { sha256 } from "../../../crypto/hash.ts";
+import { float32ToBytes } from "../../../src/learning/littleEndian.ts";
+import {
+	applyGradient,
+	decodeOptimizerState,
+	encodeOptimizerState,
+	initialOptimizerState,
+	type OptimizerSettings,
+} from "../../../src/learning/optimizer.ts";
+import { randomParameters } from "./reference.ts";
+
+const gradientDescent: OptimizerSettings = { learningRate: 0.1, momentum: 0 };
+const heavyBall: OptimizerSettings = { learningRate: 0.1, momentum: 0.9 };
+
+describe("steps", () => {
+	test("gradient descent subtracts the scaled gradient and leaves its arguments alone", () => {
+		const parameters = Float32Array.of(1, 2);
+		const gradient = Float64Array.of(10, -20);
+		const result = applyGradient(
+			gradientDescent,
+			initialOptimizerState(gradientDescent, 2),
+			parameters,
+			gradient,
+		);
+		expect(result.parameters).toEqual(Float32Array.of(0, 4));
+		expect(result.state).toEqual({ step: 1, velocity: new Float64Array(0) });
+		expect(parameters).toEqual(Float32Array.of(1, 2));
+		expect(gradient).toEqual(Float64Array.of(10, -20));
+	});
+
+	test("momentum accumulates velocity", () => {
+		let state = initialOptimizerState(heavyBall, 1);
+		let parameters = Float32Array.of(0);
+		for (let step = 0; step < 3; step++) {
+			({ parameters, state } = applyGradient(heavyBall, state, parameters, Float64Array.of(1)));
+		}
+		expect(state.step).toBe(3);
+		expect(state.velocity[0]).toBeCloseTo(1 + 0.9 + 0.81, 12);
+		expect(parameters[0]).toBeCloseTo(-0.1 * (1 + 1.9 + 2.71), 6);
+	});
+
+	test("twenty steps end in the same bits on every machine, also when resumed from bytes", () => {
+		let parameters = randomParameters(1000, 1);
+		let state = initialOptimizerState(heavyBall, 1000);
+		for (let step = 0; step < 20; step++) {
+			const gradient = Float64Array.from(randomParameters(1000, 100 + step));
+			if (step === 10) state = decodeOptimizerState(encodeOptimizerState(state));
+			({ parameters, state } = applyGradient(heavyBall, state, parameters, gradient));
+		}
+		expect(toHex(sha256(float32ToBytes(parameters), encodeOptimizerState(state)))).toBe(TWENTY_STEPS_HASH);
+	});
+});
+
+describe("refusals", () => {
+	test.each([
+		{ learningRate: 0, momentum: 0 },
+		{ learningRate: Number.NaN, momentum: 0 },
+		{ learningRate: 1, momentum: 1 },
+		{ learningRate: 1, momentum: -0.1 },
+	])("settings $learningRate, $momentum", (settings) => {
+		expect(() => initialOptimizerState(settings, 1)).toThrow(
+			expect.objectContaining({ code: "learning.invalid_optimizer" }),
+		);
+	});
+
+	test.each<[string, OptimizerSettings, Float64Array]>([
+		["a gradient of another length", gradientDescent, new Float64Array(3)],
+		["a state without velocity", heavyBall, new Float64Array(2)],
+	])("%s", (_, settings, gradient) => {
+		const state = initialOptimizerState(gradientDescent, 2);
+		expect(() => applyGradient(settings, state, new Float32Array(2), gradient)).toThrow(
+			expect.objectContaining({ code: "learning.parameter_count" }),
+		);
+	});
+
+	test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e40])("a gradient of %d", (value) => {
+		const state = initialOptimizerState(gradientDescent, 1);
+		expect(() => applyGradient(gradientDescent, state, new Float32Array(1), Float64Array.of(value))).toThrow(
+			expect.objectContaining({ code: "learning.not_finite" }),
+		);
+	});
+
+	test("a damaged state", () => {
+		const bytes = encodeOptimizerState({ step: 1, velocity: Float64Array.of(Number.NaN) });
+		expect(() => decodeOptimizerState(bytes)).toThrow(
+			expect.objectContaining({ code: "learning.invalid_optimizer_state" }),
+		);
+		const whole = encodeOptimizerState({ step: 1, velocity: Float64Array.of(1) });
+		expect(() => decodeOptimizerState(whole.subarray(0, whole.length - 1))).toThrow(
+			expect.objectContaining({ code: expect.stringMatching(/^encoding\./) }),
+		);
+	});
+});
+
+const TWENTY_STEPS_HASH = "b9a37dcfec30b919b95a5d09569a66a2af88b686ff874f7a72d3215aad118daf";
