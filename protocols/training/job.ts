@@ -581,9 +581,10 @@ export class TrainingJob
 			this.#askStatus(out, from);
 			return;
 		}
-		if (message.round < this.#round)
+		if (message.round < this.#round) {
 			this.#tellStatus(out, from, { term: this.#coordination.term, round: message.round });
-		return;
+			return;
+		}
 		if (slotId(message.ballot.slot) !== slotId(this.#decision.slot)) return;
 		const outcome = this.#decision.count(message.ballot);
 		if (outcome === "invalid") {
