@@ -8,6 +8,7 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
+import { allFinite } from "./finite.ts";
 import type { Batch, Trainer } from "./trainer.ts";
 
 export interface LocalUpdate {
@@ -100,7 +101,7 @@ function descend(parameters: Float32Array, direction: Float64Array, rate: number
 
 function difference(parameters: Float32Array, common: Float32Array): Float64Array {
 	const delta = Float64Array.from(parameters, (value, i) => value - common[i]!);
-	if (delta.every(Number.isFinite)) return delta;
+	if (allFinite(delta)) return delta;
 	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
 }
 

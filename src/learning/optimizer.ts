@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
+import { allFinite } from "./finite.ts";
 import { float64FromBytes, float64ToBytes } from "./littleEndian.ts";
 
 export interface OptimizerSettings {
@@ -85,7 +86,7 @@ const stateSchema = z.strictObject({ step: z.int().min(0), velocity: z.instanceo
 export function decodeOptimizerState(bytes: Uint8Array): OptimizerState {
 	const parsed = stateSchema.safeParse(decodeCanonical(bytes, bytes.length));
 	const velocity = parsed.success ? float64FromBytes(parsed.data.velocity) : undefined;
-	if (!parsed.success || !velocity?.every(Number.isFinite)) {
+	if (!parsed.success || !(velocity && allFinite(velocity))) {
 		throw new AlthingError(
 			"learning.invalid_optimizer_state",
 			"The stored optimizer state is damaged: resume from an earlier checkpoint.",

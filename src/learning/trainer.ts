@@ -5,9 +5,8 @@
  * chunks whose sums are added in double precision.
  */
 import { AlthingError } from "../../crypto/error.ts";
-import { createOnnxBackend } from "./engine/onnxBackend.ts";
 import type { Backend, ProgramKind, ProgramOutputs } from "./engine/operations.ts";
-import { createTfjsBackend, loadTfjs } from "./engine/tfjsBackend.ts";
+import { allFinite } from "./finite.ts";
 import { exampleLoss, isCorrect, predictionsFromLogits } from "./loss.ts";
 import { type Model, outputUnits, parameterLayout, parseModel, requireParameterCount } from "./model.ts";
 
@@ -35,6 +34,7 @@ export interface Evaluation {
 	readonly examples: number;
 }
 
+/** Arrays passed in are read until the promise settles: do not write to them before. */
 export interface Trainer {
 	readonly parameterCount: number;
 	/** Which runtime computes. */
@@ -81,9 +81,23 @@ const CLIPPING_MARGIN = 2 ** -16;
  */
 export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
 	const model = parseModel(options.model);
-	const backend =
-		options.backend === "tfjs" ? await createTfjsBackend(model) : createOnnxBackend(model, options.threads);
-	return new BatchedTrainer(model, backend);
+	return new BatchedTrainer(model, await createBackend(model, options));
+}
+
+/** Loads a runtime only when it is asked for: neither costs start-up time, or stops the node, unless used. */
+async function createBackend(model: Model, { backend = "onnx", threads }: TrainerOptions): Promise<Backend> {
+	try {
+		if (backend === "tfjs") return await (await import("./engine/tfjsBackend.ts")).createTfjsBackend(model);
+		return (await import("./engine/onnxBackend.ts")).createOnnxBackend(model, threads);
+	} catch (cause) {
+		if (cause instanceof AlthingError) throw cause;
+		throw new AlthingError(
+			"learning.backend_unavailable",
+			`The ${backend} backend does not load on this machine (${cause instanceof Error ? cause.message : cause}): choose the other one, or install its package for this platform.`,
+			{ backend },
+			{ cause },
+		);
+	}
 }
 
 export interface BackendDescription {
@@ -107,7 +121,7 @@ export async function describeBackends(): Promise<BackendDescription[]> {
 			const batch = { features: Float32Array.of(1), labels: Float32Array.of(1), rows: 1 };
 			await trainer.clippedGradientSum(new Float32Array(2), batch, 1);
 			await trainer.dispose();
-			const missing = backend === "tfjs" ? (await loadTfjs()).nativeUnavailable : undefined;
+			const missing = backend === "tfjs" ? await missingNativeTfjs() : undefined;
 			const note = missing === undefined ? {} : { note: `@tensorflow/tfjs-node is not in use: ${missing}` };
 			return { backend, runtime: trainer.backend, available: true, ...note };
 		} catch (error) {
@@ -116,6 +130,11 @@ export async function describeBackends(): Promise<BackendDescription[]> {
 		}
 	};
 	return [await describe("onnx"), await describe("tfjs")];
+}
+
+async function missingNativeTfjs(): Promise<string | undefined> {
+	const { loadTfjs } = await import("./engine/tfjsBackend.ts");
+	return (await loadTfjs()).nativeUnavailable;
 }
 
 class BatchedTrainer implements Trainer {
@@ -142,7 +161,7 @@ class BatchedTrainer implements Trainer {
 
 	async gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum> {
 		const result = await this.#gradient("gradient", parameters, batch, 1);
-		if (!result.sum.every(Number.isFinite)) {
+		if (!allFinite(result.sum)) {
 			throw new AlthingError(
 				"learning.not_finite",
 				"The gradient is not finite: lower the learning rate, or look for non-finite values in the data.",
@@ -243,7 +262,7 @@ class BatchedTrainer implements Trainer {
 
 	#check(parameters: Float32Array, batch: Batch): void {
 		requireParameterCount(this.#model, parameters.length);
-		if (!parameters.every(Number.isFinite)) {
+		if (!allFinite(parameters)) {
 			throw new AlthingError(
 				"learning.not_finite",
 				"The model's parameters are not finite: training has diverged, or the model file is damaged.",

@@ -1,5 +1,6 @@
 /** A model with its parameters, as the file formats in this folder export and import it. */
 import { AlthingError } from "../../../crypto/error.ts";
+import { allFinite } from "../finite.ts";
 import { type Model, requireParameterCount, type Task } from "../model.ts";
 
 export interface TrainedModel {
@@ -21,7 +22,7 @@ export const OUTPUT_FUNCTION = {
  */
 export function requireTrainedModel(trained: TrainedModel): TrainedModel {
 	requireParameterCount(trained.model, trained.parameters.length);
-	if (!trained.parameters.every(Number.isFinite)) {
+	if (!allFinite(trained.parameters)) {
 		throw new AlthingError(
 			"learning.not_finite",
 			"The model has parameters that are not finite; it is of no use.",

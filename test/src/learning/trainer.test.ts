@@ -188,6 +188,20 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		});
 	});
 
+	test("a target that is not finite counts as zero in the clipped sum and as the bound in evaluation", async () => {
+		const model = MODELS["sigmoid perceptron, regression"]!;
+		const trainer = await createTrainer({ model, backend });
+		const parameters = randomParameters(parameterCount(model), 3);
+		const batch = randomBatch(model, 3, 4);
+		batch.labels.set([Number.NaN, Number.NEGATIVE_INFINITY], 1);
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, 0.2);
+		const reference = referenceGradientSum(model, parameters, slice(batch, 4, 0, 1), 0.2);
+		expect(relativeDistance(sum, reference.sum)).toBeLessThan(FLOAT32_TOLERANCE);
+		const evaluation = await trainer.evaluate(parameters, slice(batch, 4, 1, 3), 0.5);
+		expect(evaluation).toEqual({ lossSum: 1, correct: 0, examples: 2 });
+		await trainer.dispose();
+	});
+
 	test("batches longer than the largest compiled size are summed in chunks", async () => {
 		const model = MODELS["relu perceptron"]!;
 		const trainer = await createTrainer({ model, backend });
