@@ -1,0 +1,94 @@
+/**
+ * What a federation agrees on about a kind of data set, and how a site's records are brought
+ * into that shape: only by public bounds, never by statistics of the records themselves
+ * (a private mean or maximum would be a release nobody charged for).
+ */
+import { z } from "zod";
+import { AlthingError } from "../../crypto/error.ts";
+import type { Dataset } from "./dataset.ts";
+
+const boundsSchema = z
+	.tuple([z.number(), z.number()])
+	.refine(([least, largest]) => least < largest, "the lower bound must be below the upper one");
+
+export const dataDescriptionSchema = z.strictObject({
+	name: z
+		.string()
+		.regex(/^[a-z0-9][a-z0-9-]{0,63}$/, "lower-case letters, digits and hyphens, at most 64 characters"),
+	label: z.discriminatedUnion("kind", [
+		z.strictObject({
+			kind: z.literal("class"),
+			column: z.string().min(1),
+			/** The public list of classes; its order is the order of a model's outputs. */
+			classes: z
+				.array(z.string().min(1))
+				.min(2)
+				.refine((classes) => new Set(classes).size === classes.length, "classes must differ"),
+		}),
+		z.strictObject({ kind: z.literal("number"), column: z.string().min(1), bounds: boundsSchema }),
+	]),
+	features: z
+		.strictObject({
+			count: z.int().gte(1),
+			/** One pair for all features, or one pair per feature, in the order of the columns. */
+			bounds: z.union([boundsSchema, z.array(boundsSchema)]),
+			/** Range the bounds are mapped to: `symmetric` [-1, 1] or `unit` [0, 1]. */
+			scale: z.enum(["symmetric", "unit"]),
+		})
+		.refine(({ count, bounds }) => isPair(bounds) || bounds.length === count, "as many bounds as features"),
+});
+
+export type DataDescription = z.infer<typeof dataDescriptionSchema>;
+type Bounds = readonly [number, number];
+
+function isPair(bounds: DataDescription["features"]["bounds"]): bounds is [number, number] {
+	return typeof bounds[0] === "number";
+}
+
+/**
+ * Features clamped to the public bounds and mapped to the range; class labels as indices into
+ * the public list, numeric labels scaled like features.
+ * @throws AlthingError `data.wrong_feature_count`, or `data.unknown_label` for a class outside the public list
+ */
+export function prepare(dataset: Dataset, description: DataDescription): Dataset {
+	const { count, bounds, scale } = description.features;
+	if (dataset.columns.length !== count) {
+		throw new AlthingError(
+			"data.wrong_feature_count",
+			`The data set has ${dataset.columns.length} feature columns, its description "${description.name}" says ${count}. Remove or add columns, or correct the description.`,
+			{ expected: count, actual: dataset.columns.length },
+		);
+	}
+	const perColumn: readonly Bounds[] = isPair(bounds) ? Array<Bounds>(count).fill(bounds) : bounds;
+	const features = new Float32Array(dataset.features.length);
+	for (let i = 0; i < features.length; i++) {
+		features[i] = scaled(dataset.features[i]!, perColumn[i % count]!, scale);
+	}
+	const { label } = description;
+	if (label.kind === "number") {
+		return {
+			...dataset,
+			features,
+			labels: dataset.labels.map((value) => scaled(value, label.bounds, scale)),
+			labelNames: [],
+		};
+	}
+	const classOf = dataset.labelNames.map((name) => label.classes.indexOf(name));
+	const labels = dataset.labels.map((index, row) => {
+		const known = classOf[index] ?? -1;
+		if (known < 0) {
+			throw new AlthingError(
+				"data.unknown_label",
+				`Record ${row + 1} has a label outside the public classes of "${description.name}": ${label.classes.join(", ")}. Correct the record or agree on a description with that class.`,
+				{ record: row + 1 },
+			);
+		}
+		return known;
+	});
+	return { ...dataset, features, labels, labelNames: label.classes };
+}
+
+function scaled(value: number, [least, largest]: Bounds, scale: "symmetric" | "unit"): number {
+	const unit = (Math.max(least, Math.min(largest, value)) - least) / (largest - least);
+	return scale === "unit" ? unit : 2 * unit - 1;
+}
