@@ -43,12 +43,24 @@ export interface Network {
 	 */
 	send(to: PeerId, channel: string, packet: Packet): Promise<void>;
 	/** Handles messages on every channel that starts with `prefix`. Returns an unsubscribe function. */
-	onMessage(prefix: string, handler: (from: PeerId, channel: string, packet: Packet) => void | Promise<void>): () => void;
+	onMessage(
+		prefix: string,
+		handler: (from: PeerId, channel: string, packet: Packet) => void | Promise<void>,
+	): () => void;
 
 	/** Asks and waits for an answer. An error thrown by the remote handler rejects with `network.remote_error`. */
-	request(to: PeerId, method: string, packet: Packet, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<Packet>;
+	request(
+		to: PeerId,
+		method: string,
+		packet: Packet,
+		options?: { timeoutMs?: number; signal?: AbortSignal },
+	): Promise<Packet>;
 	/** Serves `method`; only members of the current charter reach it unless `open` says otherwise. */
-	onRequest(method: string, handler: RequestHandler, options?: { open?: "members" | "candidates" }): () => void;
+	onRequest(
+		method: string,
+		handler: RequestHandler,
+		options?: { open?: "members" | "candidates" },
+	): () => void;
 
 	/** Publishes at most {@link MAX_ANNOUNCEMENT_BYTES} to every member through gossip. */
 	announce(topic: string, body: Uint8Array): Promise<void>;
