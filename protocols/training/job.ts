@@ -37,8 +37,8 @@ import { ResultDecision } from "./resultDecision.ts";
 export type TrainingTask =
 	/** This site's encoded, noised contribution to a round, computed from the common state. */
 	| { readonly kind: "contribute"; readonly round: number; readonly state: Uint8Array }
-	/** Charge the privacy budget for the round, durably; an error withdraws this site from the round. */
-	| { readonly kind: "charge"; readonly round: number }
+	/** Charge the budget for releasing the round's contribution, durably; an error withdraws this site from the round. */
+	| { readonly kind: "charge"; readonly round: number; readonly attempt: number }
 	/** The next common state from a verified sum. */
 	| {
 			readonly kind: "apply";
@@ -143,7 +143,8 @@ export class TrainingJob
 	#sessionPromises = new Map<string, Uint8Array[]>();
 
 	#vector: Uint32Array | undefined;
-	#charged = false;
+	/** Of the current attempt. */
+	#charge: "none" | "asked" | "made" = "none";
 	#inputWanted = false;
 	#withdrawn = false;
 	/** The verified sum's facts, kept until the round is certified. */
@@ -304,10 +305,11 @@ export class TrainingJob
 			this.#workFailed(out, kind ?? "", result);
 		} else if (result.kind === "contribution") {
 			this.#vector = result.vector;
-			this.#provideInput(out, nowMs);
+			this.#chargeAndProvide(out, nowMs);
 		} else if (result.kind === "charged") {
-			this.#charged = true;
-			this.#provideInput(out, nowMs);
+			if (Number(rest[0]) !== this.#attempt) return {};
+			this.#charge = "made";
+			this.#chargeAndProvide(out, nowMs);
 		} else if (result.kind === "applied") {
 			this.#applied(out, result.state, result.metrics, nowMs);
 		}
@@ -322,7 +324,6 @@ export class TrainingJob
 		this.#dead = [];
 		this.#decision = this.#newDecision(this.#round);
 		this.#vector = undefined;
-		this.#charged = false;
 		this.#inputWanted = false;
 		this.#withdrawn = false;
 		this.#released = undefined;
@@ -364,6 +365,7 @@ export class TrainingJob
 		} = this.#options;
 		this.#attempt = attempt;
 		this.#inputWanted = false;
+		this.#charge = "none";
 		const session = new AggregationSession({
 			self,
 			federationId,
@@ -467,9 +469,7 @@ export class TrainingJob
 			case "input_wanted":
 				this.#coordination.progressed(nowMs);
 				this.#inputWanted = true;
-				if (!this.#charged && !this.#withdrawn)
-					out.work(`charge/${this.#round}`, { kind: "charge", round: this.#round });
-				this.#provideInput(out, nowMs);
+				this.#chargeAndProvide(out, nowMs);
 				break;
 			case "released":
 				this.#coordination.progressed(nowMs);
@@ -509,11 +509,18 @@ export class TrainingJob
 		}
 	}
 
-	#provideInput(out: Collector, nowMs: number): void {
-		if (!this.#inputWanted || !this.#charged || this.#vector === undefined || this.#session === undefined)
+	/** The budget is charged, durably, before the masked contribution leaves. */
+	#chargeAndProvide(out: Collector, nowMs: number): void {
+		if (!this.#inputWanted || this.#vector === undefined || this.#session === undefined || this.#withdrawn)
 			return;
-		this.#inputWanted = false;
-		this.#relay(out, this.#session.provideInput(this.#vector.slice(), nowMs), nowMs);
+		if (this.#charge === "none") {
+			this.#charge = "asked";
+			const charge = { kind: "charge" as const, round: this.#round, attempt: this.#attempt };
+			out.work(`charge/${charge.round}/${charge.attempt}`, charge);
+		} else if (this.#charge === "made") {
+			this.#inputWanted = false;
+			this.#relay(out, this.#session.provideInput(this.#vector.slice(), nowMs), nowMs);
+		}
 	}
 
 	#workFailed(out: Collector, kind: string, error: Error): void {

@@ -4,19 +4,16 @@
  * un-noised sum exists nowhere else.
  */
 import { AlthingError } from "../../crypto/error.ts";
+import { gather } from "../data/dataset.ts";
 import { poissonSample } from "../data/poissonSampling.ts";
 import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
-import type { Batch, Trainer } from "../learning/trainer.ts";
+import type { Trainer } from "../learning/trainer.ts";
 import { type EncodingPlan, encode, planEncoding, toRing } from "../privacy/fixedPoint.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { largestSample, SUMMATION_ERROR, type TrainingPlan } from "./plan.ts";
-
-export interface SiteData {
-	readonly training: Batch;
-	readonly heldOut: Batch;
-}
+import type { SiteData } from "./siteData.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
 const WEIGHT_CAP = 100_000;
@@ -94,12 +91,12 @@ export class Contributor {
 	/** Writes the parameters' part and returns the weight's real value. */
 	async #fillUpdate(target: Float64Array, state: CommonState): Promise<number> {
 		const { privacy, training: settings, aggregation } = this.#spec;
-		const training = this.#data.training;
+		const training = this.#data.train;
 		const trainer = this.#trainer;
 		const bound = aggregation.updateNormBound;
 		if (privacy.mechanism === "distributed_gaussian") {
 			requireRoom(training.rows * privacy.samplingRate, settings.expectedBatch ?? 0);
-			const batch = takeRows(training, poissonSample(training.rows, privacy.samplingRate));
+			const batch = gather(training, poissonSample(training.rows, privacy.samplingRate));
 			const { sum } = await trainer.clippedGradientSum(state.parameters, batch, privacy.clippingNorm);
 			target.set(sum);
 			return 0;
@@ -111,7 +108,7 @@ export class Contributor {
 				clippingNorm: privacy.clippingNorm,
 				expectedBatchSize: settings.localBatch,
 				learningRate: settings.localLearningRate,
-				sampleRows: () => poissonSample(training.rows, privacy.samplingRate),
+				sampleRows: () => Uint32Array.from(poissonSample(training.rows, privacy.samplingRate)),
 				addNoise: (sum) => this.#addSiteNoise(sum),
 			});
 			// Equal weights: a site's record count stays its own.
@@ -179,15 +176,4 @@ function requireRoom(expectedHere: number, expectedBatch: number): void {
 		"training.expectedBatch is smaller than what this site alone samples; the job must be submitted with a larger one",
 		{ expectedBatch },
 	);
-}
-
-function takeRows(data: Batch, rows: Uint32Array): Batch {
-	const inputs = data.rows === 0 ? 0 : data.features.length / data.rows;
-	const features = new Float32Array(rows.length * inputs);
-	const labels = new Float32Array(rows.length);
-	rows.forEach((row, i) => {
-		features.set(data.features.subarray(row * inputs, (row + 1) * inputs), i * inputs);
-		labels[i] = data.labels[row] ?? 0;
-	});
-	return { features, labels, rows: rows.length };
 }

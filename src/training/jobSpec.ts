@@ -8,7 +8,7 @@ import { z } from "zod";
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { builtInDescription } from "../data/catalog.ts";
+import { catalog } from "../data/catalog.ts";
 import { dataDescriptionSchema } from "../data/description.ts";
 
 const name = z
@@ -215,7 +215,7 @@ function validated(spec: JobSpec, where: string): JobSpec {
  * @throws AlthingError `job.unknown_data` when the set is not built in and none was given.
  */
 export function resolveJobSpec(spec: JobSpec): ResolvedJobSpec {
-	const description = spec.data.description ?? builtInDescription(spec.data.set);
+	const description = spec.data.description ?? catalog.get(spec.data.set)?.description;
 	if (description === undefined) {
 		throw new AlthingError(
 			"job.unknown_data",

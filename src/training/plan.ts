@@ -75,8 +75,8 @@ export const SUMMATION_ERROR = 2 * 512 * 2 ** -24;
 /** The model that a specification describes, for records of its data description. @throws AlthingError `job.model_mismatch` */
 export function modelOf(spec: ResolvedJobSpec): Model {
 	const { description } = spec.data;
-	const inputs = description.features;
-	const classes = description.classes?.length ?? 0;
+	const inputs = description.features.count;
+	const classes = description.label.kind === "class" ? description.label.classes.length : 0;
 	const refuse = (why: string): never => {
 		throw new AlthingError(
 			"job.model_mismatch",

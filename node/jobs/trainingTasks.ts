@@ -1,0 +1,54 @@
+/** Tasks that the node hands to its worker threads, and what comes back: plain data only. */
+import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
+import type { BackendName } from "../../src/learning/trainer.ts";
+import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
+import type { Participation } from "../../src/training/plan.ts";
+
+/** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
+export interface JobContext {
+	readonly jobId: string;
+	readonly spec: ResolvedJobSpec;
+	readonly participation: Participation;
+	/** The organization's file for the job's data set. */
+	readonly dataPath: string;
+	/** 32-byte key of the split between training and held-out records; this site's secret. */
+	readonly splitKey: Uint8Array;
+	readonly backend: BackendName;
+	readonly threads: number;
+}
+
+export type WorkerTask =
+	| {
+			readonly kind: "contribute";
+			readonly job: JobContext;
+			readonly round: number;
+			readonly state: Uint8Array;
+	  }
+	| {
+			readonly kind: "apply";
+			readonly job: JobContext;
+			readonly round: number;
+			readonly state: Uint8Array;
+			readonly sum: Uint32Array;
+			readonly survivors: number;
+	  }
+	| { readonly kind: "aggregate"; readonly task: AggregationTask }
+	/** Model files, evaluation and predictions, which need an engine too. */
+	| {
+			readonly kind: "predict";
+			readonly spec: ResolvedJobSpec;
+			readonly state: Uint8Array;
+			readonly features: Float32Array;
+	  }
+	| { readonly kind: "forget"; readonly jobId: string };
+
+export type WorkerResult =
+	| { readonly kind: "contribution"; readonly vector: Uint32Array; readonly samplerDistance: number }
+	| {
+			readonly kind: "applied";
+			readonly state: Uint8Array;
+			readonly metrics: Readonly<Record<string, number>>;
+	  }
+	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
+	| { readonly kind: "predictions"; readonly outputs: Float32Array }
+	| { readonly kind: "forgotten" };
