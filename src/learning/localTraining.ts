@@ -8,8 +8,9 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
+import { type Batch, takeRows } from "./batch.ts";
 import { allFinite } from "./finite.ts";
-import type { Batch, Trainer } from "./trainer.ts";
+import type { Trainer } from "./trainer.ts";
 
 export interface LocalUpdate {
 	/** Local minus common parameters. */
@@ -103,23 +104,6 @@ function difference(parameters: Float32Array, common: Float32Array): Float64Arra
 	const delta = Float64Array.from(parameters, (value, i) => value - common[i]!);
 	if (allFinite(delta)) return delta;
 	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
-}
-
-/** The chosen rows of a batch, in the order given. */
-function takeRows(data: Batch, rows: Uint32Array): Batch {
-	const inputs = data.rows === 0 ? 0 : data.features.length / data.rows;
-	const features = new Float32Array(rows.length * inputs);
-	const labels = new Float32Array(rows.length);
-	rows.forEach((row, i) => {
-		if (row >= data.rows) {
-			throw new AlthingError("learning.invalid_argument", `Row ${row} was drawn from ${data.rows} rows.`, {
-				row,
-			});
-		}
-		features.set(data.features.subarray(row * inputs, (row + 1) * inputs), i * inputs);
-		labels[i] = data.labels[row]!;
-	});
-	return { features, labels, rows: rows.length };
 }
 
 /** Fisher-Yates with unbiased indices. */

@@ -39,6 +39,12 @@ export interface LayerRule {
 	perExampleSquaredNorm<T>(ops: TensorOperations<T>, trace: LayerTrace<T>, error: T): T[];
 }
 
+/**
+ * More than all that a sum of up to 2^20 squares can lose to float32 underflow (2^-126 each). Without
+ * it, a record with enormous features and a tiny error has a measured norm of zero and escapes clipping.
+ */
+const SQUARE_UNDERFLOW = 2 ** -106;
+
 export function ruleOf(layer: Layer): LayerRule {
 	return layer.kind === "dense" ? denseRule(layer) : activationRule(layer);
 }
@@ -58,8 +64,9 @@ function denseRule(layer: DenseLayer): LayerRule {
 		},
 		perExampleSquaredNorm: (ops, trace, error) => {
 			const input = ops.squaredNormPerRow(trace.input);
-			const withBias = layer.useBias ? ops.add(input, ops.constant(1)) : input;
-			return [ops.multiply(withBias, ops.squaredNormPerRow(error))];
+			const underflow = ops.constant(SQUARE_UNDERFLOW);
+			const withBias = ops.add(input, layer.useBias ? ops.constant(1) : underflow);
+			return [ops.multiply(withBias, ops.add(ops.squaredNormPerRow(error), underflow))];
 		},
 	};
 }

@@ -64,7 +64,6 @@ const NOT_PRIVATE = [
 const PRIVATE_LIMITS = [
 	"The guarantee bounds what the released models reveal about one unit of one subject's data; it does not hide facts that hold for the whole population.",
 	"It assumes that each site ran the agreed software on its own data: what a site clipped and sampled cannot be checked by the others.",
-	"Gradients are clipped and summed in float32 before they are encoded as integers; rounding beyond the clipping margin is not part of the account.",
 ];
 
 /** The card as indented JSON. */

@@ -32,7 +32,7 @@ describe("steps", () => {
 
 	test("momentum accumulates velocity", () => {
 		let state = initialOptimizerState(heavyBall, 1);
-		let parameters = Float32Array.of(0);
+		let parameters: Float32Array = Float32Array.of(0);
 		for (let step = 0; step < 3; step++) {
 			({ parameters, state } = applyGradient(heavyBall, state, parameters, Float64Array.of(1)));
 		}
@@ -42,7 +42,7 @@ describe("steps", () => {
 	});
 
 	test("twenty steps end in the same bits on every machine, also when resumed from bytes", () => {
-		let parameters = randomParameters(1000, 1);
+		let parameters: Float32Array = randomParameters(1000, 1);
 		let state = initialOptimizerState(heavyBall, 1000);
 		for (let step = 0; step < 20; step++) {
 			const gradient = Float64Array.from(randomParameters(1000, 100 + step));

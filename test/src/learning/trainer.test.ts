@@ -202,6 +202,37 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		await trainer.dispose();
 	});
 
+	test.each([true, false])(
+		"enormous features with a tiny error do not escape clipping (bias: %s)",
+		async (useBias) => {
+			const model: Model = { inputs: 1, layers: [{ kind: "dense", units: 1, useBias }], task: "regression" };
+			const trainer = await createTrainer({ model, backend });
+			const parameters = new Float32Array(parameterCount(model));
+			for (const [feature, label] of [
+				[1.8e19, -1e-24],
+				[1e-24, -4e18],
+				[1.8e19, -1e-10],
+			]) {
+				const batch = { features: Float32Array.of(feature!), labels: Float32Array.of(label!), rows: 1 };
+				const { sum } = await trainer.clippedGradientSum(parameters, batch, 1e-7);
+				expect(Math.hypot(...sum)).toBeLessThanOrEqual(1e-7);
+			}
+			await trainer.dispose();
+		},
+	);
+
+	test("no example exceeds the clipping norm by rounding, however wide the layers", async () => {
+		const model = multilayerPerceptron(700, [90], 3, "relu");
+		const trainer = await createTrainer({ model, backend });
+		const parameters = randomParameters(parameterCount(model), 7, 0.1);
+		for (let seed = 0; seed < 12; seed++) {
+			const { sum } = await trainer.clippedGradientSum(parameters, randomBatch(model, 1, seed), 0.1);
+			expect(Math.hypot(...sum)).toBeLessThanOrEqual(0.1);
+			expect(Math.hypot(...sum)).toBeGreaterThan(0.0999);
+		}
+		await trainer.dispose();
+	});
+
 	test("batches longer than the largest compiled size are summed in chunks", async () => {
 		const model = MODELS["relu perceptron"]!;
 		const trainer = await createTrainer({ model, backend });
