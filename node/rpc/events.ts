@@ -7,15 +7,13 @@
  * before it is seen to be too old.
  */
 import type { Clock } from "./clock.ts";
+import { GAP_EVENT } from "./eventTypes.ts";
 import type { JsonObject, NodeEvent } from "./services.ts";
 
 /** A round makes some ten events: hours of history for a busy node in a few MB. */
 const DEFAULT_CAPACITY = 4096;
 /** Ids per ms of start time; still exact in a double until the year 2255. */
 const IDS_PER_MS = 1000;
-
-/** Says that events between `requested` and `oldest` cannot be given any more. */
-export const GAP_EVENT = "stream.gap";
 
 export class EventHub {
 	readonly #clock: Clock;

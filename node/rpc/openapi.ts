@@ -1,8 +1,9 @@
 /** The OpenAPI 3.1 document, generated from the registry. */
 import { z } from "zod";
+import { modelFormats } from "./modelFormats.ts";
 import { PROBLEM_MEDIA_TYPE } from "./problems.ts";
 import type { Method } from "./registry.ts";
-import { modelFormats, nodeEvent, problemDocument } from "./schemas.ts";
+import { nodeEvent, problemDocument } from "./schemas.ts";
 
 const problem = (description: string) => ({
 	description,

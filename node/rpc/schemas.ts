@@ -7,8 +7,9 @@
  * field nobody declared never reaches a client.
  */
 import { z } from "zod";
+import { modelFormats } from "./modelFormats.ts";
+import { roles } from "./roles.ts";
 
-export const roles = ["admin", "data_scientist", "privacy_officer", "auditor"] as const;
 export const role = z.enum(roles);
 
 /** A name that people type and files carry: of a federation, data set or token. */
@@ -169,7 +170,6 @@ export const jobDetail = jobSummary.extend({
 	model: z.string().optional(),
 });
 
-export const modelFormats = ["onnx", "tfjs", "safetensors"] as const;
 export const modelFormat = z.enum(modelFormats);
 
 export const modelSummary = z.object({

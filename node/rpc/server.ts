@@ -50,7 +50,7 @@ export interface RpcServerOptions {
 export interface RpcServer {
 	/**
 	 * Starts all listeners, or none. Throws `rpc.tls_required`, `rpc.socket_in_use`,
-	 * `rpc.socket_path_too_long`, `rpc.socket_directory_open`, `rpc.port_in_use`, `rpc.tls_files`.
+	 * `rpc.socket_path_too_long`, `rpc.socket_directory_open`, `rpc.port_taken`, `rpc.tls_files`.
 	 */
 	start(): Promise<void>;
 	/** Ends calls and streams, closes the listeners and removes the socket. */
@@ -167,7 +167,7 @@ function listen(server: Server, where: { path: string } | { host: string; port: 
 			const name = "path" in where ? where.path : `${where.host}:${where.port}`;
 			reject(
 				new AlthingError(
-					"rpc.port_in_use",
+					"rpc.port_taken",
 					`Another program listens on ${name}. Configure another address.`,
 					{ ...where },
 					{ cause },

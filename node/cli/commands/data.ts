@@ -1,0 +1,78 @@
+/** `althing data ...` */
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import type { DatasetDetail } from "../../rpc/services.ts";
+import type { Bind } from "../session.ts";
+import { fields, table } from "../text.ts";
+
+export function registerData(program: Command, bind: Bind): void {
+	const data = program.command("data").description("this organization's data sets");
+
+	bind<{ description: string }>(
+		data
+			.command("add <name> <path>")
+			.description("register a file as a data set")
+			.requiredOption(
+				"--description <name|file>",
+				"a catalog name, or a YAML file that describes the columns",
+			),
+		async ({ client, out }, [name = "", path = ""], options) => {
+			const isFile = /[/\\]|\.(ya?ml|json)$/i.test(options.description);
+			const { readObjectFile } = await import("../inputFile.ts");
+			const description = isFile ? await readObjectFile(options.description) : options.description;
+			const added = await (await client()).call("data.add", { name, path: resolve(path), description });
+			out.result(added, datasetText);
+		},
+	);
+
+	bind(data.command("ls").description("list data sets"), async ({ client, out }) => {
+		const answer = await (await client()).call("data.list", {});
+		out.result(answer, ({ datasets }) =>
+			table(
+				["NAME", "DESCRIPTION", "ROWS", "HELD OUT", "FEATURES", "CLASSES", "PATH"],
+				datasets.map((set) => [
+					set.name,
+					set.description,
+					set.rows,
+					set.heldOutRows,
+					set.features,
+					set.classes,
+					set.path,
+				]),
+				"No data sets. Add one with althing data add.",
+				out.colors.bold,
+			),
+		);
+	});
+
+	bind(data.command("show <name>").description("show a data set"), async ({ client, out }, [name = ""]) => {
+		out.result(await (await client()).call("data.show", { name }), datasetText);
+	});
+
+	bind(
+		data.command("rm <name>").description("forget a data set; its file and spent budget stay"),
+		async ({ client, out }, [name = ""]) => {
+			out.result(await (await client()).call("data.remove", { name }), () => `Removed ${name}.`);
+		},
+	);
+}
+
+function datasetText(set: DatasetDetail): string {
+	const columns = table(
+		["COLUMN", "KIND"],
+		set.columns.map((column) => [column.name, column.kind]),
+		"No columns.",
+	);
+	const about = fields([
+		["data set", set.name],
+		["path", set.path],
+		["description", set.description],
+		["rows", set.rows],
+		["held out", set.heldOutRows],
+		["features", set.features],
+		["classes", set.classes],
+		["added", set.addedAt],
+		["jobs", set.jobs.join(", ")],
+	]);
+	return `${about}\n\n${columns}`;
+}

@@ -1,0 +1,123 @@
+/** `althing job ...` */
+import type { Command } from "commander";
+import type { JobDetail, JobSummary } from "../../rpc/services.ts";
+import { parsePositive } from "../arguments.ts";
+import type { Output } from "../output.ts";
+import type { Bind } from "../session.ts";
+import { bytesText, fields, figure, shortPeer, table } from "../text.ts";
+
+export function registerJob(program: Command, bind: Bind): void {
+	const job = program.command("job").description("propose, decide and follow jobs");
+
+	bind(
+		job.command("submit <file>").description("propose a job spec (YAML) to the federation"),
+		async ({ client, out }, [file = ""]) => {
+			const { readJobFile } = await import("../jobFile.ts");
+			const spec = await readJobFile(file);
+			out.result(await (await client()).call("job.submit", { spec }), jobLine);
+		},
+	);
+
+	bind(job.command("ls").description("list jobs"), async ({ client, out }) => {
+		const answer = await (await client()).call("job.list", {});
+		out.result(answer, ({ jobs }) =>
+			table(
+				["JOB", "NAME", "STATE", "HERE", "ROUND", "CREATED"],
+				jobs.map((one) => [
+					one.id,
+					one.name,
+					one.state,
+					one.decision,
+					`${one.round}/${one.rounds}`,
+					one.createdAt,
+				]),
+				"No jobs.",
+				out.colors.bold,
+			),
+		);
+	});
+
+	bind(
+		job.command("show <job>").description("show a job and its rounds"),
+		async ({ client, out }, [id = ""]) => {
+			out.result(await (await client()).call("job.show", { job: id }), (detail) => jobText(detail, out));
+		},
+	);
+
+	bind<{ timeout?: number }>(
+		job
+			.command("watch <job>")
+			.description("follow a job until it ends")
+			.option("--timeout <seconds>", "give up after this long, with exit code 7", parsePositive),
+		async (session, [id = ""], { timeout }) => {
+			const { watchJob } = await import("../watch.ts");
+			return watchJob(session, id, timeout);
+		},
+	);
+
+	bind(
+		job.command("approve <job>").description("accept a job in this organization's name"),
+		async ({ client, out }, [id = ""]) => {
+			out.result(await (await client()).call("job.approve", { job: id }), jobLine);
+		},
+	);
+
+	for (const [verb, description] of [
+		["reject", "reject a job in this organization's name"],
+		["abort", "stop a job for good"],
+	] as const) {
+		bind<{ reason?: string }>(
+			job
+				.command(`${verb} <job>`)
+				.description(description)
+				.option("--reason <text>", "told to the other organizations"),
+			async ({ client, out }, [id = ""], { reason }) => {
+				out.result(await (await client()).call(`job.${verb}`, { job: id, reason }), jobLine);
+			},
+		);
+	}
+
+	bind(
+		job.command("resume <job>").description("take up a waiting or failed job from its last agreed round"),
+		async ({ client, out }, [id = ""]) => {
+			out.result(await (await client()).call("job.resume", { job: id }), jobLine);
+		},
+	);
+}
+
+function jobLine(job: JobSummary): string {
+	return fields([
+		["job", job.id],
+		["name", job.name],
+		["state", job.state],
+		["decision here", job.decision],
+		["round", `${job.round} of ${job.rounds}`],
+		...(job.reason === undefined ? [] : ([["reason", job.reason]] as const)),
+	]);
+}
+
+function jobText(job: JobDetail, out: Output): string {
+	const participants = table(
+		["ORGANIZATION", "PEER", "DECISION", "REASON"],
+		job.participants.map((one) => [one.organization, one.peer, one.decision, one.reason]),
+		"No participants yet.",
+		out.colors.bold,
+	);
+	const rounds = table(
+		["ROUND", "TERM", "COORDINATOR", "SURVIVORS", "LOSS", "ACCURACY", "EPSILON", "SENT", "SECONDS"],
+		job.history.map((one) => [
+			one.round,
+			one.term,
+			shortPeer(one.coordinator),
+			`${one.survivors.length}/${one.cohort.length}`,
+			figure(one.evaluationLoss ?? one.trainingLoss),
+			figure(one.accuracy),
+			figure(one.epsilonSpent),
+			bytesText(one.bytesSent),
+			figure(one.seconds),
+		]),
+		"No rounds yet.",
+		out.colors.bold,
+	);
+	return [jobLine(job), participants, rounds].join("\n\n");
+}
