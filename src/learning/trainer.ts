@@ -62,7 +62,7 @@ export interface TrainerOptions {
 }
 
 /** Batches are padded to the smallest of these that holds them; the last one is the chunk size. */
-export const BATCH_SIZES = [32, 64, 128, 256, 512] as const;
+const BATCH_SIZES = [32, 64, 128, 256, 512] as const;
 const LARGEST_BATCH = 512;
 
 /** Half a unit in the last place of float32, relative: the rounding of one operation. */

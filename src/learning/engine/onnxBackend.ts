@@ -131,7 +131,7 @@ class GraphEmitter implements TensorOperations<string> {
 }
 
 /** The ONNX file of one program of one model at one batch size, with a float32 input for each tensor. */
-export function compileProgram(model: Model, kind: ProgramKind, size: number): Uint8Array {
+function compileProgram(model: Model, kind: ProgramKind, size: number): Uint8Array {
 	const ops = new GraphEmitter();
 	const slots = parameterLayout(model);
 	const result = buildProgram(ops, model, kind, {
