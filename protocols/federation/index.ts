@@ -33,6 +33,12 @@ export {
 	minimumSurvivorsOf,
 } from "./charter.ts";
 export { type Declaration, declarationSchema, federationName, organizationName } from "./declaration.ts";
+export {
+	type FederationOutput,
+	Membership,
+	type MembershipInit,
+	type MembershipPolicy,
+} from "./membership.ts";
 export { decodeFederationMessage, encodeFederationMessage, type FederationMessage } from "./messages.ts";
 export type { PendingRequest } from "./pendingRequests.ts";
 export { type Rules, rulesSchema } from "./rules.ts";

@@ -2,10 +2,11 @@
  * Invitation tickets: a member's signed word that one organization may ask to join, once,
  * until a date. A ticket admits nobody by itself; a quorum does (membership.ts).
  */
+import { multiaddr } from "@multiformats/multiaddr";
 import { z } from "zod";
 import { decodeCanonical, type Encodable, encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
+import { isPeerId, type PeerId, type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { bytes, peerId, signatureBytes } from "../wire.ts";
 import { addresses, federationIdText, federationName, organizationName } from "./declaration.ts";
 
@@ -84,6 +85,17 @@ export function parseTicket(text: string): Ticket {
 	if (!parsed.success) throw badTicket(issueText(parsed.error));
 	if (!verifyTicket(parsed.data)) throw badTicket("its signature does not match; it was changed or forged");
 	return parsed.data;
+}
+
+/** Peers that the ticket tells to ask: its inviter, and every peer named in its addresses. */
+export function peersOf(ticket: Ticket): PeerId[] {
+	const named = ticket.addresses.flatMap((address) =>
+		multiaddr(address)
+			.getComponents()
+			.filter(({ name }) => name === "p2p")
+			.map(({ value }) => value ?? ""),
+	);
+	return [...new Set([ticket.inviter, ...named.filter(isPeerId)])];
 }
 
 function signedBytes(unsigned: { readonly [key: string]: Encodable }): Uint8Array {
