@@ -20,7 +20,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
  *   synchronous, so that the lines before a crash are there.
  */
 export function createLogger(options: { level: LogLevel; stream?: DestinationStream }): Logger {
-	return pino(
+	const log = pino(
 		{
 			level: options.level,
 			base: null,
@@ -29,12 +29,17 @@ export function createLogger(options: { level: LogLevel; stream?: DestinationStr
 			serializers: { err: (error: unknown) => error },
 			formatters: {
 				level: (label) => ({ level: label }),
-				bindings: (bindings) => redact(bindings),
 				log: (fields) => redact(fields),
 			},
 		},
 		options.stream ?? destination({ dest: 2, sync: true }),
 	);
+	// pino runs no formatter over a child's bindings; children inherit this method.
+	const child = log.child;
+	log.child = function redactingChild(this: Logger, bindings, childOptions) {
+		return child.call(this, redact(bindings), childOptions);
+	} as Logger["child"];
+	return log;
 }
 
 /** The end of a peer id, enough to tell members apart in a log: `…hJ3kPq9a`. */
