@@ -41,7 +41,7 @@ export const dataDescriptionSchema = z.strictObject({
 export type DataDescription = z.infer<typeof dataDescriptionSchema>;
 type Bounds = readonly [number, number];
 
-function isPair(bounds: DataDescription["features"]["bounds"]): bounds is [number, number] {
+function isPair(bounds: [number, number] | [number, number][]): bounds is [number, number] {
 	return typeof bounds[0] === "number";
 }
 
