@@ -426,23 +426,32 @@ export class Libp2pNetwork implements Network {
 		return link;
 	}
 
+	/** Dials every known address; a connection the peer opens meanwhile does as well. */
 	async #dial(peer: PeerId): Promise<Connection> {
 		const { node } = this.#started();
-		const id = peerIdFromString(peer);
-		const addresses = this.#addressesOf(peer)
+		const known = this.#addressesOf(peer);
+		const booked = await node.peerStore.get(peerIdFromString(peer)).catch(() => undefined);
+		for (const { multiaddr } of booked?.addresses ?? []) known.push(multiaddr.toString());
+		const addresses = [...new Set(known.map((address) => withPeer(address, peer)))]
 			.map((address) => parseAddress(address))
-			.filter((address) => address !== undefined)
-			.map((address) => withPeer(address, peer));
-		const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS);
+			.filter((address) => address !== undefined);
+		// Dialling by id alone would make libp2p search the DHT for up to ten seconds; the
+		// discovery loop does that for all members at once.
+		if (addresses.length === 0) throw unreachable(peer, "no address of it is known");
+		const opened = new AbortController();
+		const signal = AbortSignal.any([opened.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+		const meanwhile = new Promise<Connection>((resolve) => {
+			const onOpen = ({ detail }: CustomEvent<Connection>): void => {
+				if (detail.remotePeer.toString() === peer) resolve(detail);
+			};
+			node.addEventListener("connection:open", onOpen, { signal });
+		});
 		try {
-			// Without any address libp2p asks its address book, then the DHT.
-			return await node.dial(addresses.length > 0 ? addresses : id, { signal });
+			return await Promise.race([node.dial(addresses, { signal }), meanwhile]);
 		} catch (error) {
-			if (addresses.length === 0) throw unreachable(peer, "no address of it is known", error);
-			// The charter's addresses may be out of date: the address book and the DHT may know better.
-			return await node.dial(id, { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) }).catch(() => {
-				throw unreachable(peer, `no answer at ${addresses.join(", ")}`, error);
-			});
+			throw unreachable(peer, `no answer at ${addresses.join(", ")}`, error);
+		} finally {
+			opened.abort();
 		}
 	}
 
@@ -643,11 +652,8 @@ function parseAddress(text: string): Multiaddr | undefined {
 	}
 }
 
-function withPeer(address: Multiaddr, peer: PeerId): Multiaddr {
-	return address.getComponents().some(({ name }) => name === "p2p") &&
-		!address.toString().endsWith("/p2p-circuit")
-		? address
-		: address.encapsulate(`/p2p/${peer}`);
+function withPeer(address: string, peer: PeerId): string {
+	return address.endsWith(`/p2p/${peer}`) ? address : `${address}/p2p/${peer}`;
 }
 
 function listenError(error: unknown, listen: readonly string[]): unknown {
