@@ -1,6 +1,7 @@
 /** What a session is given and what it tells its owner. */
-import { isPeerId, type SigningKey } from "../../crypto/identity.ts";
+
 import { AlthingError } from "../../crypto/error.ts";
+import { isPeerId, type SigningKey } from "../../crypto/identity.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import {
 	type DeadCertificate,
@@ -51,7 +52,11 @@ export type AggregationOutput =
 	/** Charge the budget durably, then call `provideInput`. `cohort` is U2: who is masked against whom. */
 	| { readonly kind: "input_wanted"; readonly sid: Uint8Array; readonly cohort: readonly PeerId[] }
 	/** The survivor set is decided: this round's input is spent, whatever follows. */
-	| { readonly kind: "certified"; readonly certificate: QuorumCertificate; readonly survivors: readonly PeerId[] }
+	| {
+			readonly kind: "certified";
+			readonly certificate: QuorumCertificate;
+			readonly survivors: readonly PeerId[];
+	  }
 	/** The sum of the survivors' inputs mod 2^modulusBits, verified by this node. */
 	| {
 			readonly kind: "released";
@@ -84,20 +89,31 @@ export function checkConfig(config: AggregationConfig): void {
 	if (n < 2 || n > MAX_COHORT) refuse(`a cohort has 2 to ${MAX_COHORT} members, not ${n}`);
 	for (const [i, member] of electorate.members.entries()) {
 		if (!isPeerId(member)) refuse(`${member.slice(0, 64)} is not a peer id`);
-		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member) refuse("its members are not sorted and distinct");
+		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member)
+			refuse("its members are not sorted and distinct");
 	}
-	if (!electorate.members.includes(config.self.peer)) refuse(`this node (${config.self.peer}) is not a participant`);
-	if (!electorate.members.includes(config.coordinator)) refuse(`the coordinator (${config.coordinator}) is not a participant`);
+	if (!electorate.members.includes(config.self.peer))
+		refuse(`this node (${config.self.peer}) is not a participant`);
+	if (!electorate.members.includes(config.coordinator))
+		refuse(`the coordinator (${config.coordinator}) is not a participant`);
 	// One survivor's sum would be its input.
 	if (!Number.isInteger(minimumSurvivors) || minimumSurvivors < 2 || minimumSurvivors > n) {
 		refuse(`minimumSurvivors must be 2 to ${n}, not ${minimumSurvivors}`);
 	}
-	for (const [name, value] of [["round", config.round], ["attempt", attempt], ["term", config.term]] as const) {
-		if (!Number.isSafeInteger(value) || value < 0) refuse(`${name} must be a non-negative integer, not ${value}`);
+	for (const [name, value] of [
+		["round", config.round],
+		["attempt", attempt],
+		["term", config.term],
+	] as const) {
+		if (!Number.isSafeInteger(value) || value < 0)
+			refuse(`${name} must be a non-negative integer, not ${value}`);
 	}
-	if (!Number.isSafeInteger(config.length) || config.length < 1) refuse(`length must be positive, not ${config.length}`);
-	if (![16, 24, 32].includes(config.modulusBits)) refuse(`modulusBits must be 16, 24 or 32, not ${config.modulusBits}`);
-	if (config.modelHash.length !== 32 || config.configHash.length !== 32) refuse("modelHash and configHash have 32 bytes");
+	if (!Number.isSafeInteger(config.length) || config.length < 1)
+		refuse(`length must be positive, not ${config.length}`);
+	if (![16, 24, 32].includes(config.modulusBits))
+		refuse(`modulusBits must be 16, 24 or 32, not ${config.modulusBits}`);
+	if (config.modelHash.length !== 32 || config.configHash.length !== 32)
+		refuse("modelHash and configHash have 32 bytes");
 	if (!(config.phaseTimeoutMs > 0)) refuse("phaseTimeoutMs must be positive");
 	// Sending an update again while the earlier attempt may still be opened would allow
 	// subtracting one sum from the other (design 2.7).

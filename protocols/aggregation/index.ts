@@ -23,6 +23,11 @@
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
 export { MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";
-export { type AggregationMessage, aggregationMessageSchema, decodeMessage, encodeMessage } from "./messages.ts";
+export {
+	type AggregationMessage,
+	aggregationMessageSchema,
+	decodeMessage,
+	encodeMessage,
+} from "./messages.ts";
 export { AggregationSession } from "./session.ts";
 export { preliminarySessionId, survivorsSlot } from "./sessionId.ts";

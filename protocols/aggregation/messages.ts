@@ -5,15 +5,33 @@ import { AlthingError } from "../../crypto/error.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
-import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import {
+	type Ballot,
+	ballotSchema,
+	type DeadCertificate,
+	deadCertificateSchema,
+	type QuorumCertificate,
+	quorumCertificateSchema,
+} from "../certificate/index.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { DOMAIN } from "./sessionId.ts";
 
 /** The largest encoded message; vectors travel beside it as blobs. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;
 
+const bytesUpTo = (limit: number) =>
+	z.custom<Uint8Array>(
+		(value) => value instanceof Uint8Array && value.length <= limit,
+		`must be at most ${limit} bytes`,
+	);
 const bytes = (length: number) =>
-	z.instanceof(Uint8Array).refine((value) => value.length === length, `must be ${length} bytes`);
+	z.custom<Uint8Array>(
+		(value) => value instanceof Uint8Array && value.length === length,
+		`must be ${length} bytes`,
+	);
+const ballot: z.ZodType<Ballot> = ballotSchema;
+const quorumCertificate: z.ZodType<QuorumCertificate> = quorumCertificateSchema;
+const deadCertificate: z.ZodType<DeadCertificate> = deadCertificateSchema;
 const hash = bytes(32);
 const peer = z.string().min(40).max(64);
 const term = z.int().min(0);
@@ -34,7 +52,7 @@ const bundle = signed("bundle", {
 	sid: hash,
 	root: hash,
 	seedCommitment: hash,
-	response: z.instanceof(Uint8Array).refine((value) => value.length <= 16 * MAX_COHORT, "is too long"),
+	response: bytesUpTo(16 * MAX_COHORT),
 	edgeTags: perMember(bytes(16)),
 	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
 	sealedRoot: hash,
@@ -69,6 +87,8 @@ const reveal = signed("reveal", {
 
 /** Everything a voter needs to judge a survivor set; its hash is the value that is certified. */
 const proposal = z.strictObject({
+	/** Who summed the inputs; signs `origin`. */
+	proposer: peer,
 	rosterRoot: hash,
 	shareSetHash: hash,
 	cohort: perMember(peer),
@@ -104,14 +124,16 @@ const opening = z.strictObject({
 });
 
 const header = z.discriminatedUnion("kind", [rosterHeader, shareSetHeader, proposalHeader]);
-const certified = z.strictObject({ certificate: quorumCertificateSchema, proposal });
+/** `origin` is the proposer's own header, so that nobody else can be named as proposer. */
+const proposed = z.strictObject({ proposal, origin: proposalHeader });
+const certified = z.strictObject({ certificate: quorumCertificate, proposed });
 
 export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({
 		kind: z.literal("open"),
 		term,
 		sidPre: hash,
-		precedingDead: z.array(deadCertificateSchema).max(64),
+		precedingDead: z.array(deadCertificate).max(64),
 	}),
 	z.strictObject({ kind: z.literal("keys"), advert }),
 	z.strictObject({ kind: z.literal("roster"), header: rosterHeader, adverts: perMember(advert) }),
@@ -119,14 +141,12 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 		kind: z.literal("bundle"),
 		bundle,
 		/** In roster order, without the dealer. */
-		sealed: perMember(z.instanceof(Uint8Array).refine((value) => value.length <= 512, "is too long")),
+		sealed: perMember(bytesUpTo(512)),
 	}),
 	z.strictObject({
 		kind: z.literal("shares"),
 		sid: hash,
-		dealt: perMember(
-			z.strictObject({ bundle, sealed: z.instanceof(Uint8Array).refine((v) => v.length <= 512), path }),
-		),
+		dealt: perMember(z.strictObject({ bundle, sealed: bytesUpTo(512), path })),
 	}),
 	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perMember(complaint) }),
 	z.strictObject({ kind: z.literal("openRequest"), complaints: perMember(complaint) }),
@@ -134,10 +154,10 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({ kind: z.literal("shareSet"), header: shareSetHeader, opened: perMember(openedShare) }),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
-	z.strictObject({ kind: z.literal("propose"), header: proposalHeader, proposal }),
+	z.strictObject({ kind: z.literal("propose"), header: proposalHeader, proposed }),
 	z.strictObject({
 		kind: z.literal("vote"),
-		ballot: ballotSchema,
+		ballot,
 		projection: projection.optional(),
 		headers: z.array(header).max(3),
 	}),
@@ -153,16 +173,16 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({
 		kind: z.literal("report"),
 		term,
-		ballot: ballotSchema.optional(),
-		proposal: proposal.optional(),
-		certificate: quorumCertificateSchema.optional(),
+		ballot: ballot.optional(),
+		proposed: proposed.optional(),
+		certificate: quorumCertificate.optional(),
 		opening: opening.optional(),
 		hasSum: z.boolean(),
 		projections: perMember(projection),
 		headers: z.array(header).max(3),
 	}),
 	z.strictObject({ kind: z.literal("abstainRequest"), sidPre: hash, term, reason }),
-	z.strictObject({ kind: z.literal("dead"), certificate: deadCertificateSchema, reason }),
+	z.strictObject({ kind: z.literal("dead"), certificate: deadCertificate, reason }),
 ]);
 
 export type AggregationMessage = z.infer<typeof aggregationMessageSchema>;
@@ -178,6 +198,7 @@ export type ProposalHeader = z.infer<typeof proposalHeader>;
 export type Projection = z.infer<typeof projection>;
 export type Reveal = z.infer<typeof reveal>;
 export type Proposal = z.infer<typeof proposal>;
+export type Proposed = z.infer<typeof proposed>;
 export type Certified = z.infer<typeof certified>;
 export type Opening = z.infer<typeof opening>;
 export type Header = z.infer<typeof header>;

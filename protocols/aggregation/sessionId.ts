@@ -38,7 +38,12 @@ export function survivorsSlot(of: {
 	readonly round: number;
 	readonly attempt: number;
 }): Slot {
-	return { scope: of.federationId, subject: "survivors", instance: `${of.jobId}/${of.round}`, attempt: of.attempt };
+	return {
+		scope: of.federationId,
+		subject: "survivors",
+		instance: `${of.jobId}/${of.round}`,
+		attempt: of.attempt,
+	};
 }
 
 /** sidPre: 32 bytes. Peers that were given another model or other parameters get another one. */

@@ -1,0 +1,237 @@
+/** What the coordinator collects in phases 0 to 2, each piece checked as it arrives. */
+import { equalBytes } from "../../crypto/encoding.ts";
+import { merkleRoot, merkleTree } from "../../crypto/merkle.ts";
+import type { PeerId } from "../contract.ts";
+import {
+	advertFlaw,
+	bundleFlaw,
+	canonical,
+	matesOf,
+	type Roster,
+	rosterOf,
+	type Sharing,
+	shareSetHashOf,
+} from "./cohort.ts";
+import type { Context } from "./context.ts";
+import { soundOpenedShare } from "./contributor.ts";
+import {
+	type Advert,
+	type Bundle,
+	type Complaint,
+	type InputMeta,
+	isAuthentic,
+	type MessageOf,
+	type OpenedShare,
+} from "./messages.ts";
+import type { Outbox } from "./outbox.ts";
+import { vectorHash } from "./sessionId.ts";
+
+interface Dealing {
+	readonly bundle: Bundle;
+	readonly sealed: ReadonlyMap<PeerId, { readonly sealed: Uint8Array; readonly path: Uint8Array[] }>;
+}
+
+export class Collection {
+	readonly #context: Context;
+	readonly #adverts = new Map<PeerId, Advert>();
+	readonly #dealings = new Map<PeerId, Dealing>();
+	readonly #acknowledged = new Set<PeerId>();
+	/** Complaints not answered yet, by dealer and holder. */
+	readonly #complaints = new Map<PeerId, Map<PeerId, Complaint>>();
+	readonly #opened: OpenedShare[] = [];
+	readonly #disproved = new Set<PeerId>();
+	readonly #metas = new Map<PeerId, InputMeta>();
+	/** Masked inputs, kept until the opening is verified: at most n d m / 8 bytes. */
+	readonly inputs = new Map<PeerId, Uint8Array>();
+	roster: Roster | undefined;
+	sharing: Sharing | undefined;
+
+	constructor(context: Context) {
+		this.#context = context;
+	}
+
+	// Phase 0
+
+	withoutAdvert(): PeerId[] {
+		return this.#context.members.filter((member) => !this.#adverts.has(member));
+	}
+
+	/** A later advert replaces an earlier one: its author restarted before the roster was fixed. */
+	addAdvert(advert: Advert, from: PeerId, out: Outbox): void {
+		const { config, sidPre } = this.#context;
+		const flaw =
+			advert.author === from ? advertFlaw(advert, sidPre, config.electorate) : "it was signed by another";
+		if (flaw === undefined) this.#adverts.set(from, advert);
+		else out.fault(from, "bad_advert", `The session keys of ${from} are refused: ${flaw}.`);
+	}
+
+	/** @throws AlthingError `aggregation.bad_roster` when too few answered */
+	fixRoster(): Advert[] {
+		const { config, sidPre } = this.#context;
+		const adverts = [...this.#adverts.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
+		this.roster = rosterOf(adverts, sidPre, config.electorate, config.minimumSurvivors);
+		return adverts;
+	}
+
+	// Phase 1
+
+	withoutBundle(): PeerId[] {
+		return this.roster?.members.filter((member) => !this.#dealings.has(member)) ?? [];
+	}
+
+	addBundle({ bundle, sealed }: MessageOf<"bundle">, from: PeerId, out: Outbox): void {
+		const roster = this.roster;
+		if (roster === undefined) return;
+		const known = this.#dealings.get(from);
+		if (known !== undefined) {
+			if (
+				bundle.author === from &&
+				isAuthentic(bundle) &&
+				!equalBytes(canonical(known.bundle), canonical(bundle))
+			) {
+				out.fault(from, "equivocation", `${from} signed two different sharings.`, [
+					canonical(known.bundle),
+					canonical(bundle),
+				]);
+			}
+			return;
+		}
+		const mates = matesOf(roster, from);
+		const flaw =
+			bundle.author !== from
+				? "it was signed by another"
+				: (bundleFlaw(bundle, roster) ??
+					(sealed.length !== mates.length || !equalBytes(merkleRoot(sealed), bundle.sealedRoot)
+						? "its sealed shares are not the signed ones"
+						: undefined));
+		if (flaw !== undefined) {
+			out.fault(from, "bad_bundle", `The sharing of ${from} is refused: ${flaw}.`);
+			return;
+		}
+		const tree = merkleTree(sealed);
+		const entries = mates.map(
+			(mate, i) => [mate, { sealed: sealed[i] as Uint8Array, path: tree.proof(i) }] as const,
+		);
+		this.#dealings.set(from, { bundle, sealed: new Map(entries) });
+	}
+
+	/** What `holder` needs of every dealer. */
+	sharesFor(holder: PeerId): MessageOf<"shares">["dealt"] {
+		return [...this.#dealings.values()].flatMap(({ bundle, sealed }) => {
+			const entry = sealed.get(holder);
+			return entry === undefined ? [] : [{ bundle, sealed: entry.sealed, path: entry.path }];
+		});
+	}
+
+	dealers(): PeerId[] {
+		return [...this.#dealings.keys()].sort();
+	}
+
+	withoutAck(): PeerId[] {
+		return this.dealers().filter((dealer) => !this.#acknowledged.has(dealer));
+	}
+
+	addAck({ complaints }: MessageOf<"ack">, from: PeerId): void {
+		const sid = this.roster?.sid;
+		if (sid === undefined || !this.#dealings.has(from)) return;
+		this.#acknowledged.add(from);
+		for (const complaint of complaints) {
+			const { author, dealer } = complaint;
+			if (author !== from || !this.#dealings.has(dealer) || !equalBytes(complaint.sid, sid)) continue;
+			if (this.#opened.some((known) => known.author === dealer && known.holder === author)) continue;
+			if (!isAuthentic(complaint)) continue;
+			const against = this.#complaints.get(dealer) ?? new Map<PeerId, Complaint>();
+			this.#complaints.set(dealer, against.set(author, complaint));
+		}
+	}
+
+	/** Unanswered complaints against dealers not yet disproved. */
+	openComplaints(): Map<PeerId, Complaint[]> {
+		const open = new Map<PeerId, Complaint[]>();
+		for (const [dealer, against] of this.#complaints) {
+			if (against.size > 0 && !this.#disproved.has(dealer)) open.set(dealer, [...against.values()]);
+		}
+		return open;
+	}
+
+	addOpenedShare(opened: OpenedShare, from: PeerId, out: Outbox): void {
+		const { roster } = this;
+		const against = this.#complaints.get(from);
+		const bundle = this.#dealings.get(from)?.bundle;
+		if (
+			roster === undefined ||
+			bundle === undefined ||
+			opened.author !== from ||
+			!against?.has(opened.holder)
+		)
+			return;
+		if (!equalBytes(opened.sid, roster.sid) || !isAuthentic(opened)) return;
+		if (soundOpenedShare(roster, bundle, opened) !== undefined) {
+			against.delete(opened.holder);
+			this.#opened.push(opened);
+			return;
+		}
+		this.#disproved.add(from);
+		out.fault(from, "bad_dealer", `${from} opened a share that is not on its committed polynomials.`, [
+			canonical(bundle),
+			canonical(opened),
+		]);
+	}
+
+	/** Fixes U2: dealers that acknowledged and whom nobody still doubts. */
+	fixCohort(): { cohort: PeerId[]; opened: OpenedShare[] } {
+		const doubted = this.openComplaints();
+		const cohort = this.dealers().filter(
+			(dealer) => this.#acknowledged.has(dealer) && !doubted.has(dealer) && !this.#disproved.has(dealer),
+		);
+		const roster = this.roster as Roster;
+		const bundles = new Map(cohort.map((dealer) => [dealer, (this.#dealings.get(dealer) as Dealing).bundle]));
+		this.sharing = { roster, cohort, bundles, shareSetHash: shareSetHashOf(roster.sid, cohort, bundles) };
+		return { cohort, opened: this.#opened };
+	}
+
+	// Phase 2
+
+	withoutInput(): PeerId[] {
+		return this.sharing?.cohort.filter((member) => !this.#metas.has(member)) ?? [];
+	}
+
+	/** Takes a masked input. @returns true when it is held, now or before: send a receipt */
+	addInput(meta: InputMeta, from: PeerId, blob: Uint8Array | undefined, out: Outbox): boolean {
+		const sharing = this.sharing;
+		const { length, modulusBits } = this.#context.config;
+		if (sharing === undefined || !sharing.cohort.includes(from)) return false;
+		const refuse = (why: string): false => {
+			out.fault(from, "bad_input", `The masked input of ${from} is refused: ${why}.`);
+			return false;
+		};
+		if (meta.author !== from) return refuse("it was signed by another");
+		if (!isAuthentic(meta)) return refuse("its signature is wrong");
+		if (!equalBytes(meta.sid, sharing.roster.sid) || !equalBytes(meta.shareSetHash, sharing.shareSetHash)) {
+			return refuse("it was made for another session or share set");
+		}
+		const known = this.#metas.get(from);
+		if (known !== undefined) {
+			if (equalBytes(known.inputHash, meta.inputHash)) return true;
+			out.fault(from, "equivocation", `${from} signed two different inputs in one session.`, [
+				canonical(known),
+				canonical(meta),
+			]);
+			return false;
+		}
+		const expected = (length * modulusBits) / 8;
+		if (blob === undefined || blob.length !== expected) {
+			return refuse(`it has ${blob?.length ?? 0} bytes instead of ${expected}`);
+		}
+		if (!equalBytes(vectorHash(blob), meta.inputHash))
+			return refuse("it is not the vector its author signed");
+		this.#metas.set(from, meta);
+		this.inputs.set(from, blob);
+		return true;
+	}
+
+	/** Signed metas of everybody whose input is here, sorted. */
+	metas(): InputMeta[] {
+		return [...this.#metas.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
+	}
+}

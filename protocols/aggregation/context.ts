@@ -1,0 +1,32 @@
+/** What all parts of one session share. */
+import type { Slot } from "../certificate/index.ts";
+import type { PeerId } from "../contract.ts";
+import type { AggregationConfig } from "./configuration.ts";
+import { HeaderLog } from "./headerLog.ts";
+import { preliminarySessionId, survivorsSlot } from "./sessionId.ts";
+
+export class Context {
+	readonly config: AggregationConfig;
+	readonly sidPre: Uint8Array;
+	readonly slot: Slot;
+	readonly headers = new HeaderLog();
+	/** Whose orders are followed now. */
+	coordinator: PeerId;
+	term: number;
+
+	constructor(config: AggregationConfig) {
+		this.config = config;
+		this.sidPre = preliminarySessionId(config);
+		this.slot = survivorsSlot(config);
+		this.coordinator = config.coordinator;
+		this.term = config.term;
+	}
+
+	get self(): PeerId {
+		return this.config.self.peer;
+	}
+
+	get members(): readonly PeerId[] {
+		return this.config.electorate.members;
+	}
+}

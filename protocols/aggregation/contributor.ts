@@ -1,0 +1,449 @@
+/** A participant's phases 0 to 2: keys, verifiable sharing, masked input. */
+
+import { open, seal } from "../../crypto/aead.ts";
+import { type AgreementKey, generateAgreementKey } from "../../crypto/agreement.ts";
+import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { merkleRoot, verifyMerkleProof } from "../../crypto/merkle.ts";
+import { checkShare, type DealtShare, dealShares } from "../../crypto/verifiableSharing.ts";
+import type { PeerId } from "../contract.ts";
+import {
+	bundleFlaw,
+	canonical,
+	maskMates,
+	matesOf,
+	type Roster,
+	rosterOf,
+	type Sharing,
+	shareSetHashOf,
+} from "./cohort.ts";
+import type { Context } from "./context.ts";
+import type { AggregationTaskResult } from "./masking.ts";
+import {
+	type Advert,
+	type Bundle,
+	type Complaint,
+	type InputMeta,
+	isAuthentic,
+	type MessageOf,
+	type OpenedShare,
+	signStatement,
+} from "./messages.ts";
+import type { Outbox } from "./outbox.ts";
+import { encodePromise } from "./promises.ts";
+import {
+	channelKey,
+	DOMAIN,
+	edgeTag,
+	maskKey,
+	pairSeed,
+	seedCommitment,
+	sharingContext,
+} from "./sessionId.ts";
+
+/** Every channel key seals exactly one message, so the nonce may be constant. */
+const ONLY_NONCE = new Uint8Array(12);
+const MASK_WORK = "mask";
+
+interface Keys {
+	readonly mask: AgreementKey;
+	readonly channel: AgreementKey;
+	readonly advert: Advert;
+}
+
+export class Contributor {
+	/** This node's own verified view of U2; set once. */
+	sharing: Sharing | undefined;
+	/** y_u as it travels; set once the input is masked. */
+	packed: Uint8Array | undefined;
+	meta: InputMeta | undefined;
+	/** The coordinator confirmed the input: a survivor set without it is refused. */
+	acknowledged = false;
+
+	readonly #context: Context;
+	/** False after a restart: keys and shares are gone, new ones would be a second identity. */
+	readonly #mayJoin: boolean;
+	#keys: Keys | undefined;
+	#roster: Roster | undefined;
+	#selfSeed: Uint8Array | undefined;
+	#bundle: MessageOf<"bundle"> | undefined;
+	#dealt: ReadonlyMap<PeerId, DealtShare> = new Map();
+	readonly #pairSeeds = new Map<PeerId, Uint8Array>();
+	readonly #bundles = new Map<PeerId, Bundle>();
+	readonly #held = new Map<PeerId, DealtShare>();
+	readonly #complaints = new Map<PeerId, Complaint>();
+	readonly #opened = new Map<PeerId, OpenedShare>();
+	#inputGiven = false;
+
+	constructor(context: Context, mayJoin: boolean) {
+		this.#context = context;
+		this.#mayJoin = mayJoin;
+	}
+
+	get selfSeed(): Uint8Array | undefined {
+		return this.#selfSeed;
+	}
+
+	/** s_uv towards a mate. */
+	pairSeedTo(mate: PeerId): Uint8Array | undefined {
+		return this.#pairSeeds.get(mate);
+	}
+
+	/** This node's verified share of a dealer's secrets. */
+	heldShareOf(dealer: PeerId): DealtShare | undefined {
+		return this.#held.get(dealer);
+	}
+
+	/** Drops every secret. */
+	forget(): void {
+		this.#keys = undefined;
+		this.#selfSeed = undefined;
+		this.#dealt = new Map();
+		this.#pairSeeds.clear();
+		this.#held.clear();
+		this.packed = undefined;
+	}
+
+	/** Answers the call for keys; silent after a restart in mid-session. */
+	advertise(message: MessageOf<"open">, out: Outbox): void {
+		const { config, sidPre, coordinator } = this.#context;
+		if (!equalBytes(message.sidPre, sidPre)) {
+			out.fault(
+				coordinator,
+				"session_mismatch",
+				`${coordinator} opened round ${config.round} with another model, configuration or cohort than this node's.`,
+			);
+			return;
+		}
+		if (!this.#mayJoin) return;
+		if (this.#keys === undefined) {
+			out.output({ kind: "phase", phase: "advertise" });
+			const mask = generateAgreementKey(config.random);
+			const channel = generateAgreementKey(config.random);
+			const advert = signStatement<Advert>(config.self, {
+				kind: "advert",
+				sidPre,
+				maskKey: mask.publicKey,
+				channelKey: channel.publicKey,
+			});
+			this.#keys = { mask, channel, advert };
+		}
+		out.send(coordinator, { kind: "keys", advert: this.#keys.advert });
+	}
+
+	/** Checks the roster; shares this node's secrets among it. */
+	share(message: MessageOf<"roster">, out: Outbox): void {
+		const { config, sidPre, coordinator, headers, members } = this.#context;
+		const { header, adverts } = message;
+		if (header.author !== coordinator || !headers.note(header, sidPre, members, out)) return;
+		if (this.#roster !== undefined) {
+			if (this.#bundle !== undefined && equalBytes(header.rosterRoot, this.#roster.rosterRoot)) {
+				out.send(coordinator, this.#bundle);
+			}
+			return;
+		}
+		const roster = this.#checkedRoster(message, out);
+		const keys = this.#keys;
+		if (roster === undefined) return;
+		const own = adverts.find(({ author }) => author === config.self.peer);
+		if (keys === undefined || own === undefined || !equalBytes(canonical(own), canonical(keys.advert)))
+			return;
+		this.#roster = roster;
+		out.output({ kind: "phase", phase: "share" });
+		out.persist(encodePromise({ kind: "shared", sid: roster.sid }));
+		this.#bundle = this.#deal(roster, keys);
+		out.send(coordinator, this.#bundle);
+	}
+
+	#checkedRoster({ header, adverts }: MessageOf<"roster">, out: Outbox): Roster | undefined {
+		const { config, sidPre, coordinator } = this.#context;
+		try {
+			const roster = rosterOf(adverts, sidPre, config.electorate, config.minimumSurvivors);
+			if (equalBytes(roster.rosterRoot, header.rosterRoot)) return roster;
+			out.fault(coordinator, "bad_roster", `${coordinator} signed another roster than it sent.`);
+		} catch (error) {
+			if (!(error instanceof AlthingError)) throw error;
+			// The coordinator checks every advert before it passes it on, so a bad one is its fault.
+			out.fault(coordinator, "bad_roster", `${coordinator} sent a bad roster. ${error.message}`);
+		}
+		return undefined;
+	}
+
+	#deal(roster: Roster, keys: Keys): MessageOf<"bundle"> {
+		const { config } = this.#context;
+		const { self, random } = config;
+		const mates = matesOf(roster, self.peer);
+		const selfSeed = random(32);
+		const commitment = seedCommitment(roster.sid, self.peer, selfSeed);
+		const secret = new Uint8Array(64);
+		secret.set(selfSeed);
+		secret.set(keys.mask.secret, 32);
+		const dealt = dealShares({
+			secret,
+			holders: mates.length,
+			threshold: roster.threshold,
+			context: sharingContext(roster.sid, self.peer),
+			seedCommitment: commitment,
+			random,
+		});
+		secret.fill(0);
+		this.#selfSeed = selfSeed;
+		this.#dealt = new Map(mates.map((mate, i) => [mate, dealt.shares[i] as DealtShare]));
+		const sealed = mates.map((mate, i) => {
+			const advert = roster.adverts.get(mate) as Advert;
+			this.#pairSeeds.set(mate, pairSeed(roster.sid, keys.mask.secret, self.peer, advert.maskKey, mate));
+			const key = channelKey(roster.sid, keys.channel.secret, advert.channelKey, self.peer, mate);
+			const { share, salt, proof } = dealt.shares[i] as DealtShare;
+			const plain = encodeCanonical([share, salt, [...proof]]);
+			return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, mate));
+		});
+		const bundle = signStatement<Bundle>(self, {
+			kind: "bundle",
+			sid: roster.sid,
+			root: dealt.root,
+			seedCommitment: commitment,
+			response: dealt.response,
+			edgeTags: mates.map((mate) => edgeTag(roster.sid, this.#pairSeeds.get(mate) as Uint8Array)),
+			sealedRoot: merkleRoot(sealed),
+		});
+		this.#bundles.set(self.peer, bundle);
+		return { kind: "bundle", bundle, sealed };
+	}
+
+	/** Verifies the shares dealt to this node and acknowledges them, or complains. */
+	verifyShares(message: MessageOf<"shares">, out: Outbox): void {
+		const { coordinator } = this.#context;
+		const roster = this.#roster;
+		if (roster === undefined || this.#bundle === undefined || !equalBytes(message.sid, roster.sid)) return;
+		if (this.#bundles.size === 1) out.output({ kind: "phase", phase: "verify" });
+		for (const dealt of message.dealt) this.#verifyShare(roster, dealt, out);
+		out.send(coordinator, { kind: "ack", sid: roster.sid, complaints: [...this.#complaints.values()] });
+	}
+
+	#verifyShare(roster: Roster, dealt: MessageOf<"shares">["dealt"][number], out: Outbox): void {
+		const { config, coordinator } = this.#context;
+		const { bundle, sealed, path } = dealt;
+		const dealer = bundle.author;
+		if (dealer === config.self.peer) return;
+		const known = this.#bundles.get(dealer);
+		if (known !== undefined && equalBytes(canonical(known), canonical(bundle))) return;
+		const flaw = bundleFlaw(bundle, roster);
+		if (flaw !== undefined) {
+			out.fault(coordinator, "bad_shares", `${coordinator} passed on a bad sharing of ${dealer}: ${flaw}.`);
+			return;
+		}
+		if (known !== undefined) {
+			out.fault(dealer, "equivocation", `${dealer} signed two different sharings in one session.`, [
+				canonical(known),
+				canonical(bundle),
+			]);
+			return;
+		}
+		const mates = matesOf(roster, dealer);
+		const position = mates.indexOf(config.self.peer);
+		if (!verifyMerkleProof(bundle.sealedRoot, sealed, position, mates.length, path)) {
+			// Not what the dealer sealed: complaining would make it open an honest holder's share.
+			out.fault(
+				coordinator,
+				"bad_shares",
+				`${coordinator} changed the share that ${dealer} sealed for this node.`,
+			);
+			return;
+		}
+		this.#bundles.set(dealer, bundle);
+		const share = this.#unsealed(roster, bundle, sealed, position + 1);
+		if (share !== undefined) this.#held.set(dealer, share);
+		else {
+			const complaint = signStatement<Complaint>(config.self, { kind: "complaint", sid: roster.sid, dealer });
+			this.#complaints.set(dealer, complaint);
+			out.fault(dealer, "bad_share", `${dealer} sealed a share for this node that does not verify.`);
+		}
+	}
+
+	#unsealed(roster: Roster, bundle: Bundle, sealed: Uint8Array, index: number): DealtShare | undefined {
+		const { self } = this.#context.config;
+		const advert = roster.adverts.get(bundle.author) as Advert;
+		try {
+			const secret = (this.#keys as Keys).channel.secret;
+			const key = channelKey(roster.sid, secret, advert.channelKey, bundle.author, self.peer);
+			const plain = open(key, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self.peer));
+			const [share, salt, proof] = decodeCanonical(plain) as [Uint8Array, Uint8Array, Uint8Array[]];
+			const held = { index, share, salt, proof };
+			return isSoundShare(roster, bundle, held) ? held : undefined;
+		} catch {
+			// Whatever a dealer put inside, the outcome is the same: no share, hence a complaint.
+			return undefined;
+		}
+	}
+
+	/**
+	 * Opens the shares of holders that complained, with their own signature. More holders
+	 * than the assumed corrupt ones means forged doubt: opening on would approach t shares.
+	 */
+	answerComplaints(message: MessageOf<"openRequest">, out: Outbox): void {
+		const { config, coordinator } = this.#context;
+		const roster = this.#roster;
+		if (roster === undefined || this.sharing !== undefined) return;
+		for (const complaint of message.complaints) {
+			const { author, dealer, sid } = complaint;
+			if (dealer !== config.self.peer || !equalBytes(sid, roster.sid) || !isAuthentic(complaint)) continue;
+			const share = this.#dealt.get(author);
+			if (share === undefined || this.#opened.has(author)) continue;
+			if (this.#opened.size >= config.electorate.corruption) continue;
+			const opened = signStatement<OpenedShare>(config.self, {
+				kind: "openedShare",
+				sid: roster.sid,
+				holder: author,
+				share: share.share,
+				salt: share.salt,
+				proof: [...share.proof],
+			});
+			this.#opened.set(author, opened);
+		}
+		out.send(coordinator, { kind: "openShares", opened: [...this.#opened.values()] });
+	}
+
+	/** Accepts U2 if this node can hold a share of everyone in it; asks the owner for the input. */
+	acceptShareSet(message: MessageOf<"shareSet">, out: Outbox): void {
+		const { config, sidPre, coordinator, headers, members } = this.#context;
+		const { header } = message;
+		const roster = this.#roster;
+		if (roster === undefined || this.#bundle === undefined || !equalBytes(header.sid, roster.sid)) return;
+		if (header.author !== coordinator || !headers.note(header, sidPre, members, out)) return;
+		if (this.sharing !== undefined) {
+			if (equalBytes(this.sharing.shareSetHash, header.shareSetHash)) this.#sendInput(out);
+			return;
+		}
+		const flaw = this.#shareSetFlaw(roster, message);
+		if (flaw !== undefined) {
+			out.fault(coordinator, "bad_share_set", `${coordinator} sent an unacceptable share set: ${flaw}.`);
+			return;
+		}
+		const bundles = new Map(header.cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
+		this.sharing = { roster, cohort: header.cohort, bundles, shareSetHash: header.shareSetHash };
+		if (!header.cohort.includes(config.self.peer)) return;
+		out.output({ kind: "phase", phase: "input" });
+		out.output({ kind: "input_wanted", sid: roster.sid, cohort: header.cohort });
+	}
+
+	#shareSetFlaw(roster: Roster, { header, opened }: MessageOf<"shareSet">): string | undefined {
+		const { config } = this.#context;
+		const { cohort } = header;
+		if (cohort.some((member, i) => i > 0 && (cohort[i - 1] as PeerId) >= member)) return "it is not sorted";
+		if (cohort.length < config.minimumSurvivors) return "it has too few members";
+		for (const dealer of cohort) {
+			const bundle = this.#bundles.get(dealer);
+			if (bundle === undefined) return `this node never saw the sharing of ${dealer}`;
+			if (dealer === config.self.peer || this.#held.has(dealer)) continue;
+			const answer = opened.find(({ author, holder }) => author === dealer && holder === config.self.peer);
+			const share = answer && soundOpenedShare(roster, bundle, answer);
+			if (share === undefined)
+				return `it includes ${dealer}, whose share for this node is bad and was not opened`;
+			this.#held.set(dealer, share);
+		}
+		if (!equalBytes(header.shareSetHash, shareSetHashOf(roster.sid, cohort, this.#bundles))) {
+			return "its sharings differ from the ones this node was shown";
+		}
+		return undefined;
+	}
+
+	/**
+	 * Masks the owner's vector.
+	 * @throws AlthingError `aggregation.not_wanted` | `aggregation.bad_input`
+	 */
+	provideInput(values: Uint32Array, out: Outbox): void {
+		const { config } = this.#context;
+		const sharing = this.sharing;
+		const selfSeed = this.#selfSeed;
+		if (
+			sharing === undefined ||
+			selfSeed === undefined ||
+			this.#inputGiven ||
+			!sharing.cohort.includes(config.self.peer)
+		) {
+			throw new AlthingError(
+				"aggregation.not_wanted",
+				"No input is wanted now; provide it once, after the output input_wanted.",
+			);
+		}
+		if (values.length !== config.length) {
+			throw new AlthingError(
+				"aggregation.bad_input",
+				`The input has ${values.length} values; the session sums vectors of ${config.length}.`,
+			);
+		}
+		if (values.some((value) => value >= 2 ** config.modulusBits)) {
+			throw new AlthingError(
+				"aggregation.bad_input",
+				`The input has a value outside 0 to 2^${config.modulusBits} - 1.`,
+			);
+		}
+		this.#inputGiven = true;
+		const { sid } = sharing.roster;
+		const add = [maskKey(sid, selfSeed)];
+		const subtract: Uint8Array[] = [];
+		for (const mate of maskMates(sharing, config.self.peer)) {
+			const key = maskKey(sid, this.#pairSeeds.get(mate) as Uint8Array);
+			(config.self.peer < mate ? add : subtract).push(key);
+		}
+		const { length, modulusBits } = config;
+		out.work(MASK_WORK, { kind: "mask", values, add, subtract, length, modulusBits });
+	}
+
+	/** Signs and sends the masked input; the promise is durable before it leaves. */
+	completed(result: AggregationTaskResult, out: Outbox): void {
+		const sharing = this.sharing;
+		if (result.kind !== "mask" || sharing === undefined || this.#selfSeed === undefined) return;
+		const { sid } = sharing.roster;
+		const { shareSetHash } = sharing;
+		this.packed = result.packed;
+		this.meta = signStatement<InputMeta>(this.#context.config.self, {
+			kind: "input",
+			sid,
+			shareSetHash,
+			inputHash: result.hash,
+		});
+		out.persist(encodePromise({ kind: "input", sid, shareSetHash, inputHash: result.hash }));
+		this.#sendInput(out);
+	}
+
+	#sendInput(out: Outbox): void {
+		if (this.meta === undefined || this.packed === undefined || this.acknowledged) return;
+		out.send(this.#context.coordinator, { kind: "input", meta: this.meta }, this.packed);
+	}
+
+	acknowledge({ sid }: MessageOf<"receipt">): void {
+		if (this.meta !== undefined && equalBytes(sid, this.meta.sid)) this.acknowledged = true;
+	}
+}
+
+/** True when a share is the dealer's committed one and lies on its polynomials. */
+export function isSoundShare(roster: Roster, bundle: Bundle, held: DealtShare): boolean {
+	return checkShare({
+		context: sharingContext(roster.sid, bundle.author),
+		root: bundle.root,
+		response: bundle.response,
+		seedCommitment: bundle.seedCommitment,
+		threshold: roster.threshold,
+		holders: roster.members.length - 1,
+		...held,
+	});
+}
+
+/** The share a dealer opened for a holder, if it is signed and sound. */
+export function soundOpenedShare(
+	roster: Roster,
+	bundle: Bundle,
+	opened: OpenedShare,
+): DealtShare | undefined {
+	if (opened.author !== bundle.author || !equalBytes(opened.sid, roster.sid) || !isAuthentic(opened))
+		return undefined;
+	const index = matesOf(roster, opened.author).indexOf(opened.holder) + 1;
+	const held = { index, share: opened.share, salt: opened.salt, proof: opened.proof };
+	return isSoundShare(roster, bundle, held) ? held : undefined;
+}
+
+function sealedData(sid: Uint8Array, dealer: PeerId, holder: PeerId): Uint8Array {
+	return hashFields(`${DOMAIN}/sealed`, sid, dealer, holder);
+}
