@@ -180,17 +180,23 @@ export class Coordinator {
 		this.#deadlines++;
 		switch (this.#stage) {
 			case "advertise":
-				return this.#toShare(out);
+				this.#toShare(out);
+				return;
 			case "share":
-				return this.#enter("verify", out);
+				this.#enter("verify", out);
+				return;
 			case "verify":
-				return this.#toInput(out);
+				this.#toInput(out);
+				return;
 			case "input":
-				return this.#toSum(out);
+				this.#toSum(out);
+				return;
 			case "recover":
-				return this.#decide(out);
+				this.#decide(out);
+				return;
 			case "fetch":
-				return this.#abort("nobody reachable holds the masked sum that some members voted for", out);
+				this.#abort("nobody reachable holds the masked sum that some members voted for", out);
+				return;
 			case "reveal":
 				this.#tryOpening(out, true);
 				if (this.#stage === "reveal") this.#prompt(out);
@@ -198,7 +204,8 @@ export class Coordinator {
 				return;
 			case "open":
 			case "dead":
-				return this.#close(out);
+				this.#close(out);
+				return;
 			default:
 				// A vote or an abstention cannot be given up: its outcome may already be fixed
 				// elsewhere. Repeating goes on until the members answer or the term changes.
@@ -247,14 +254,16 @@ export class Coordinator {
 		const { voter } = this.#participant;
 		switch (this.#stage) {
 			case "advertise":
-				return ask(collection.withoutAdvert(), {
+				ask(collection.withoutAdvert(), {
 					kind: "open",
 					term,
 					sidPre,
 					precedingDead: [...config.precedingDead],
 				});
+				return;
 			case "share":
-				return ask(collection.withoutBundle(), this.#rosterMessage as MessageOf<"roster">);
+				ask(collection.withoutBundle(), this.#rosterMessage as MessageOf<"roster">);
+				return;
 			case "verify": {
 				const { sid } = collection.roster as { sid: Uint8Array };
 				for (const peer of collection.withoutAck()) {
@@ -266,31 +275,38 @@ export class Coordinator {
 				return;
 			}
 			case "input":
-				return ask(collection.withoutInput(), this.#shareSetMessage as MessageOf<"shareSet">);
+				ask(collection.withoutInput(), this.#shareSetMessage as MessageOf<"shareSet">);
+				return;
 			case "recover":
-				return ask(this.#recovery.silent(), { kind: "recover", sidPre, term });
+				ask(this.#recovery.silent(), { kind: "recover", sidPre, term });
+				return;
 			case "fetch": {
 				const { sumHash } = (this.#proposeMessage as MessageOf<"propose">).proposed.proposal;
-				return ask(this.#recovery.holdersOf(sumHash), { kind: "sumRequest", sumHash });
+				ask(this.#recovery.holdersOf(sumHash), { kind: "sumRequest", sumHash });
+				return;
 			}
 			case "vote": {
 				const message = this.#proposeMessage as MessageOf<"propose">;
 				const voted = voter.voters();
 				const silent = members.filter((member) => !voted.has(member));
-				return ask(silent, message, voter.sum(message.proposed.proposal.sumHash));
+				ask(silent, message, voter.sum(message.proposed.proposal.sumHash));
+				return;
 			}
 			case "reveal":
-				return this.#promptReveal(out);
+				this.#promptReveal(out);
+				return;
 			case "open":
-				return ask(
+				ask(
 					this.#openees().filter((peer) => !this.#done.has(peer)),
 					(this.#opening as { message: MessageOf<"opening"> }).message,
 					this.#opening?.blob,
 				);
+				return;
 			case "abstain": {
 				const voted = voter.voters();
 				const silent = members.filter((member) => !voted.has(member));
-				return ask(silent, { kind: "abstainRequest", sidPre, term, reason: this.#reason });
+				ask(silent, { kind: "abstainRequest", sidPre, term, reason: this.#reason });
+				return;
 			}
 			case "dead": {
 				const certificate = voter.dead();
@@ -309,7 +325,8 @@ export class Coordinator {
 			this.#rosterMessage = { kind: "roster", header, adverts };
 		} catch (error) {
 			if (!hasCode(error, "aggregation.bad_roster")) throw error;
-			return this.#abort(error.message, out);
+			this.#abort(error.message, out);
+			return;
 		}
 		this.#enter("share", out);
 	}
@@ -317,8 +334,8 @@ export class Coordinator {
 	#toInput(out: Outbox): void {
 		const { config, term } = this.#context;
 		const { cohort, opened } = this.#collection.fixCohort();
-		if (cohort.length < config.minimumSurvivors)
-			return this.#tooFew(cohort.length, "shared their secrets", out);
+		if (cohort.length < config.minimumSurvivors) this.#tooFew(cohort.length, "shared their secrets", out);
+		return;
 		const sharing = this.#collection.sharing;
 		if (sharing === undefined) return;
 		const header = signStatement<ShareSetHeader>(config.self, {
@@ -335,7 +352,10 @@ export class Coordinator {
 	#toSum(out: Outbox): void {
 		const { minimumSurvivors, length, modulusBits } = this.#context.config;
 		const metas = this.#collection.metas();
-		if (metas.length < minimumSurvivors) return this.#tooFew(metas.length, "sent their input", out);
+		if (metas.length < minimumSurvivors) {
+			this.#tooFew(metas.length, "sent their input", out);
+			return;
+		}
 		this.#stage = "sum";
 		const inputs = metas.map(({ author }) => this.#collection.inputs.get(author) as Uint8Array);
 		out.work(`${COORDINATOR_WORK}sum`, { kind: "sum", inputs, length, modulusBits });
@@ -373,10 +393,15 @@ export class Coordinator {
 		const { config, sidPre, term } = this.#context;
 		const decision = this.#recovery.decide();
 		if (decision.kind === "abstain")
-			return this.#abort("the coordinator changed before a survivor set was voted on", out);
+			this.#abort("the coordinator changed before a survivor set was voted on", out);
+		return;
 		if (decision.kind === "finish") {
-			if (decision.opening === undefined) return this.#enter("reveal", out);
-			return this.#open(decision.opening.opening, decision.opening.inputs, out);
+			if (decision.opening === undefined) {
+				this.#enter("reveal", out);
+				return;
+			}
+			this.#open(decision.opening.opening, decision.opening.inputs, out);
+			return;
 		}
 		const { hash, proposed } = decision;
 		const header = signStatement<ProposalHeader>(config.self, {
@@ -416,7 +441,8 @@ export class Coordinator {
 		const sharing = this.#participant.contributor.sharing ?? this.#collection.sharing;
 		for (const member of this.#context.members) out.send(member, { kind: "certified", certified });
 		if (sharing === undefined)
-			return this.#fail("this node did not take part and cannot check what is revealed", out);
+			this.#fail("this node did not take part and cannot check what is revealed", out);
+		return;
 		this.#disclosure = new Disclosure(certified, sharing);
 	}
 
@@ -493,7 +519,8 @@ export class Coordinator {
 		const opening = this.#assembled(disclosure) as Opening;
 		if (matches) {
 			const inputs = opening.inputs.map((survivor) => this.#collection.inputs.get(survivor) as Uint8Array);
-			return this.#open(opening, Buffer.concat(inputs), out);
+			this.#open(opening, Buffer.concat(inputs), out);
+			return;
 		}
 		const { length, modulusBits } = this.#context.config;
 		const seed = projectionSeed(disclosure.certified.certificate.value);
@@ -519,7 +546,10 @@ export class Coordinator {
 			out.fault(author, "wrong_projection", `${author} sent a projection that is not its masked input's.`);
 		}
 		if (this.#suspects.size > 0) return;
-		if (!this.#lied) return this.#fail("the masked sum does not match the survivors' inputs", out);
+		if (!this.#lied) {
+			this.#fail("the masked sum does not match the survivors' inputs", out);
+			return;
+		}
 		this.#stage = "reveal";
 		this.#advance(out);
 	}

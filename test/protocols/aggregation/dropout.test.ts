@@ -1,0 +1,143 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { AggregationMessage } from "../../../protocols/aggregation/index.ts";
+import { CohortSimulation } from "./cohortSimulation.ts";
+
+/** Messages after whose first sending by a member that member dies. */
+const LAST_WORDS = [
+	"keys",
+	"bundle",
+	"ack",
+	"input",
+	"vote",
+	"reveal",
+] as const satisfies AggregationMessage["kind"][];
+
+/** Kills members just before (or after) they send a message of some kind. */
+function dropAt(
+	cohort: CohortSimulation,
+	drops: ReadonlyMap<number, AggregationMessage["kind"]>,
+	heard: boolean,
+): void {
+	const { simulation } = cohort;
+	simulation.intercept(({ from, message }) => {
+		const index = cohort.peers.indexOf(from);
+		if (drops.get(index) !== message.kind || !simulation.isRunning(from)) return undefined;
+		simulation.at(simulation.nowMs, () => simulation.isRunning(from) && simulation.crash(from));
+		return heard ? undefined : [];
+	});
+}
+
+function expectAgreement(cohort: CohortSimulation, alive: readonly number[]): void {
+	const survivors = cohort.released(alive[0] as number)?.survivors ?? [];
+	expect(survivors.length).toBeGreaterThan(0);
+	for (const index of alive) {
+		const released = cohort.released(index);
+		expect(released?.survivors).toEqual(survivors);
+		expect(released?.sum).toEqual(cohort.expectedSum(survivors));
+	}
+}
+
+describe("dropout of 20 % of ten participants", () => {
+	for (const kind of LAST_WORDS) {
+		for (const heard of [true, false]) {
+			test(`${heard ? "after" : "instead of"} sending ${kind}`, () => {
+				const cohort = new CohortSimulation({ members: 10, minimumSurvivors: 8 });
+				dropAt(
+					cohort,
+					new Map([
+						[4, kind],
+						[9, kind],
+					]),
+					heard,
+				);
+				const alive = [0, 1, 2, 3, 5, 6, 7, 8];
+				cohort.runUntilEnded(alive);
+				expectAgreement(cohort, alive);
+				for (const index of alive) expect(cohort.simulation.faults(cohort.peer(index))).toEqual([]);
+			});
+		}
+	}
+});
+
+test("the sum is exact for random dropouts in every phase, with lost messages", () => {
+	fc.assert(
+		fc.property(
+			fc.integer({ min: 1, max: 1e6 }),
+			fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.constantFrom(...LAST_WORDS)), {
+				maxLength: 2,
+				selector: ([index]) => index,
+			}),
+			fc.boolean(),
+			(seed, drops, heard) => {
+				const cohort = new CohortSimulation({
+					members: 7,
+					corruption: 1,
+					minimumSurvivors: 4,
+					seed,
+					length: 9,
+					lossProbability: 0.1,
+				});
+				dropAt(cohort, new Map(drops), heard);
+				const gone = drops.map(([index]) => index);
+				const alive = cohort.peers.map((_, i) => i).filter((i) => !gone.includes(i));
+				// A lost message may leave the victim alive if it never gets that far.
+				cohort.runUntilEnded(alive, 400_000);
+				expectAgreement(
+					cohort,
+					alive.filter((i) => cohort.released(i) !== undefined),
+				);
+				expect(cohort.released(0)).toBeDefined();
+			},
+		),
+		{ numRuns: 15, seed: 7 },
+	);
+});
+
+describe("below the threshold", () => {
+	test.each(["keys", "bundle", "input"] as const)(
+		"too many die instead of sending %s: dead, with the reason",
+		(kind) => {
+			const cohort = new CohortSimulation({ members: 5, minimumSurvivors: 4 });
+			dropAt(
+				cohort,
+				new Map([
+					[3, kind],
+					[4, kind],
+				]),
+				false,
+			);
+			cohort.runUntilEnded([0, 1, 2]);
+			for (const index of [0, 1, 2]) {
+				expect(cohort.released(index)).toBeUndefined();
+				const dead = cohort.output(index, "dead");
+				expect(dead?.certificate.slot.attempt).toBe(0);
+				expect(dead?.reason).toMatch(/3 .*4/);
+			}
+		},
+	);
+
+	test("the next attempt succeeds with the Dead certificate and is refused without it", () => {
+		const first = new CohortSimulation({ members: 5, minimumSurvivors: 4 });
+		dropAt(
+			first,
+			new Map([
+				[3, "input"],
+				[4, "input"],
+			]),
+			false,
+		);
+		first.runUntilEnded([0, 1, 2]);
+		const dead = first.output(0, "dead")?.certificate;
+		expect(dead).toBeDefined();
+		const second = new CohortSimulation({
+			members: 5,
+			minimumSurvivors: 4,
+			attempt: 1,
+			precedingDead: dead ? [dead] : [],
+		});
+		second.runUntilEnded();
+		expectAgreement(second, [0, 1, 2, 3, 4]);
+		expect(() => new CohortSimulation({ members: 5, attempt: 1 })).toThrow(/Dead certificate of attempt 0/);
+	});
+});
