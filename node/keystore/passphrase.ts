@@ -3,6 +3,7 @@
  * environment variable ALTHING_PASSPHRASE, a prompt on a terminal.
  */
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { ReadStream } from "node:tty";
 import { AlthingError } from "../../crypto/error.ts";
 import { refuseOpenToOthers } from "./permissions.ts";
@@ -36,7 +37,7 @@ export async function readPassphrase(
 	const environment = options.environment ?? process.env;
 	const fromEnvironment = environment[PASSPHRASE_VARIABLE];
 	delete environment[PASSPHRASE_VARIABLE];
-	if (options.file !== undefined) return fromFile(options.file);
+	if (options.file !== undefined) return fromFile(options.file, environment.CREDENTIALS_DIRECTORY);
 	if (fromEnvironment !== undefined) return notEmpty(fromEnvironment, `The variable ${PASSPHRASE_VARIABLE}`);
 	const terminal = options.terminal ?? processTerminal;
 	if (!terminal.input.isTTY) {
@@ -55,10 +56,16 @@ export async function readPassphrase(
 	return first;
 }
 
-async function fromFile(path: string): Promise<string> {
+/**
+ * systemd's credentials are exempt from the check of permissions: it grants them to the
+ * service alone by an access list, which shows as root's file with group permissions.
+ */
+async function fromFile(path: string, credentialsDirectory: string | undefined): Promise<string> {
 	let text: string;
 	try {
-		await refuseOpenToOthers(path);
+		const isCredential =
+			credentialsDirectory !== undefined && dirname(resolve(path)) === credentialsDirectory;
+		if (!isCredential) await refuseOpenToOthers(path);
 		text = await readFile(path, "utf8");
 	} catch (cause) {
 		if (cause instanceof AlthingError) throw cause;

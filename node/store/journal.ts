@@ -44,6 +44,8 @@ export interface JournalRecovery {
 export interface Journal {
 	readonly path: string;
 	readonly recovery: JournalRecovery;
+	/** Resolves with `store.journal_failed` at the first write error, for whoever must end the process; else never. */
+	readonly failed: Promise<AlthingError>;
 	/** Sequence of the last acknowledged record, 0 when empty. */
 	readonly lastSequence: number;
 	/**
@@ -103,6 +105,8 @@ export async function openJournal(options: { path: string; key?: Uint8Array }): 
 class FileJournal implements Journal {
 	readonly path: string;
 	readonly recovery: JournalRecovery;
+	readonly failed: Promise<AlthingError>;
+	readonly #reportFailure: (failure: AlthingError) => void;
 	readonly #file: FileHandle;
 	readonly #keys: JournalKeys;
 	readonly #firstLink: Uint8Array;
@@ -128,6 +132,9 @@ class FileJournal implements Journal {
 	) {
 		this.path = path;
 		this.recovery = { records: state.sequence, truncatedBytes: state.truncatedBytes };
+		const { promise, resolve } = Promise.withResolvers<AlthingError>();
+		this.failed = promise;
+		this.#reportFailure = resolve;
 		this.#file = file;
 		this.#keys = keys;
 		this.#firstLink = state.firstLink;
@@ -237,6 +244,7 @@ class FileJournal implements Journal {
 				await this.#writeBatch(batch);
 			} catch (cause) {
 				this.#failure = writeFailure(this.path, cause);
+				this.#reportFailure(this.#failure);
 				for (const pending of [...batch, ...this.#pending]) pending.reject(this.#failure);
 				this.#pending = [];
 			}

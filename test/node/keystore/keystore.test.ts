@@ -144,6 +144,16 @@ describe("passphrase", () => {
 		});
 	});
 
+	test("a systemd credential may show group permissions, its neighbours may not", async () => {
+		const file = join(parent, "passphrase");
+		await writeFile(file, "x\n");
+		await chmod(file, 0o440);
+		expect(await readPassphrase({ file, environment: { CREDENTIALS_DIRECTORY: parent } })).toBe("x");
+		await expect(
+			readPassphrase({ file, environment: { CREDENTIALS_DIRECTORY: join(parent, "other") } }),
+		).rejects.toMatchObject({ code: "keystore.permissions" });
+	});
+
 	test("from the environment, which then no longer holds it", async () => {
 		const environment = { ALTHING_PASSPHRASE: "hidden" };
 		expect(await readPassphrase({ environment })).toBe("hidden");

@@ -228,7 +228,7 @@ const writer = `
 			process.stdout.write(sequence + "\\n");
 		} catch (error) {
 			const again = await journal.append("vote", new Uint8Array(1)).catch((second) => second);
-			process.stdout.write(error.code + " " + again.code + "\\n");
+			process.stdout.write([error, again, await journal.failed].map((e) => e.code).join(" ") + "\\n");
 			break;
 		}
 	}`;
@@ -263,7 +263,7 @@ test("a write error makes the journal unusable and loses nothing acknowledged", 
 	const lines: string[] = [];
 	for await (const line of createInterface({ input: child.stdout })) lines.push(line);
 	await exited;
-	expect(lines.at(-1)).toBe("store.journal_failed store.journal_failed");
+	expect(lines.at(-1)).toBe("store.journal_failed store.journal_failed store.journal_failed");
 	const journal = await openJournal({ path, key });
 	expect(journal.recovery.records).toBe(lines.length - 1);
 	expect(journal.recovery.truncatedBytes).toBeGreaterThan(0);
