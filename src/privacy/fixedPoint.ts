@@ -113,7 +113,10 @@ function planAt(
 	if (room < NOISE_TAIL * sigma) return undefined;
 	const deviations = room / sigma;
 	const wrapProbability =
-		sigma === 0 ? 0 : Math.min(1, 2 * length * Math.exp(-(deviations * deviations) / 2));
+		sigma === 0
+			? 0
+			: // Never rounded down to the zero that is true without noise only.
+				Math.max(Number.MIN_VALUE, Math.min(1, 2 * length * Math.exp(-(deviations * deviations) / 2)));
 	return { length, scale, modulusBits, coordinateBound, sensitivity, wrapProbability };
 }
 

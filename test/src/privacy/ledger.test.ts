@@ -115,6 +115,17 @@ describe("BudgetLedger", () => {
 		expect(ledger.spent("patients").epsilon).toBe(once);
 	});
 
+	it("keeps a dead attempt dead when its charge is replayed, and spends it all the same once certified", () => {
+		const record = ledger.prepareCharge(request(0));
+		const once = ledger.spent("patients").epsilon;
+		ledger.apply(ledger.refund(record.chargeId, 0, "dead"));
+		ledger.apply(record);
+		expect(ledger.spent("patients").epsilon).toBe(0);
+		// A certificate for a round called dead is a contradiction: the ledger errs towards spent.
+		ledger.apply(ledger.finalise(record.chargeId));
+		expect(ledger.spent("patients").epsilon).toBe(once);
+	});
+
 	it("refuses a reused id, an unknown account or charge, and malformed records", () => {
 		const { chargeId } = ledger.prepareCharge(request(0));
 		expect(() => ledger.prepareCharge(request(1, { chargeId }))).toThrow(
