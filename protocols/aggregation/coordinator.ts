@@ -334,8 +334,10 @@ export class Coordinator {
 	#toInput(out: Outbox): void {
 		const { config, term } = this.#context;
 		const { cohort, opened } = this.#collection.fixCohort();
-		if (cohort.length < config.minimumSurvivors) this.#tooFew(cohort.length, "shared their secrets", out);
-		return;
+		if (cohort.length < config.minimumSurvivors) {
+			this.#tooFew(cohort.length, "shared their secrets", out);
+			return;
+		}
 		const sharing = this.#collection.sharing;
 		if (sharing === undefined) return;
 		const header = signStatement<ShareSetHeader>(config.self, {
@@ -392,9 +394,10 @@ export class Coordinator {
 	#decide(out: Outbox): void {
 		const { config, sidPre, term } = this.#context;
 		const decision = this.#recovery.decide();
-		if (decision.kind === "abstain")
+		if (decision.kind === "abstain") {
 			this.#abort("the coordinator changed before a survivor set was voted on", out);
-		return;
+			return;
+		}
 		if (decision.kind === "finish") {
 			if (decision.opening === undefined) {
 				this.#enter("reveal", out);
@@ -440,9 +443,10 @@ export class Coordinator {
 		if (certified === undefined) return;
 		const sharing = this.#participant.contributor.sharing ?? this.#collection.sharing;
 		for (const member of this.#context.members) out.send(member, { kind: "certified", certified });
-		if (sharing === undefined)
+		if (sharing === undefined) {
 			this.#fail("this node did not take part and cannot check what is revealed", out);
-		return;
+			return;
+		}
 		this.#disclosure = new Disclosure(certified, sharing);
 	}
 
