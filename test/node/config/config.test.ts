@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { AlthingError } from "../../../crypto/error.ts";
 import { type ConfigProblem, loadConfig, parseConfig } from "../../../node/config/loadConfig.ts";
 import { nearest } from "../../../node/config/nearest.ts";
 import { nodeConfigJsonSchema } from "../../../node/config/schema.ts";
+import { rulesSchema } from "../../../protocols/federation/rules.ts";
 
 const configs = new URL("../../../configs/", import.meta.url).pathname;
 
@@ -33,6 +35,11 @@ describe("defaults", () => {
 		const example = await loadConfig(`${configs}node.example.yaml`);
 		const bare = parseConfig("organization: { name: Example Hospital }\nrpc: { http: {} }", "node.yaml");
 		expect(example).toEqual(bare);
+	});
+
+	test("the example of a federation's rules fits the charter's schema", async () => {
+		const rules = parse(await readFile(`${configs}federation.example.yaml`, "utf8"));
+		expect(rulesSchema.parse(rules)).toMatchObject(rules);
 	});
 
 	test("the published JSON schema is current", async () => {
