@@ -2,6 +2,7 @@
 import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { AlthingError } from "../../crypto/error.ts";
+import { loadConfig } from "../config/loadConfig.ts";
 import { KEYSTORE_FILE } from "../keystore/keystore.ts";
 import { refuseOpenToOthers } from "../keystore/permissions.ts";
 import type { DoctorReport } from "../rpc/services.ts";
@@ -19,7 +20,7 @@ export async function examine(session: Session): Promise<DoctorReport> {
 		{ name: "runtime", state: "ok", detail: `Node.js ${process.versions.node}` },
 		await secretPath("data directory", dataDirectory),
 		await secretPath("keys", join(dataDirectory, KEYSTORE_FILE)),
-		await secretPath("configuration", join(dataDirectory, CONFIG_FILE)),
+		await configuration(join(dataDirectory, CONFIG_FILE)),
 		await disk(dataDirectory),
 	];
 	checks.push(...(await online(session)));
@@ -34,6 +35,16 @@ async function secretPath(name: string, path: string): Promise<Check> {
 	} catch (error) {
 		if (error instanceof AlthingError) return { name, state: "failed", detail: error.message };
 		return { name, state: "failed", detail: `${path} is not there.`, remedy: "Run althing init." };
+	}
+}
+
+async function configuration(path: string): Promise<Check> {
+	try {
+		await loadConfig(path);
+		return { name: "configuration", state: "ok", detail: path };
+	} catch (error) {
+		if (!(error instanceof AlthingError)) throw error;
+		return { name: "configuration", state: "failed", detail: error.message };
 	}
 }
 

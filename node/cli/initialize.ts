@@ -64,10 +64,10 @@ async function writeConfiguration(path: string, organization: string): Promise<v
 
 function checkedName(name: string): string {
 	const trimmed = name.trim();
-	if (trimmed.length >= 1 && trimmed.length <= 200 && !/\p{Cc}/u.test(trimmed)) return trimmed;
+	if (trimmed.length >= 1 && trimmed.length <= 100 && !/\p{Cc}/u.test(trimmed)) return trimmed;
 	throw new AlthingError(
 		"usage.organization",
-		"The organization's name must be 1 to 200 printable characters.",
+		"The organization's name must be 1 to 100 printable characters.",
 		{},
 	);
 }

@@ -80,7 +80,9 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function usageError(error: CommanderError, program: Command, args: readonly string[]): AlthingError {
 	if (error.code !== "commander.help") {
-		return new AlthingError("usage.invalid", error.message.replace(/^error: /, ""), { reason: error.code });
+		return new AlthingError("usage.invalid", error.message.replace(/^error: /, "").replace(/\n/g, " "), {
+			reason: error.code,
+		});
 	}
 	const group = program.commands.find((command) => args.includes(command.name())) ?? program;
 	const names = group.commands.map((command) => command.name()).join(", ");

@@ -290,11 +290,12 @@ function invalidParams(method: string, error: z.ZodError): AlthingError {
 		path: issue.path.map(String).join("."),
 		message: issue.message,
 	}));
-	const first = issues[0];
-	const where = first === undefined || first.path === "" ? "" : ` at "${first.path}"`;
+	const sentences = issues
+		.slice(0, 3)
+		.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`));
 	return new AlthingError(
 		"rpc.invalid_params",
-		`${method}: ${first?.message ?? "invalid parameters"}${where}.`,
+		`${method} refuses its parameters. ${sentences.join("; ")}.`,
 		{
 			issues,
 		},

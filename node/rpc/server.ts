@@ -29,8 +29,8 @@ export interface HttpListener {
 	readonly host: string;
 	/** 0 picks a free one. */
 	readonly port: number;
-	/** Paths of PEM files. Needed as soon as `host` is not loopback. */
-	readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+	/** Paths of PEM files: the certificate chain and its private key. Needed as soon as `host` is not loopback. */
+	readonly tls?: { readonly certificate: string; readonly key: string } | undefined;
 }
 
 export interface RpcServerOptions {
@@ -222,13 +222,13 @@ function answers(socketPath: string): Promise<boolean> {
 	});
 }
 
-async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
+async function readTls(files: { certificate: string; key: string }): Promise<{ cert: Buffer; key: Buffer }> {
 	try {
-		return { cert: await readFile(files.certFile), key: await readFile(files.keyFile) };
+		return { cert: await readFile(files.certificate), key: await readFile(files.key) };
 	} catch (cause) {
 		throw new AlthingError(
 			"rpc.tls_files",
-			`The TLS certificate ${files.certFile} or key ${files.keyFile} cannot be read.`,
+			`The TLS certificate ${files.certificate} or key ${files.key} cannot be read.`,
 			{ ...files },
 			{ cause },
 		);
