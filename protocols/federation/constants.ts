@@ -8,8 +8,8 @@ export const CHAIN_PIECE_BYTES = 512 * 1024;
 export const MAX_CHAIN_LINKS = 256;
 /** Requests that a member keeps open at once. */
 export const MAX_PENDING = 128;
-/** Open requests of one author; a candidate may try again with corrected data. */
-export const MAX_PENDING_PER_AUTHOR = 4;
+/** Open requests of one author, or by one ticket; a candidate may try again with corrected data. */
+export const MAX_PENDING_PER_ORIGIN = 4;
 /** Proposals kept for one attempt at a version. */
 export const MAX_PROPOSALS = 64;
 /** Members asked for news in one gossip period. */

@@ -33,13 +33,9 @@ export {
 	minimumSurvivorsOf,
 } from "./charter.ts";
 export { type Declaration, declarationSchema, federationName, organizationName } from "./declaration.ts";
-export {
-	type FederationOutput,
-	Membership,
-	type MembershipInit,
-	type MembershipPolicy,
-} from "./membership.ts";
+export { Membership, type MembershipInit } from "./membership.ts";
 export { decodeFederationMessage, encodeFederationMessage, type FederationMessage } from "./messages.ts";
+export type { FederationOutput, MembershipPolicy } from "./outputs.ts";
 export type { PendingRequest } from "./pendingRequests.ts";
 export { type Rules, rulesSchema } from "./rules.ts";
 export { formatTicket, issueTicket, parseTicket, type Ticket, verifyTicket } from "./ticket.ts";

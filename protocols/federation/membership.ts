@@ -6,13 +6,13 @@
  * is decided, and exchanges what the other side lacks whenever two members are online
  * together; so a quorum never has to be online at once, only to have been seen.
  */
-import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { type Ballot, type DeadCertificate, VoteLock } from "../certificate/index.ts";
 import type { Effects, Machine, RandomBytes } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
-import { type ChainLink, CharterChain, type ForkProof } from "./chain.ts";
+import { Candidate, type CandidateAnswer } from "./candidate.ts";
+import type { ChainLink, CharterChain } from "./chain.ts";
 import {
 	type Change,
 	type ChangeRequest,
@@ -25,33 +25,16 @@ import {
 import { charterHash, memberOf } from "./charter.ts";
 import { CLOCK_TOLERANCE_MS, GOSSIP_FANOUT, GOSSIP_MS, PROPOSER_PATIENCE_MS } from "./constants.ts";
 import type { Declaration } from "./declaration.ts";
+import { blame, equivocation, forkFaults, messageOf } from "./faults.ts";
 import type { FederationMessage, StatusMessage } from "./messages.ts";
+import type { FederationOutput, MembershipPolicy } from "./outputs.ts";
 import { type PendingRequest, PendingRequests } from "./pendingRequests.ts";
 import { decodePromise, encodePromise, type FederationPromise } from "./promises.ts";
 import { type Proposal, proposerRanking, signProposal } from "./proposal.ts";
 import type { Rules } from "./rules.ts";
 import { chainPiece, lastMembershipOf, statusGap, statusOf } from "./sync.ts";
-import { formatTicket, issueTicket, peersOf, type Ticket, verifyTicket } from "./ticket.ts";
+import { formatTicket, issueTicket, type Ticket, verifyTicket } from "./ticket.ts";
 import { VersionDecision } from "./versionDecision.ts";
-
-/** What the organization answers without asking a person. */
-export interface MembershipPolicy {
-	autoApprove(request: ChangeRequest): boolean;
-}
-
-export type FederationOutput =
-	/** The chain grew (or was received whole by a new member): keep it. */
-	| { readonly kind: "charter"; readonly chain: CharterChain }
-	/** The set of waiting requests or of verdicts on them changed. */
-	| { readonly kind: "pending"; readonly requests: readonly PendingRequest[] }
-	/** This node's request to join was granted. */
-	| { readonly kind: "joined"; readonly version: number }
-	/** A member says the request to join cannot be taken. A hint: others may see it differently. */
-	| { readonly kind: "refused"; readonly by: PeerId; readonly code: string; readonly reason: string }
-	/** This node is no member any more. */
-	| { readonly kind: "left"; readonly version: number; readonly expelledFor?: string | undefined }
-	/** Two certified versions at one height: raise the alarm, stop trusting either. */
-	| { readonly kind: "fork"; readonly proof: ForkProof };
 
 type Out = EffectCollector<FederationMessage, never, FederationOutput, Uint8Array>;
 type Step = Effects<FederationMessage, never, FederationOutput, Uint8Array>;
@@ -78,11 +61,10 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 	readonly #lock: VoteLock;
 	readonly #restored: readonly FederationPromise[];
 	readonly #pending = new PendingRequests();
-	/** Undefined until this node is a member; a candidate verifies what it receives in {@link #incoming}. */
+	/** Undefined until this node is a member. */
 	#chain: CharterChain | undefined;
-	#incoming: CharterChain | undefined;
+	#candidate: Candidate | undefined;
 	#decision: VersionDecision | undefined;
-	#joining: ChangeRequest | undefined;
 	/** `propose/version/attempt` timers that ran out: this node need not wait for others any more. */
 	readonly #patienceOver = new Set<string>();
 	#timerSet = "";
@@ -114,9 +96,13 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 	start(nowMs: number): Step {
 		return this.#step(nowMs, (out) => {
 			for (const promise of this.#restored) {
-				if (promise.kind === "joining" && this.#chain === undefined) this.#joining = promise.request;
+				if (promise.kind === "joining" && this.#chain === undefined)
+					this.#candidate = new Candidate(promise.request, this.#self.peer);
 			}
-			if (this.#chain !== undefined) this.#open(this.#chain, nowMs);
+			if (this.#chain !== undefined) {
+				this.#open(this.#chain, nowMs);
+				this.#approveByPolicy(out, this.#chain);
+			}
 			this.#gossip(out, nowMs);
 		});
 	}
@@ -125,7 +111,7 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		return this.#step(nowMs, (out) => {
 			const chain = this.#chain;
 			if (chain === undefined) {
-				this.#receiveAsCandidate(out, from, message);
+				this.#receiveAsCandidate(out, from, message, nowMs);
 				return;
 			}
 			if (memberOf(chain.head, from) === undefined || this.#decision === undefined) {
@@ -191,9 +177,9 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 			);
 		}
 		return this.#step(nowMs, (out) => {
-			this.#incoming = undefined;
-			this.#joining = this.#sign(ticket.federationId, { kind: "join", ticket, declaration }, nowMs);
-			out.persist(encodePromise({ kind: "joining", request: this.#joining }));
+			const request = this.#sign(ticket.federationId, { kind: "join", ticket, declaration }, nowMs);
+			this.#candidate = new Candidate(request, this.#self.peer);
+			out.persist(encodePromise({ kind: "joining", request }));
 			this.#gossip(out, nowMs);
 		});
 	}
@@ -378,8 +364,7 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 	/** Begins deciding the version after the chain's head, with whatever was promised before a restart. */
 	#open(chain: CharterChain, nowMs: number): void {
 		this.#chain = chain;
-		this.#joining = undefined;
-		this.#incoming = undefined;
+		this.#candidate = undefined;
 		this.#patienceOver.clear();
 		this.#timerSet = "";
 		const createdAt = this.#createdAt(chain, nowMs);
@@ -402,9 +387,14 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 	#onRequest(out: Out, chain: CharterChain, from: PeerId, request: ChangeRequest, nowMs: number): void {
 		if (request.federationId !== chain.federationId) return;
 		const requestId = requestIdOf(request);
-		if (chain.usedRequests.has(requestId) || this.#pending.get(requestId) !== undefined) return;
+		if (chain.usedRequests.has(requestId)) {
+			// A candidate that keeps asking after it was admitted has not heard of it.
+			if (from === request.author) this.#sendChain(out, chain, from, 1, chain.head.version);
+			return;
+		}
+		if (this.#pending.get(requestId) !== undefined) return;
 		if (!verifyChangeRequest(request)) {
-			this.#blame(out, from, "federation.bad_signature", "sent a request whose signature does not match");
+			out.fault(blame(from, "federation.bad_signature", "sent a request whose signature does not match"));
 			return;
 		}
 		try {
@@ -438,10 +428,18 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		out.output({ kind: "pending", requests: this.pending() });
 	}
 
+	/** Answers, after a restart, what the policy would have approved on arrival. */
+	#approveByPolicy(out: Out, chain: CharterChain): void {
+		for (const { requestId, request, approvals, rejections } of this.#pending.list(chain)) {
+			if ([...approvals, ...rejections].includes(this.#self.peer)) continue;
+			if (this.#policy.autoApprove(request)) this.#giveVerdict(out, chain, requestId, true);
+		}
+	}
+
 	#onVerdict(out: Out, chain: CharterChain, from: PeerId, verdict: Verdict): void {
 		const outcome = this.#pending.judge(chain, verdict);
 		if (outcome === undefined) {
-			this.#blame(out, from, "federation.bad_signature", "sent a verdict whose signature does not match");
+			out.fault(blame(from, "federation.bad_signature", "sent a verdict whose signature does not match"));
 		}
 		if (outcome === true) out.output({ kind: "pending", requests: this.pending() });
 	}
@@ -461,8 +459,9 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		try {
 			this.#decision?.propose(proposal);
 		} catch (error) {
-			const message = error instanceof Error ? error.message : String(error);
-			this.#blame(out, from, "federation.invalid_proposal", `sent a proposal that is refused: ${message}`);
+			out.fault(
+				blame(from, "federation.invalid_proposal", `sent a proposal that is refused: ${messageOf(error)}`),
+			);
 		}
 	}
 
@@ -477,15 +476,9 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		if (version <= chain.head.version) return;
 		const outcome = decision.vote(ballot);
 		if (typeof outcome === "object") {
-			out.fault({
-				peer: ballot.voter,
-				code: "federation.equivocation",
-				message: `${ballot.voter} cast two ballots for version ${version} of the charter.`,
-				proof: true,
-				evidence: outcome.equivocation.map((one) => encodeCanonical(one as never)),
-			});
+			out.fault(equivocation(outcome.equivocation));
 		} else if (outcome === "invalid" && ballot.slot.attempt <= decision.attempt) {
-			this.#blame(out, from, "federation.bad_signature", "sent a ballot that is not signed by its voter");
+			out.fault(blame(from, "federation.bad_signature", "sent a ballot that is not signed by its voter"));
 		} else if (decision.hasUnknownValue() || ballot.slot.attempt > decision.attempt) {
 			this.#sendStatus(out, from, true);
 		}
@@ -521,27 +514,19 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 			const proof = longer.forkProof(link);
 			if (proof !== undefined) {
 				out.output({ kind: "fork", proof });
-				for (const peer of proof.suspects) {
-					out.fault({
-						peer,
-						code: "federation.fork",
-						message: `${peer} signed two different versions ${proof.version} of the charter.`,
-						proof: true,
-						evidence: proof.links.map((one) => encodeCanonical(one as never)),
-					});
-				}
+				for (const fault of forkFaults(proof)) out.fault(fault);
 				return;
 			}
 			if (link.charter.version <= longer.head.version) continue;
-			if (link.charter.version > longer.head.version + 1) break;
+			if (link.charter.version > longer.head.version + 1) {
+				out.send(from, { kind: "chain_request", fromVersion: longer.head.version + 1 });
+				break;
+			}
 			try {
 				longer = longer.extend(link);
 			} catch (error) {
-				this.#blame(
-					out,
-					from,
-					"federation.invalid_chain",
-					`sent a chain that is refused: ${(error as Error).message}`,
+				out.fault(
+					blame(from, "federation.invalid_chain", `sent a chain that is refused: ${messageOf(error)}`),
 				);
 				break;
 			}
@@ -578,46 +563,34 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		if (message.kind === "chain_request") this.#sendChain(out, chain, from, message.fromVersion, removedIn);
 	}
 
-	#receiveAsCandidate(out: Out, from: PeerId, message: FederationMessage): void {
-		const joining = this.#joining;
-		if (joining === undefined) return;
-		const requestId = requestIdOf(joining);
-		if (message.kind === "refusal" && message.requestId === requestId) {
-			out.output({ kind: "refused", by: from, code: message.code, reason: message.reason });
-		}
-		if (message.kind !== "chain") return;
+	#receiveAsCandidate(out: Out, from: PeerId, message: FederationMessage, nowMs: number): void {
+		let answer: CandidateAnswer | undefined;
 		try {
-			for (const link of message.links) {
-				if (this.#incoming === undefined) this.#incoming = CharterChain.verify([link], joining.federationId);
-				else if (link.charter.version === this.#incoming.head.version + 1)
-					this.#incoming = this.#incoming.extend(link);
-			}
+			answer = this.#candidate?.receive(message);
 		} catch (error) {
-			this.#blame(
-				out,
-				from,
-				"federation.invalid_chain",
-				`sent a chain that is refused: ${(error as Error).message}`,
-			);
+			out.fault(blame(from, "federation.invalid_chain", `sent a chain that is refused: ${messageOf(error)}`));
 			return;
 		}
-		const chain = this.#incoming;
-		if (chain === undefined) return;
-		if (chain.usedRequests.has(requestId) && memberOf(chain.head, this.#self.peer) !== undefined) {
-			this.#open(chain, 0);
-			out.output({ kind: "charter", chain });
-			out.output({ kind: "joined", version: chain.head.version });
+		if (answer === undefined) return;
+		if (answer.kind === "refused") {
+			out.output({ kind: "refused", by: from, code: answer.code, reason: answer.reason });
+		} else if (answer.kind === "more") {
+			out.send(from, { kind: "chain_request", fromVersion: answer.fromVersion });
 		} else {
-			out.send(from, { kind: "chain_request", fromVersion: chain.head.version + 1 });
+			this.#open(answer.chain, nowMs);
+			out.output({ kind: "charter", chain: answer.chain });
+			out.output({ kind: "joined", version: answer.chain.head.version });
 		}
 	}
 
 	#gossip(out: Out, nowMs: number): void {
 		const chain = this.#chain;
 		if (chain === undefined) {
-			if (this.#joining === undefined || this.#joining.change.kind !== "join") return;
-			out.sendAll(peersOf(this.#joining.change.ticket), { kind: "request", request: this.#joining });
+			if (this.#candidate === undefined) return;
+			const { peers, request } = this.#candidate;
+			out.sendAll(peers, { kind: "request", request });
 		} else {
+			if (this.#decision === undefined) return;
 			if (this.#pending.prune(chain, this.#createdAt(chain, nowMs))) {
 				out.output({ kind: "pending", requests: this.pending() });
 			}
@@ -671,10 +644,6 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 	/** Now, but never before the newest version, whatever this node's clock says. */
 	#createdAt(chain: CharterChain, nowMs: number): string {
 		return new Date(Math.max(this.#unixOffsetMs + nowMs, Date.parse(chain.head.createdAt))).toISOString();
-	}
-
-	#blame(out: Out, peer: PeerId, code: string, what: string): void {
-		out.fault({ peer, code, message: `${peer} ${what}`.replace(/\.?$/, "."), proof: false });
 	}
 }
 

@@ -4,7 +4,8 @@ import { quorum } from "../certificate/index.ts";
 import type { CharterChain } from "./chain.ts";
 import { type ChangeRequest, requestIdOf, type Verdict, verifyVerdict } from "./changeRequest.ts";
 import { MAX_CHANGES } from "./charter.ts";
-import { MAX_PENDING, MAX_PENDING_PER_AUTHOR } from "./constants.ts";
+import { MAX_PENDING, MAX_PENDING_PER_ORIGIN } from "./constants.ts";
+import { ticketKey } from "./ticket.ts";
 
 /** A waiting request as people see it. */
 export interface PendingRequest {
@@ -22,17 +23,19 @@ export class PendingRequests {
 
 	/**
 	 * Takes a request that applies to the chain's head at `createdAt` (ISO 8601).
-	 * @returns true when it is new; false when known or when its author or everybody has too many open
+	 * @returns true when it is new; false when known or when too many of its author, of its ticket, or of all are open
 	 * @throws AlthingError when it does not apply
 	 */
 	add(chain: CharterChain, request: ChangeRequest, createdAt: string): boolean {
 		const id = requestIdOf(request);
 		if (this.#requests.has(id)) return false;
 		chain.next([request], createdAt);
-		const sameAuthor = [...this.#requests.values()].filter(
-			(known) => known.request.author === request.author,
+		// Counted by ticket as well: a candidate can make any number of keys, but not of tickets.
+		const origins = originsOf(request);
+		const sameOrigin = [...this.#requests.values()].filter((known) =>
+			originsOf(known.request).some((origin) => origins.includes(origin)),
 		);
-		if (this.#requests.size >= MAX_PENDING || sameAuthor.length >= MAX_PENDING_PER_AUTHOR) return false;
+		if (this.#requests.size >= MAX_PENDING || sameOrigin.length >= MAX_PENDING_PER_ORIGIN) return false;
 		this.#requests.set(id, { request, verdicts: new Map() });
 		return true;
 	}
@@ -94,6 +97,10 @@ export class PendingRequests {
 	verdictsOn(requestId: string): Verdict[] {
 		return [...(this.#requests.get(requestId)?.verdicts.values() ?? [])];
 	}
+}
+
+function originsOf({ author, change }: ChangeRequest): string[] {
+	return change.kind === "join" ? [author, ticketKey(change.ticket)] : [author];
 }
 
 function applies(chain: CharterChain, changes: readonly ChangeRequest[], createdAt: string): boolean {
