@@ -37,7 +37,8 @@ const byCode: Readonly<Record<string, ExitCode>> = {
 	"rpc.unauthenticated": exitCodes.notPermitted,
 	"rpc.forbidden": exitCodes.notPermitted,
 	"rpc.invalid_params": exitCodes.usage,
-	"job.invalid_spec": exitCodes.usage,
+	"job.invalid": exitCodes.usage,
+	"job.invalid_file": exitCodes.usage,
 	"federation.none": exitCodes.notFound,
 };
 

@@ -1,7 +1,8 @@
-/** Reads a job spec file. */
-import { readObjectFile } from "./inputFile.ts";
+/** Reads and checks a job spec before it is sent, so that errors name line and column. */
+import { parseJobSpec } from "../../src/training/jobSpec.ts";
+import { readInput } from "./inputFile.ts";
 
-/** The spec as an object; the node checks its keys. Throws `usage.invalid_file` naming line and column. */
-export function readJobFile(path: string): Promise<Record<string, unknown>> {
-	return readObjectFile(path);
+/** Throws `usage.unreadable_file`, `job.invalid_file`, `job.invalid`. */
+export async function readJobFile(path: string): Promise<Record<string, unknown>> {
+	return parseJobSpec(await readInput(path), path);
 }

@@ -1,4 +1,5 @@
 /** What every command starts from: the global options, the output and a client of the node. */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -41,13 +42,24 @@ export function createSession(options: GlobalOptions, out: Output): Session {
 		dataDirectory,
 		async client() {
 			const url = options.url ?? environment.ALTHING_URL;
-			const socketPath = options.socket ?? environment.ALTHING_SOCKET ?? join(dataDirectory, SOCKET_NAME);
+			const socketPath = options.socket ?? environment.ALTHING_SOCKET ?? (await findSocket(dataDirectory));
 			const tokenPath =
 				options.tokenFile ?? environment.ALTHING_TOKEN_FILE ?? join(dataDirectory, ADMIN_TOKEN_FILE);
 			const endpoint: Endpoint = url === undefined ? { socketPath } : { url: checkedUrl(url) };
 			return createRpcClient({ endpoint, token: await readToken(tokenPath, dataDirectory) });
 		},
 	};
+}
+
+/** The socket in the data directory, or where the configuration puts it. */
+async function findSocket(dataDirectory: string): Promise<string> {
+	const usual = join(dataDirectory, SOCKET_NAME);
+	const configFile = join(dataDirectory, "node.yaml");
+	if (existsSync(usual) || !existsSync(configFile)) return usual;
+	const { loadConfig } = await import("../config/loadConfig.ts");
+	// What is wrong with a configuration is for `start` and `doctor` to say; no node runs on it.
+	const socket = (await loadConfig(configFile).catch(() => undefined))?.rpc.socket;
+	return socket === undefined ? usual : resolve(dataDirectory, socket);
 }
 
 /** A token must not cross a network in clear. */

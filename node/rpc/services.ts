@@ -90,7 +90,7 @@ export interface DataService {
 }
 
 export interface JobService {
-	/** Throws `job.invalid_spec` naming the key for a spec that does not validate; unknown keys are refused. */
+	/** Throws `job.invalid` naming the key for a spec that does not validate; unknown keys are refused. */
 	submit(params: { spec: JsonObject }, context: CallContext): Promise<JobSummary>;
 	list(context: CallContext): Promise<JobSummary[]>;
 	/** Throws `job.not_found`, as every method below does. `job` is the id or an unambiguous prefix. */

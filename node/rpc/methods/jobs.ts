@@ -15,7 +15,7 @@ export const jobMethods = [
 		roles: ["data_scientist"],
 		params: z.strictObject({ spec: jsonObject }),
 		result: jobSummary,
-		errors: ["job.invalid_spec", "policy.refused", "federation.none"],
+		errors: ["job.invalid", "policy.refused", "federation.none"],
 		handler: (context, params) => context.services.jobs.submit(params, context),
 	}),
 	defineMethod({

@@ -98,6 +98,14 @@ describe("exit codes", () => {
 		}
 	});
 
+	it("finds the socket where the configuration puts it", async () => {
+		await file("node.yaml", `organization:\n  name: A\nrpc:\n  socket: ${harness.socketPath}\n`);
+		const tokenFile = join(harness.directory, "admin.token");
+		const run = await runCli(["status", "--data-dir", files, "--token-file", tokenFile]);
+		expect([run.code, run.stderr]).toEqual([exitCodes.ok, ""]);
+		await rm(join(files, "node.yaml"));
+	});
+
 	it("not running: never started, or the socket is dead", async () => {
 		const never = await runCli(["job", "ls", "--data-dir", files]);
 		expect(never).toMatchObject({ code: exitCodes.notRunning, stdout: "" });
@@ -114,33 +122,64 @@ describe("exit codes", () => {
 	});
 });
 
+const spec = (name: string, more = "") => `name: ${name}
+technique: federated_learning
+data:
+  set: digits
+model:
+  kind: softmax_regression
+training:
+  rounds: 5
+${more}privacy:
+  mechanism: none
+`;
+
 describe("job submit", () => {
 	it("sends the file's content", async () => {
-		const path = await file("job.yaml", "name: digits\nrounds: 5\n");
-		expect((await here("job", "submit", path)).code).toBe(exitCodes.ok);
+		expect((await here("job", "submit", await file("job.yaml", spec("digits")))).code).toBe(exitCodes.ok);
 		expect(harness.fakes.calls.at(-1)).toMatchObject({
 			method: "submit",
-			params: { name: "digits", rounds: 5 },
+			params: { name: "digits", training: { rounds: 5 }, data: { set: "digits" } },
 		});
 	});
 
 	it("tells what policy refuses", async () => {
-		const path = await file("costly.yaml", "name: digits\nepsilon: 1000\n");
-		const run = await here("job", "submit", path);
+		const run = await here("job", "submit", await file("costly.yaml", spec("costly")));
 		expect(run.code).toBe(exitCodes.refused);
 		expect(run.stderr).toContain("Epsilon 1000 is over this organization's limit of 8. (policy.refused)");
 	});
 
 	it.each([
+		["an unknown key", spec("digits", "  ronds: 5\n"), /bad\.yaml:9:\d+: .*ronds/],
 		["a syntax error", "name: digits\nrounds: [1, 2\n", /bad\.yaml:\d+:\d+: /],
 		["a key given twice", "name: a\nname: b\n", /bad\.yaml:2:1: .*unique/],
-		["a list", "- 1\n", /bad\.yaml:1:1: .*mapping/],
 	])("names line and column of %s, and sends nothing", async (_, text, message) => {
 		const before = harness.fakes.calls.length;
 		const run = await here("job", "submit", await file("bad.yaml", text));
 		expect(run.code).toBe(exitCodes.usage);
 		expect(run.stderr).toMatch(message);
 		expect(harness.fakes.calls.length).toBe(before);
+	});
+});
+
+describe("files of rules", () => {
+	it("are sent as they are", async () => {
+		const rules = await file("rules.yaml", "minimumCohort: 4\n");
+		expect((await here("federation", "create", "demo", "--rules", rules)).code).toBe(exitCodes.ok);
+		expect(harness.fakes.calls.at(-1)).toMatchObject({
+			method: "create",
+			params: { rules: { minimumCohort: 4 } },
+		});
+	});
+
+	it.each([
+		["a syntax error", "a: [1, 2\n", /rules\.yaml:\d+:\d+: /],
+		["a key given twice", "a: 1\na: 2\n", /rules\.yaml:2:1: .*unique/],
+		["a list", "- 1\n", /rules\.yaml:1:1: .*mapping/],
+	])("name line and column of %s", async (_, text, message) => {
+		const run = await here("federation", "create", "demo", "--rules", await file("rules.yaml", text));
+		expect(run.code).toBe(exitCodes.usage);
+		expect(run.stderr).toMatch(message);
 	});
 });
 

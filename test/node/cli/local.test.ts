@@ -55,6 +55,14 @@ describe("init", () => {
 	});
 });
 
+describe("start", () => {
+	it("needs the passphrase, and ends with the daemon's exit code without", async () => {
+		const run = await runCli(["start", "--data-dir", directory]);
+		expect(run.code).toBe(77);
+		expect(run.stderr).toContain("keystore.no_passphrase");
+	});
+});
+
 describe("doctor", () => {
 	it("finds nothing wrong with a fresh directory, and what is wrong with a broken one", async () => {
 		const data = join(directory, "node");

@@ -167,7 +167,7 @@ export function fakeServices(): Fakes {
 		jobs: {
 			submit: async ({ spec }, context) => {
 				note("submit", spec, context);
-				if (spec.epsilon === 1000) {
+				if (spec.name === "costly") {
 					throw new AlthingError("policy.refused", "Epsilon 1000 is over this organization's limit of 8.", {
 						limit: 8,
 					});

@@ -42,7 +42,7 @@ describe("errors as problem documents", () => {
 		["an error of a service", { method: "job.show", body: '{"job":"none"}' }, 404, "job.not_found"],
 		[
 			"a refusal by policy",
-			{ method: "job.submit", body: '{"spec":{"epsilon":1000}}' },
+			{ method: "job.submit", body: '{"spec":{"name":"costly"}}' },
 			409,
 			"policy.refused",
 		],
