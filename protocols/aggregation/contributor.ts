@@ -81,6 +81,11 @@ export class Contributor {
 		this.#mayJoin = mayJoin;
 	}
 
+	/** The roster this node was shown, by its root. */
+	get rosterRoot(): Uint8Array | undefined {
+		return this.#roster?.rosterRoot;
+	}
+
 	get selfSeed(): Uint8Array | undefined {
 		return this.#selfSeed;
 	}

@@ -124,7 +124,7 @@ export class Coordinator {
 				this.#disclosure?.reply(message, from, out);
 				break;
 			case "done":
-				this.#done.add(from);
+				if (this.#stage === "open") this.#done.add(from);
 				break;
 		}
 		this.#advance(out);

@@ -73,13 +73,19 @@ export class Opener {
 			this.#announced = true;
 			out.output({ kind: "certified", certificate, survivors: survivorsOf(proposed.proposal) });
 			out.output({ kind: "phase", phase: "reveal" });
-			if (!this.#agrees(certified)) {
-				const message =
-					"The certified survivor set follows from another roster or share set than this node was shown.";
+			const why = this.#cannotRelease(certified);
+			if (why !== undefined) {
+				const message = `This node cannot verify the sum itself: ${why}. It gets the round's result from the others.`;
 				out.output({ kind: "failed", error: new AlthingError("aggregation.other_session", message) });
 			}
 		}
 		this.#revealOwn(certified, again, out);
+	}
+
+	#cannotRelease(certified: Certified): string | undefined {
+		if (this.#contributor.sharing === undefined) return "it took no part in the certified session";
+		if (!this.#agrees(certified)) return "it was shown another roster or share set than the certified one";
+		return undefined;
 	}
 
 	/** True when the certificate is about the very session this node masked for. */

@@ -18,7 +18,8 @@ export class Participant {
 	readonly opener: Opener;
 	/** Released or dead: no secrets are left. */
 	ended = false;
-	#dead = false;
+	/** Shown to a coordinator that does not know yet that the attempt is over. */
+	#dead: MessageOf<"dead"> | undefined;
 
 	/** @throws AlthingError `aggregation.bad_promise` */
 	constructor(context: Context) {
@@ -31,7 +32,11 @@ export class Participant {
 	}
 
 	receive(from: PeerId, message: AggregationMessage, blob: Uint8Array | undefined, out: Outbox): void {
-		if (this.#dead) return;
+		if (this.#dead !== undefined) {
+			const asks = message.kind === "recover" || message.kind === "abstainRequest" || message.kind === "open";
+			if (asks && from !== this.#context.self) out.send(from, this.#dead);
+			return;
+		}
 		switch (message.kind) {
 			case "vote":
 				this.voter.count(message, from, out);
@@ -121,14 +126,15 @@ export class Participant {
 		);
 	}
 
-	#die(from: PeerId, { certificate, reason }: MessageOf<"dead">, out: Outbox): void {
+	#die(from: PeerId, message: MessageOf<"dead">, out: Outbox): void {
 		if (this.ended) return;
+		const { certificate, reason } = message;
 		const { config, slot } = this.#context;
 		if (slotId(certificate.slot) !== slotId(slot) || !verifyDeadCertificate(config.electorate, certificate)) {
 			out.fault(from, "bad_certificate", `${from} sent an invalid Dead certificate.`);
 			return;
 		}
-		this.#dead = true;
+		this.#dead = message;
 		this.#end();
 		out.output({ kind: "dead", certificate, reason });
 	}

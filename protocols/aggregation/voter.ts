@@ -146,7 +146,10 @@ export class Voter {
 
 	/** Own input must be in the set if the coordinator confirmed it. */
 	#ownFlaw({ proposal }: Proposed): string | undefined {
-		const { meta, acknowledged } = this.#contributor;
+		const { meta, acknowledged, rosterRoot } = this.#contributor;
+		if (rosterRoot !== undefined && !equalBytes(rosterRoot, proposal.rosterRoot)) {
+			return "it follows from another roster than this node was shown";
+		}
 		if (meta === undefined || !acknowledged) return undefined;
 		const listed = proposal.metas.find(({ author }) => author === this.#context.self);
 		return listed === undefined || !equalBytes(canonical(listed), canonical(meta))

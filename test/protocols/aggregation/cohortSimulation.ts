@@ -54,6 +54,8 @@ export class CohortSimulation {
 	readonly sessions = new Map<PeerId, AggregationSession>();
 	readonly configs: AggregationConfig[];
 	readonly modulusBits: 16 | 24 | 32;
+	/** Members whose self seed was opened by anybody, in part or whole. */
+	readonly openedSeeds: PeerId[] = [];
 	/** Answers input_wanted; a test may replace it. */
 	provide = true;
 
@@ -101,8 +103,29 @@ export class CohortSimulation {
 			this.sessions.set(this.peers[index] as PeerId, session);
 			this.simulation.add(this.peers[index] as PeerId, session);
 		}
+		this.#watchReveals();
 		this.simulation.onOutput((peer, output) => {
 			if (output.kind === "input_wanted" && this.provide) this.provideInput(peer);
+		});
+	}
+
+	/** Invariant, in every test: no node opens both kinds of secret for one member of a session. */
+	#watchReveals(): void {
+		const opened = new Map<string, string>();
+		const note = (from: PeerId, session: Uint8Array, target: PeerId, part: string): void => {
+			const key = `${from} ${Buffer.from(session).toString("hex")} ${target}`;
+			if ((opened.get(key) ?? part) !== part) throw new Error(`${from} opened both secrets of ${target}`);
+			opened.set(key, part);
+		};
+		this.simulation.intercept(({ from, message }) => {
+			if (message.kind === "shareReply") {
+				for (const { target, part } of message.parts) note(from, message.sid, target, part);
+				this.openedSeeds.push(
+					...message.parts.flatMap(({ target, part }) => (part === "seed" ? [target] : [])),
+				);
+			}
+			if (message.kind === "reveal") this.openedSeeds.push(message.reveal.author);
+			return undefined;
 		});
 	}
 
