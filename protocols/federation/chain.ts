@@ -150,23 +150,35 @@ export class CharterChain implements ChainHistory {
 
 	/**
 	 * The next version made of these changes.
-	 * @throws AlthingError as {@link applyChanges}, or `federation.invalid_change` for a bad signature or a repeat
+	 * @throws AlthingError as {@link successor}, or `federation.invalid_change` for a signature that does not match
 	 */
 	next(changes: readonly ChangeRequest[], createdAt: string): Charter {
+		for (const request of changes) {
+			if (!verifyChangeRequest(request)) {
+				throw invalidChange(`the signature of ${request.author} does not match`);
+			}
+			if (request.change.kind === "join" && !verifyTicket(request.change.ticket)) {
+				throw invalidChange(`the ticket shown by ${request.author} is not signed by its inviter`);
+			}
+		}
+		return this.successor(changes, createdAt);
+	}
+
+	/**
+	 * {@link next} for changes whose signatures have been checked before.
+	 * @throws AlthingError `federation.invalid_change`, `federation.ticket_used`, `federation.ticket_expired`
+	 */
+	successor(changes: readonly ChangeRequest[], createdAt: string): Charter {
 		const seen = new Set(this.usedRequests);
 		for (const request of changes) {
 			const id = requestIdOf(request);
 			if (seen.has(id)) throw invalidChange(`request ${id.slice(0, 12)} was applied before`);
 			seen.add(id);
-			if (!verifyChangeRequest(request))
-				throw invalidChange(`the signature of ${request.author} does not match`);
-			if (request.change.kind === "join" && !verifyTicket(request.change.ticket)) {
-				throw invalidChange(`the ticket shown by ${request.author} is not signed by its inviter`);
-			}
 		}
 		if (changes.length === 0) throw invalidChange("there is no change");
-		if (Date.parse(createdAt) < Date.parse(this.head.createdAt))
+		if (Date.parse(createdAt) < Date.parse(this.head.createdAt)) {
 			throw invalidChange("it is older than its predecessor");
+		}
 		return applyChanges(this.head, this, changes, createdAt);
 	}
 

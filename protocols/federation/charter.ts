@@ -14,8 +14,8 @@ import { declarationSchema, federationName } from "./declaration.ts";
 import { MAX_MEMBERS, rulesSchema } from "./rules.ts";
 import { ticketKey } from "./ticket.ts";
 
-/** Changes that one version may bring. */
-export const MAX_CHANGES = 64;
+/** Changes that one version may bring: with a quorum's approvals of each they must fit one message. */
+export const MAX_CHANGES = 16;
 
 export const memberSchema = z.strictObject({
 	peer: peerId,

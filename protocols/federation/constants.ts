@@ -6,8 +6,8 @@ export const MAX_MESSAGE_BYTES = 1024 * 1024;
 export const CHAIN_PIECE_BYTES = 512 * 1024;
 /** Links in one message. */
 export const MAX_CHAIN_LINKS = 256;
-/** Requests that a member keeps open at once. */
-export const MAX_PENDING = 128;
+/** Requests that a member keeps open at once; a status that names all their approvals fits one message. */
+export const MAX_PENDING = 64;
 /** Open requests of one author, or by one ticket; a candidate may try again with corrected data. */
 export const MAX_PENDING_PER_ORIGIN = 4;
 /** Proposals kept for one attempt at a version. */

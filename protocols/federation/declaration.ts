@@ -17,11 +17,12 @@ export const organizationName = z
 /** Hex SHA-256 of the founding charter. */
 export const federationIdText = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 lower-case hex digits");
 
+/** Bounded so that a charter of the largest federation fits one message. */
 export const addresses = z
 	.array(
-		z.string().min(1).max(512).refine(isMultiaddr, "must be a multiaddr such as /ip4/192.0.2.1/tcp/4001"),
+		z.string().min(1).max(256).refine(isMultiaddr, "must be a multiaddr such as /ip4/192.0.2.1/tcp/4001"),
 	)
-	.max(8);
+	.max(4);
 
 export const declarationSchema = z.strictObject({
 	organization: organizationName,

@@ -8,7 +8,7 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
-import { type Ballot, type DeadCertificate, VoteLock } from "../certificate/index.ts";
+import { type Ballot, type DeadCertificate, quorum, VoteLock } from "../certificate/index.ts";
 import type { Effects, Machine, RandomBytes } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
 import { Candidate, type CandidateAnswer } from "./candidate.ts";
@@ -323,9 +323,13 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 			this.#timerSet = timer;
 			return undefined;
 		}
-		const approvals = ripe
-			.flatMap((request) => this.#pending.verdictsOn(requestIdOf(request)))
-			.filter(({ approve, member }) => approve && chain.electorate.members.includes(member));
+		const { members } = chain.electorate;
+		const approvals = ripe.flatMap((request) =>
+			this.#pending
+				.verdictsOn(requestIdOf(request))
+				.filter(({ approve, member }) => approve && members.includes(member))
+				.slice(0, quorum(chain.electorate)),
+		);
 		const charter = chain.next(ripe, createdAt);
 		const proposal = signProposal(this.#self, chain.federationId, decision.attempt, charter, approvals);
 		decision.propose(proposal);

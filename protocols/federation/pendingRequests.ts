@@ -105,7 +105,7 @@ function originsOf({ author, change }: ChangeRequest): string[] {
 
 function applies(chain: CharterChain, changes: readonly ChangeRequest[], createdAt: string): boolean {
 	try {
-		chain.next(changes, createdAt);
+		chain.successor(changes, createdAt);
 		return true;
 	} catch {
 		return false;

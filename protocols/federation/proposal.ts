@@ -8,13 +8,14 @@ import { quorum } from "../certificate/index.ts";
 import { peerId, signatureBytes } from "../wire.ts";
 import type { CharterChain } from "./chain.ts";
 import { requestIdOf, type Verdict, verdictSchema, verifyVerdict } from "./changeRequest.ts";
-import { type Charter, charterHash, charterHashText, charterSchema } from "./charter.ts";
+import { type Charter, charterHash, charterHashText, charterSchema, MAX_CHANGES } from "./charter.ts";
+import { MAX_MEMBERS } from "./rules.ts";
 
 export const proposalSchema = z.strictObject({
 	charter: charterSchema,
 	attempt: z.int().min(0).max(1_000_000),
 	proposer: peerId,
-	approvals: z.array(verdictSchema).max(4096),
+	approvals: z.array(verdictSchema).max(MAX_CHANGES * MAX_MEMBERS),
 	signature: signatureBytes,
 });
 

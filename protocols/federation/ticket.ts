@@ -12,7 +12,7 @@ import { addresses, federationIdText, federationName, organizationName } from ".
 
 const PREFIX = "althing1:";
 const DOMAIN = "althing/ticket/1";
-/** Longest text that is looked at: far above a ticket with eight addresses. */
+/** Longest text that is looked at: far above a ticket with four addresses. */
 const MAX_TEXT = 8192;
 
 export const ticketSchema = z.strictObject({

@@ -134,6 +134,21 @@ test("two nodes with one ticket: one joins, the other is told why not", () => {
 	expect(versionOf(first)).toBe(4);
 });
 
+test("one ticket opens no more than a few requests, however many keys its holder makes", () => {
+	const net = new Simulation("many keys");
+	const nodes = net.found(["a", "b", "c"]);
+	net.autoApprove = () => false;
+	const ticket = net.invite(nodes[0] as Node, "f");
+	for (let i = 0; i < 12; i++) {
+		const candidate = net.addNode(`key ${i}`);
+		Object.assign(candidate, { name: "f" });
+		net.start(candidate);
+		net.join(candidate, ticket);
+	}
+	net.run(60_000);
+	for (const node of nodes) expect(node.machine.pending()).toHaveLength(4);
+});
+
 test("an expired ticket is refused on both sides", () => {
 	const net = new Simulation("expired");
 	const nodes = net.found(["a", "b", "c"]);
@@ -301,7 +316,7 @@ test("a proposal without its approvals is refused and its proposer named", () =>
 });
 
 test("restarts at any moment, with messages lost, never make a member vote twice, and the join completes", () => {
-	for (let seed = 0; seed < 6; seed++) {
+	for (let seed = 0; seed < 3; seed++) {
 		const net = new Simulation(`restart ${seed}`);
 		const nodes = net.found(["a", "b", "c", "d"]);
 		net.loss = 0.2;
@@ -355,7 +370,7 @@ test("all nodes killed at once: what was asked and approved survives", () => {
 });
 
 test("many changes under loss and absence: one chain, everybody on it in the end", () => {
-	for (let seed = 0; seed < 3; seed++) {
+	for (let seed = 0; seed < 2; seed++) {
 		const net = new Simulation(`churn ${seed}`);
 		const nodes = net.found(five);
 		net.loss = 0.3;
