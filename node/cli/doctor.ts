@@ -6,8 +6,7 @@ import { loadConfig } from "../config/loadConfig.ts";
 import { KEYSTORE_FILE } from "../keystore/keystore.ts";
 import { refuseOpenToOthers } from "../keystore/permissions.ts";
 import type { DoctorReport } from "../rpc/services.ts";
-import { CONFIG_FILE } from "./initialize.ts";
-import type { Session } from "./session.ts";
+import { CONFIG_FILE, type Session } from "./session.ts";
 
 type Check = DoctorReport["checks"][number];
 

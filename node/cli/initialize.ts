@@ -5,8 +5,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { createKeystore } from "../keystore/keystore.ts";
 import { readPassphrase } from "../keystore/passphrase.ts";
 import { prepareDataDirectory } from "../lifecycle/dataDirectory.ts";
-
-export const CONFIG_FILE = "node.yaml";
+import { CONFIG_FILE } from "./session.ts";
 
 export interface Initialized {
 	readonly dataDirectory: string;

@@ -6,11 +6,10 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { AlthingError } from "../../crypto/error.ts";
 import { createRpcClient, type Endpoint, type RpcClient } from "../rpc/client.ts";
+import { ADMIN_TOKEN_FILE, SOCKET_NAME } from "../rpc/paths.ts";
 import type { Output } from "./output.ts";
 
-/** Name of the admin socket in the data directory. */
-export const SOCKET_NAME = "rpc.sock";
-const ADMIN_TOKEN_FILE = "admin.token";
+export const CONFIG_FILE = "node.yaml";
 
 export interface GlobalOptions {
 	readonly dataDir?: string;
@@ -54,7 +53,7 @@ export function createSession(options: GlobalOptions, out: Output): Session {
 /** The socket in the data directory, or where the configuration puts it. */
 async function findSocket(dataDirectory: string): Promise<string> {
 	const usual = join(dataDirectory, SOCKET_NAME);
-	const configFile = join(dataDirectory, "node.yaml");
+	const configFile = join(dataDirectory, CONFIG_FILE);
 	if (existsSync(usual) || !existsSync(configFile)) return usual;
 	const { loadConfig } = await import("../config/loadConfig.ts");
 	// What is wrong with a configuration is for `start` and `doctor` to say; no node runs on it.

@@ -46,7 +46,7 @@ const internalAreas = new Set(["store", "keystore", "crypto", "encoding", "lifec
 const refusingAreas = new Set(["policy", "budget"]);
 
 /** HTTP status of an error code (`area.reason`). */
-export function statusOfCode(code: string): number {
+function statusOfCode(code: string): number {
 	const known = statusByCode[code];
 	if (known !== undefined) return known;
 	const dot = code.indexOf(".");

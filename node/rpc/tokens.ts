@@ -14,11 +14,11 @@ import { AlthingError } from "../../crypto/error.ts";
 import { sha256 } from "../../crypto/hash.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import type { Clock } from "./clock.ts";
+import { ADMIN_TOKEN_FILE } from "./paths.ts";
 import { tokenView } from "./schemas.ts";
 import type { Caller, Role, TokenView } from "./services.ts";
 
 export const TOKENS_FILE = "rpc-tokens.json";
-export const ADMIN_TOKEN_FILE = "admin.token";
 /** Name of the record behind `admin.token`. */
 const ADMIN_TOKEN_NAME = "data-directory";
 const TOKEN_PREFIX = "althing_";

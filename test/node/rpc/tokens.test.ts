@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ADMIN_TOKEN_FILE, openTokenStore, TOKENS_FILE } from "../../../node/rpc/tokens.ts";
+import { ADMIN_TOKEN_FILE } from "../../../node/rpc/paths.ts";
+import { openTokenStore, TOKENS_FILE } from "../../../node/rpc/tokens.ts";
 import { post, startHarness } from "./harness.ts";
 
 const DAY_MS = 86_400_000;
