@@ -27,6 +27,10 @@ export interface AggregationConfig {
 	readonly configHash: Uint8Array;
 	/** The job's fixed participants: who may take part and who votes. */
 	readonly electorate: Electorate;
+	/**
+	 * The coordinator of the term in which the attempt began; later ones are told through
+	 * `coordinatorChanged`, so that a new coordinator recovers the attempt instead of opening it anew.
+	 */
 	readonly coordinator: PeerId;
 	readonly term: number;
 	readonly self: SigningKey;
@@ -86,7 +90,7 @@ export function checkConfig(config: AggregationConfig): void {
 	const refuse = (why: string): never => {
 		throw new AlthingError("aggregation.bad_configuration", `The aggregation session cannot start: ${why}.`);
 	};
-	if (n < 2 || n > MAX_COHORT) refuse(`a cohort has 2 to ${MAX_COHORT} members, not ${n}`);
+	if (n < 3 || n > MAX_COHORT) refuse(`a cohort has 3 to ${MAX_COHORT} members, not ${n}`);
 	for (const [i, member] of electorate.members.entries()) {
 		if (!isPeerId(member)) refuse(`${member.slice(0, 64)} is not a peer id`);
 		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member)

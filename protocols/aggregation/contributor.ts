@@ -121,7 +121,7 @@ export class Contributor {
 			);
 			return;
 		}
-		if (!this.#mayJoin) return;
+		if (!this.#mayJoin || this.#roster !== undefined) return;
 		if (this.#keys === undefined) {
 			out.output({ kind: "phase", phase: "advertise" });
 			const mask = generateAgreementKey(config.random);

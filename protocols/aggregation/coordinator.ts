@@ -206,9 +206,13 @@ export class Coordinator {
 			case "dead":
 				this.#close(out);
 				return;
+			case "abstain":
+				// Some member had voted before it was asked: its value may have to be finished.
+				if (this.#participant.voter.viableValues().length > 0) this.#enter("recover", out);
+				else out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+				return;
 			default:
-				// A vote or an abstention cannot be given up: its outcome may already be fixed
-				// elsewhere. Repeating goes on until the members answer or the term changes.
+				// A vote cannot be given up: its outcome may already be fixed elsewhere. Repeating goes on until the members answer or the term changes.
 				out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
 		}
 	}
