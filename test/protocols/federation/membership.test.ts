@@ -484,3 +484,36 @@ test("a node that lost its promises to corruption does not start", () => {
 	a.promises.push(Uint8Array.of(1, 2, 3));
 	expect(() => net.start(a)).toThrow(expect.objectContaining({ code: "federation.corrupt_promise" }));
 });
+
+test("a restarted member stands by its vote, which only its promises let it remember", () => {
+	const net = new Simulation("lock");
+	const nodes = net.found(["a", "b", "c", "d"]);
+	net.autoApprove = () => false;
+	const [a, b, c] = nodes as [Node, Node, Node];
+	const candidate = net.addNode("f");
+	net.start(candidate);
+	net.join(candidate, net.invite(a, "f"));
+	net.run(30_000);
+	const chain = c.machine.chain as NonNullable<Node["chain"]>;
+	const request = c.machine.pending()[0]?.request as ChangeRequest;
+	const approvals = nodes.map(({ key }) => signVerdict(key, chain.federationId, requestIdOf(request), true));
+	const [first, second] = [a, b].map(({ key }, i) => {
+		const charter = chain.next([request], new Date(START + net.nowMs + i).toISOString());
+		return signProposal(key, chain.federationId, 0, charter, approvals);
+	}) as [ReturnType<typeof signProposal>, ReturnType<typeof signProposal>];
+	const ballotsFor = (proposal: typeof first) =>
+		(c.machine.receive(b.key.peer, { kind: "proposal", proposal }, net.nowMs).send ?? []).filter(
+			({ message }) => message.kind === "ballot",
+		);
+	const vote = c.machine.receive(a.key.peer, { kind: "proposal", proposal: first }, net.nowMs);
+	expect(vote.persist).toHaveLength(1);
+	expect(vote.send?.map(({ message }) => message.kind)).toEqual(["ballot", "ballot", "ballot"]);
+	const before = [...c.promises];
+	c.promises.push(...(vote.persist ?? []));
+	net.start(c);
+	expect(ballotsFor(second)).toEqual([]);
+	// The same machine without that record would have voted again.
+	c.promises.splice(0, c.promises.length, ...before);
+	net.start(c);
+	expect(ballotsFor(second)).toHaveLength(3);
+});
