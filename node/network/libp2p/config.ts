@@ -52,7 +52,8 @@ export async function createNode(
 		transports: [
 			tcp({ maxConnections: limits.maxConnections + 32, backlog: 64 }),
 			webSockets(),
-			...(relay.use === undefined ? [] : [circuitRelayTransport()]),
+			// Needed to dial through a relay too; it reserves nothing unless told to (relay.use).
+			circuitRelayTransport(),
 		],
 		// Noise alone: no plain-text fallback, on any transport.
 		connectionEncrypters: [noise({ prologueBytes: names.prologue })],

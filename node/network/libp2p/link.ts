@@ -172,9 +172,11 @@ export class Link {
 	#sending: Promise<void> = Promise.resolve();
 
 	#send(bytes: Uint8Array): void {
-		const delayMs = this.#pace.reserve(1, this.#deps.nowMs());
 		this.#sending = this.#sending
-			.then(() => (delayMs > 0 ? new Promise<void>((resolve) => setTimeout(resolve, delayMs)) : undefined))
+			.then(async () => {
+				const delayMs = this.#pace.reserve(1, this.#deps.nowMs());
+				if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+			})
 			.then(() => this.#wire.write(bytes))
 			.catch((error) => this.close(error));
 	}

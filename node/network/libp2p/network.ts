@@ -20,6 +20,7 @@ import type { NetworkLimits, NetworkOptions, PeerClass } from "./options.ts";
 import { transferDeadlineMs } from "./payloadFormat.ts";
 import { PayloadReceiver } from "./payloadReceiver.ts";
 import { PayloadSender } from "./payloadSender.ts";
+import { type Permit, PermitPool } from "./permits.ts";
 import { Redialer } from "./redial.ts";
 import { ControlServer } from "./serve.ts";
 import { TrafficMeter } from "./traffic.ts";
@@ -57,6 +58,8 @@ export class Libp2pNetwork implements Network {
 	readonly #sender: PayloadSender;
 	readonly #server: ControlServer;
 	readonly #redialer: Redialer;
+	/** Requests under way by peer: more than the peer answers at once wait here, not there. */
+	readonly #asking: PermitPool;
 	readonly #links = new Map<PeerId, Link>();
 	readonly #opening = new Map<PeerId, Promise<Link>>();
 	readonly #known = new Map<PeerId, PeerClass>();
@@ -81,6 +84,7 @@ export class Libp2pNetwork implements Network {
 		this.#options = options;
 		this.#limits = limits;
 		this.#names = names;
+		this.#asking = new PermitPool(Number.POSITIVE_INFINITY, limits.maxConcurrentRequests);
 		const { log } = options;
 		const classify = (peer: PeerId): PeerClass => options.membership.classify(peer);
 		this.#conduct = new Conduct({
@@ -255,7 +259,9 @@ export class Libp2pNetwork implements Network {
 		checkPacket(packet, this.#limits.maxBlobBytes);
 		const timeout = AbortSignal.timeout(options.timeoutMs ?? this.#limits.acknowledgeMs);
 		const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+		let permit: Permit | undefined;
 		try {
+			permit = await this.#asking.acquire(to, signal);
 			const { link, transfer } = await this.#prepare(to, packet, signal);
 			const frame = await link.ask(FRAME.request, method, packet, transfer, signal);
 			if (frame.type !== FRAME.response) throw this.#refusal(to, frame);
@@ -265,6 +271,8 @@ export class Libp2pNetwork implements Network {
 			return { body: frame.body, blob };
 		} catch (error) {
 			throw timedOut(error, `${to} did not answer "${method}"`);
+		} finally {
+			permit?.release();
 		}
 	}
 
@@ -438,20 +446,28 @@ export class Libp2pNetwork implements Network {
 		// Dialling by id alone would make libp2p search the DHT for up to ten seconds; the
 		// discovery loop does that for all members at once.
 		if (addresses.length === 0) throw unreachable(peer, "no address of it is known");
-		const opened = new AbortController();
-		const signal = AbortSignal.any([opened.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+		const settled = new AbortController();
+		const met = new AbortController();
 		const meanwhile = new Promise<Connection>((resolve) => {
 			const onOpen = ({ detail }: CustomEvent<Connection>): void => {
-				if (detail.remotePeer.toString() === peer) resolve(detail);
+				// Our own connection is announced before its dial resolves; aborting then would close it.
+				if (detail.direction !== "inbound" || detail.remotePeer.toString() !== peer) return;
+				met.abort();
+				resolve(detail);
 			};
-			node.addEventListener("connection:open", onOpen, { signal });
+			node.addEventListener("connection:open", onOpen, { signal: settled.signal });
 		});
+		const dial = node.dial(addresses, {
+			signal: AbortSignal.any([met.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]),
+		});
+		// Its abort by a meeting is nobody's error.
+		dial.catch(() => {});
 		try {
-			return await Promise.race([node.dial(addresses, { signal }), meanwhile]);
+			return await Promise.race([meanwhile, dial]);
 		} catch (error) {
 			throw unreachable(peer, `no answer at ${addresses.join(", ")}`, error);
 		} finally {
-			opened.abort();
+			settled.abort();
 		}
 	}
 

@@ -29,7 +29,7 @@ export interface NetworkLimits {
 	readonly payloadPermitsPerPeer: number;
 	/** Control messages per second and member; bursts of five seconds' worth pass. */
 	readonly messagesPerSecond: number;
-	/** Requests of one peer being answered at once. */
+	/** Requests of one peer being answered at once, and asked of one peer at once. */
 	readonly maxConcurrentRequests: number;
 	/** All bytes of a member's connection per second; bursts of two seconds' worth pass. */
 	readonly memberBytesPerSecond: number;

@@ -145,7 +145,7 @@ export class PayloadReceiver {
 				headerFill += take;
 				data = data.subarray(take);
 				if (headerFill < HEADER_BYTES) return;
-				if (take > 0) checkHeader(header, offer, have);
+				this.#checkHeader(peer, partial, header, offer, have);
 			}
 			this.#append(peer, partial, data);
 			if (partial.received === partial.bytes.length) {
@@ -195,9 +195,20 @@ export class PayloadReceiver {
 		return partial;
 	}
 
+	#checkHeader(peer: PeerId, partial: Partial_, header: Uint8Array, offer: Offer, have: number): void {
+		try {
+			checkHeader(header, offer, have);
+		} catch (error) {
+			this.#conduct.fault(peer, "network.malformed", FAULT_POINTS.serious);
+			this.#drop(partial);
+			throw error;
+		}
+	}
+
 	#append(peer: PeerId, partial: Partial_, data: Uint8Array): void {
 		if (data.length > partial.bytes.length - partial.received) {
 			this.#conduct.fault(peer, "network.payload_overrun", FAULT_POINTS.serious);
+			this.#drop(partial);
 			throw malformed("more payload bytes than it offered");
 		}
 		partial.bytes.set(data, partial.received);

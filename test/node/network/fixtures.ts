@@ -1,13 +1,19 @@
+import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
+import type { Stream } from "@libp2p/interface";
+import { multiaddr } from "@multiformats/multiaddr";
 import { afterEach } from "vitest";
 import { toHex } from "../../../crypto/encoding.ts";
 import { sha256 } from "../../../crypto/hash.ts";
 import { peerIdFromPublicKey, publicKeyOf, signingKeyFromSeed } from "../../../crypto/identity.ts";
+import { createNode, type Node, openProtocols } from "../../../node/network/libp2p/config.ts";
 import {
 	createLibp2pNetwork,
-	type Libp2pNetwork,
 	type NetworkOptions,
 	type PeerClass,
 } from "../../../node/network/libp2p/index.ts";
+import { federationNames } from "../../../node/network/libp2p/names.ts";
+import { Libp2pNetwork } from "../../../node/network/libp2p/network.ts";
+import { DEFAULT_LIMITS } from "../../../node/network/libp2p/options.ts";
 import type { Network } from "../../../node/network/port.ts";
 
 const text = new TextEncoder();
@@ -157,4 +163,64 @@ export async function startLinked(
 		),
 	);
 	return nodes;
+}
+
+const rogues = new Set<Node>();
+
+afterEach(async () => {
+	await Promise.all([...rogues].map((node) => node.stop()));
+	rogues.clear();
+});
+
+/**
+ * A bare libp2p node under an identity, without Althing's protocols, so that a test can
+ * say on the wire what no honest node says.
+ */
+export async function startRogue(
+	name: string,
+	federation: string = FEDERATION,
+	listen: readonly string[] = [],
+): Promise<Node> {
+	const membership = new TestMembership(["a", "b"]);
+	const names = federationNames(federation, "test");
+	const options: NetworkOptions = {
+		identitySeed: seedOf(name),
+		federationId: federation,
+		federationName: "test",
+		listen,
+		bootstrap: [],
+		membership,
+		log: silentLog,
+		softwareVersion: "0.0.0",
+		charterVersion: () => 1,
+	};
+	const unused = new Libp2pNetwork(options, peerOf(name), DEFAULT_LIMITS, names, openProtocols(names));
+	const node = await createNode(options, {
+		privateKey: await generateKeyPairFromSeed("Ed25519", seedOf(name)),
+		limits: DEFAULT_LIMITS,
+		names,
+		gate: unused.gate,
+	});
+	await node.start();
+	rogues.add(node);
+	return node;
+}
+
+/** Connects a rogue to a node and opens a stream of one of the federation's protocols. */
+export async function rogueStream(
+	rogue: Node,
+	to: Network & { addresses(): string[] },
+	protocol: string,
+): Promise<Stream> {
+	const connection = await rogue.dial(multiaddr(to.addresses()[0] as string));
+	return await connection.newStream(protocol);
+}
+
+/** Resolves when `check` holds; looks again every 20 ms and fails after ten seconds. */
+export async function until(check: () => boolean, what: string): Promise<void> {
+	for (let tries = 0; tries < 500; tries += 1) {
+		if (check()) return;
+		await new Promise((resolve) => setTimeout(resolve, 20));
+	}
+	throw new Error(`never happened: ${what}`);
 }

@@ -13,6 +13,7 @@ networkContract("libp2p", async () => {
 	const a = await startNode("a", memberships.a, { limits });
 	const bootstrap = a.addresses();
 	const b = await startNode("b", memberships.b, { limits, bootstrap });
+	bootstrap.push(...b.addresses());
 	let c = await startNode("c", memberships.c, { limits, bootstrap });
 	const peers = NAMES.map(peerOf);
 	await Promise.all(
