@@ -55,6 +55,11 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 		this.#tail = this.#tail.then(() => this.#perform(effects));
 	}
 
+	/** Resolves when everything asked for so far has been carried out. */
+	async idle(): Promise<void> {
+		await this.#tail;
+	}
+
 	/** Stops timers, drops later results, and waits until queued effects are carried out. */
 	async stop(): Promise<void> {
 		this.#stopped = true;

@@ -88,6 +88,11 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		return this.#chain;
 	}
 
+	/** Id of this node's own request to join, while it waits. */
+	get joining(): string | undefined {
+		return this.#candidate === undefined ? undefined : requestIdOf(this.#candidate.request);
+	}
+
 	/** Requests waiting for approval. */
 	pending(): PendingRequest[] {
 		return this.#chain === undefined ? [] : this.#pending.list(this.#chain);

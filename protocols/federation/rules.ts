@@ -20,11 +20,11 @@ export const rulesSchema = z.strictObject({
 			/** Largest epsilon that a job may spend of one data set. */
 			maximumEpsilon: z.number().positive().max(1000).default(8),
 			maximumDelta: z.number().gt(0).lt(1).default(1e-5),
-			/** Names of the techniques that jobs may use. */
+			/** Privacy mechanisms that jobs may use (privacy.mechanism of a job specification). */
 			techniques: z
-				.array(z.string().min(1).max(64))
+				.array(z.enum(["distributed_gaussian", "site_gaussian", "none"]))
 				.max(32)
-				.default(["secure-aggregation", "distributed-gaussian"]),
+				.default(["distributed_gaussian", "site_gaussian"]),
 			requireDifferentialPrivacy: z.boolean().default(true),
 		})
 		.prefault({}),

@@ -1,0 +1,126 @@
+/**
+ * Whether this organization takes part in a proposed job: the charter's privacy floor, the
+ * organization's own policy, its data and its budget, in that order.
+ */
+import { AlthingError } from "../../crypto/error.ts";
+import type { PeerId } from "../../crypto/identity.ts";
+import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
+import { selfComposed } from "../../src/privacy/accounting/events.ts";
+import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
+import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
+import { planTraining } from "../../src/training/plan.ts";
+
+/** The organization's limits, from its configuration. */
+export interface JobPolicy {
+	readonly maximumEpsilon: number;
+	readonly maximumDelta: number;
+	readonly techniques: readonly string[];
+	/** Data sets it lends. */
+	readonly dataSets: "all" | readonly string[];
+	readonly maximumParameters: number;
+	readonly autoApproveJobs: boolean;
+}
+
+export type Acceptance =
+	| { readonly decision: "accept" | "ask" }
+	| { readonly decision: "refuse"; readonly reason: string; readonly code: string };
+
+/**
+ * Checks a specification against the charter's floor: a job that breaks it is refused by
+ * everybody, so its submitter is told at once.
+ * @throws AlthingError `job.below_privacy_floor` or what the plan throws
+ */
+export function requireCharter(spec: ResolvedJobSpec, charter: Charter): void {
+	const { privacyFloor } = charter.rules;
+	const refuse = (why: string): never => {
+		throw new AlthingError(
+			"job.below_privacy_floor",
+			`the federation's charter does not allow this job: ${why}`,
+		);
+	};
+	const { privacy } = spec;
+	if (privacy.mechanism === "none") {
+		if (privacyFloor.requireDifferentialPrivacy) refuse("it requires differential privacy");
+	} else {
+		if (privacy.epsilon > privacyFloor.maximumEpsilon) {
+			refuse(`epsilon ${privacy.epsilon} is above the allowed ${privacyFloor.maximumEpsilon}`);
+		}
+		if (privacy.delta > privacyFloor.maximumDelta) {
+			refuse(`delta ${privacy.delta} is above the allowed ${privacyFloor.maximumDelta}`);
+		}
+	}
+	if (!privacyFloor.techniques.includes(privacy.mechanism)) {
+		refuse(`technique ${privacy.mechanism} is not among ${privacyFloor.techniques.join(", ")}`);
+	}
+	const minimum = spec.aggregation.minimumSurvivors;
+	const charterMinimum = minimumSurvivorsOf(charter, charter.members.length);
+	if (minimum !== undefined && minimum > charter.members.length)
+		refuse(`it asks for ${minimum} survivors of ${charter.members.length} members`);
+	planTraining(spec, {
+		participants: charter.members.length,
+		corruption: corruptionOf(charter),
+		minimumSurvivors: minimum ?? charterMinimum,
+	});
+}
+
+/** This organization's answer. `submitter` is asked no second time for its own job. */
+export function judgeJob(input: {
+	readonly spec: ResolvedJobSpec;
+	readonly charter: Charter;
+	readonly policy: JobPolicy;
+	readonly ledger: BudgetLedger;
+	readonly hasDataset: (name: string) => boolean;
+	readonly submitter: PeerId;
+	readonly self: PeerId;
+}): Acceptance {
+	const { spec, charter, policy, ledger } = input;
+	const refuse = (code: string, reason: string): Acceptance => ({ decision: "refuse", code, reason });
+	try {
+		requireCharter(spec, charter);
+	} catch (error) {
+		return refuse(
+			error instanceof AlthingError ? error.code : "job.invalid",
+			error instanceof Error ? error.message : String(error),
+		);
+	}
+	const { privacy, data } = spec;
+	const plan = planTraining(spec, {
+		participants: charter.members.length,
+		corruption: corruptionOf(charter),
+		minimumSurvivors:
+			spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, charter.members.length),
+	});
+	if (privacy.mechanism !== "none") {
+		if (privacy.epsilon > policy.maximumEpsilon)
+			return refuse("policy.epsilon", `our policy allows epsilon up to ${policy.maximumEpsilon}`);
+		if (privacy.delta > policy.maximumDelta)
+			return refuse("policy.delta", `our policy allows delta up to ${policy.maximumDelta}`);
+	}
+	if (!policy.techniques.includes(spec.technique)) {
+		return refuse("policy.technique", `our policy does not allow ${spec.technique}`);
+	}
+	if (policy.dataSets !== "all" && !policy.dataSets.includes(data.set))
+		return refuse("policy.data", `our policy does not lend data set ${data.set}`);
+	if (plan.parameterCount > policy.maximumParameters) {
+		return refuse(
+			"policy.model_size",
+			`the model has ${plan.parameterCount} parameters, our policy allows ${policy.maximumParameters}`,
+		);
+	}
+	if (!input.hasDataset(data.set)) return refuse("policy.no_data", `we have no data set named ${data.set}`);
+	if (plan.trainingEvent !== undefined && plan.evaluationEvent !== undefined) {
+		try {
+			const fits =
+				ledger.affords(data.set, "train", selfComposed(plan.trainingEvent, spec.training.rounds), 0) &&
+				ledger.affords(data.set, "heldOut", selfComposed(plan.evaluationEvent, plan.evaluations), 0);
+			if (!fits)
+				return refuse(
+					"budget.exceeded",
+					`the remaining privacy budget of data set ${data.set} does not cover this job`,
+				);
+		} catch (error) {
+			return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
+		}
+	}
+	return { decision: policy.autoApproveJobs || input.submitter === input.self ? "accept" : "ask" };
+}

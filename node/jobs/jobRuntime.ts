@@ -1,0 +1,389 @@
+/** One job on this node: drives its agreement and, once started, its training over the network. */
+import { decodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import type { PeerId, SigningKey } from "../../crypto/identity.ts";
+import { randomBytes } from "../../crypto/random.ts";
+import {
+	type AgreementMessage,
+	type AgreementOutput,
+	decodeAgreementMessage,
+	encodeAgreementMessage,
+	JobAgreement,
+	type JobProposal,
+	type JobStart,
+	startBeacon,
+} from "../../protocols/agreement/index.ts";
+import type { Fault } from "../../protocols/contract.ts";
+import {
+	type Charter,
+	charterHash,
+	electorateOf,
+	minimumSurvivorsOf,
+} from "../../protocols/federation/index.ts";
+import {
+	type CoordinationTiming,
+	decodeTrainingMessage,
+	encodeTrainingMessage,
+	type PersistedStep,
+	type RoundResult,
+	statesNeeded,
+	TrainingJob,
+	type TrainingMessage,
+	type TrainingOutput,
+	type TrainingTask,
+	type TrainingTaskResult,
+} from "../../protocols/training/index.ts";
+import { initialParameters } from "../../src/learning/model.ts";
+import { initialOptimizerState } from "../../src/learning/optimizer.ts";
+import { encodeCommonState } from "../../src/training/commonState.ts";
+import {
+	checkJobSpec,
+	jobSpecHash,
+	type ResolvedJobSpec,
+	resolveJobSpec,
+} from "../../src/training/jobSpec.ts";
+import { type Participation, planHash, planTraining, type TrainingPlan } from "../../src/training/plan.ts";
+import type { Logger } from "../logging/logger.ts";
+import type { Network, Packet } from "../network/port.ts";
+import { MachineDriver } from "./machineDriver.ts";
+
+/** Rounds after which the coordinator's role moves on. */
+const ROUNDS_PER_EPOCH = 10;
+
+/** What a job needs of the node around it. */
+export interface JobSurroundings {
+	readonly self: SigningKey;
+	readonly network: Network;
+	readonly log: Logger;
+	readonly nowMs: () => number;
+	/** The charter version that a proposal names. */
+	readonly charter: Charter;
+	readonly timing: CoordinationTiming;
+	readonly gatherMs: number;
+	/** Durable writes: the journal under a kind, and states by hash. */
+	readonly journal: { append(kind: string, body: Uint8Array): Promise<unknown> };
+	readonly blobs: {
+		put(bytes: Uint8Array): Promise<string>;
+		get(hash: string): Promise<Uint8Array | undefined>;
+	};
+	/** Runs a task of this job; `charge` goes to the ledger, the rest to the worker pool. */
+	readonly execute: (job: JobRuntime, task: TrainingTask) => Promise<TrainingTaskResult>;
+	readonly onEvent: (job: JobRuntime, event: JobEvent) => void | Promise<void>;
+	readonly onFatal: (error: unknown) => void;
+}
+
+export type JobEvent =
+	| { readonly kind: "agreement"; readonly output: AgreementOutput }
+	| { readonly kind: "training"; readonly output: TrainingOutput }
+	| { readonly kind: "round"; readonly content: RoundResult; readonly usage: RoundUsage }
+	| { readonly kind: "fault"; readonly fault: Fault }
+	| { readonly kind: "failed"; readonly error: unknown };
+
+/** What a round took at this node. */
+export interface RoundUsage {
+	readonly bytesSent: number;
+	readonly bytesReceived: number;
+	readonly seconds: number;
+	readonly cpuSeconds: number;
+	readonly coordinator: PeerId;
+	readonly term: number;
+}
+
+export function agreementKind(jobId: string): string {
+	return `agreement/${jobId}`;
+}
+
+export function trainingKind(jobId: string): string {
+	return `training/${jobId}`;
+}
+
+/** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
+export function specOf(proposal: JobProposal): ResolvedJobSpec {
+	return resolveJobSpec(checkJobSpec(decodeCanonical(proposal.spec)));
+}
+
+export class JobRuntime {
+	readonly jobId: string;
+	readonly proposal: JobProposal;
+	readonly spec: ResolvedJobSpec;
+	readonly agreement: JobAgreement;
+	readonly #around: JobSurroundings;
+	readonly #agreementDriver: MachineDriver<AgreementMessage, never, never, AgreementOutput, Uint8Array>;
+	readonly #trainingRecords: readonly Uint8Array[];
+	#training:
+		| {
+				readonly job: TrainingJob;
+				readonly driver: MachineDriver<
+					TrainingMessage,
+					TrainingTask,
+					TrainingTaskResult,
+					TrainingOutput,
+					PersistedStep
+				>;
+		  }
+		| undefined;
+	#start: JobStart | undefined;
+	#participation: Participation | undefined;
+	#plan: TrainingPlan | undefined;
+	#usage = { bytesSent: 0, bytesReceived: 0, sinceMs: 0, cpu: process.cpuUsage() };
+
+	constructor(
+		proposal: JobProposal,
+		around: JobSurroundings,
+		records: { readonly agreement: readonly Uint8Array[]; readonly training: readonly Uint8Array[] },
+	) {
+		this.proposal = proposal;
+		this.spec = specOf(proposal);
+		this.#around = around;
+		this.#trainingRecords = records.training;
+		this.agreement = new JobAgreement({
+			self: around.self,
+			proposal,
+			electorate: electorateOf(around.charter),
+			minimumCohort: around.charter.rules.minimumCohort,
+			gatherMs: around.gatherMs,
+			leaderTimeoutMs: 3000,
+			random: randomBytes,
+			promises: records.agreement,
+		});
+		this.jobId = this.agreement.jobId;
+		this.#agreementDriver = new MachineDriver(this.agreement, {
+			persist: async (record) => {
+				await around.journal.append(agreementKind(this.jobId), record);
+			},
+			send: (to, message) =>
+				around.network.send(to, agreementKind(this.jobId), { body: encodeAgreementMessage(message) }),
+			execute: () => Promise.reject(new Error("an agreement has no work")),
+			onOutput: (output) => this.#agreementOutput(output),
+			onFault: (fault) => around.onEvent(this, { kind: "fault", fault }),
+			onFatal: around.onFatal,
+			onUndelivered: (to, error) =>
+				around.log.debug({ peer: to, err: error }, "agreement message not delivered"),
+			nowMs: around.nowMs,
+		});
+	}
+
+	get charter(): Charter {
+		return this.#around.charter;
+	}
+
+	/** Certified participants, once the job has started. */
+	get participants(): readonly PeerId[] | undefined {
+		return this.#start?.participants.map(({ response }) => response.peer);
+	}
+
+	get participates(): boolean {
+		return this.participants?.includes(this.#around.self.peer) ?? false;
+	}
+
+	get participation(): Participation | undefined {
+		return this.#participation;
+	}
+
+	get plan(): TrainingPlan | undefined {
+		return this.#plan;
+	}
+
+	get training(): TrainingJob | undefined {
+		return this.#training?.job;
+	}
+
+	open(): void {
+		this.#agreementDriver.step((nowMs) => this.agreement.start(nowMs));
+	}
+
+	respond(accept: boolean, reason: string): void {
+		this.#agreementDriver.step((nowMs) => this.agreement.respond(accept, reason, nowMs));
+	}
+
+	/** The submitter's abort: ends the job for everybody. */
+	abort(reason: string): void {
+		this.#agreementDriver.step(() => this.agreement.abort(reason));
+	}
+
+	receiveAgreement(from: PeerId, packet: Packet): void {
+		this.#decoded(
+			from,
+			() => decodeAgreementMessage(packet.body),
+			(message) => {
+				this.#agreementDriver.step((nowMs) => this.agreement.receive(from, message, nowMs));
+			},
+		);
+	}
+
+	receiveTraining(from: PeerId, packet: Packet): void {
+		const training = this.#training;
+		if (training === undefined) return;
+		this.#usage.bytesReceived += packet.body.length + (packet.blob?.length ?? 0);
+		this.#decoded(
+			from,
+			() => decodeTrainingMessage(packet.body),
+			(message) => {
+				training.driver.step((nowMs) => training.job.receive(from, message, nowMs, packet.blob));
+			},
+		);
+	}
+
+	connectivity(peer: PeerId, connected: boolean): void {
+		this.#agreementDriver.step(() => this.agreement.connectivity(peer, connected));
+		const training = this.#training;
+		training?.driver.step(() => training.job.connectivity(peer, connected));
+	}
+
+	/** Stops training on this node; the job goes on elsewhere. {@link resume} takes it up again. */
+	async pause(): Promise<void> {
+		const training = this.#training;
+		this.#training = undefined;
+		await training?.driver.stop();
+	}
+
+	async resume(records: readonly Uint8Array[]): Promise<void> {
+		if (this.#start !== undefined && this.#training === undefined)
+			await this.#beginTraining(this.#start, records);
+	}
+
+	async stop(): Promise<void> {
+		await this.pause();
+		await this.#agreementDriver.stop();
+	}
+
+	async #agreementOutput(output: AgreementOutput): Promise<void> {
+		if (output.kind === "started") {
+			this.#start = output.start;
+			await this.#around.onEvent(this, { kind: "agreement", output });
+			if (!this.participates) return;
+			try {
+				await this.#beginTraining(output.start, this.#trainingRecords);
+			} catch (error) {
+				await this.#around.onEvent(this, { kind: "failed", error });
+			}
+			return;
+		}
+		if (output.kind === "aborted") await this.pause();
+		await this.#around.onEvent(this, { kind: "agreement", output });
+	}
+
+	async #beginTraining(start: JobStart, records: readonly Uint8Array[]): Promise<void> {
+		const { self, charter, network, log, nowMs, journal, blobs } = this.#around;
+		const members = start.participants.map(({ response }) => response.peer);
+		const corruption = Math.floor(charter.rules.assumedCorruptFraction * members.length + 1e-9);
+		this.#participation = {
+			participants: members.length,
+			corruption,
+			minimumSurvivors: this.spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, members.length),
+		};
+		const plan = planTraining(this.spec, this.#participation);
+		this.#plan = plan;
+		const seed = startBeacon(start);
+		const { serverLearningRate: learningRate, momentum } = this.spec.training;
+		const states = new Map<string, Uint8Array>();
+		for (const hash of statesNeeded(records)) {
+			const state = await blobs.get(hash);
+			if (state !== undefined) states.set(hash, state);
+		}
+		const job = new TrainingJob({
+			self,
+			federationId: this.proposal.federationId,
+			charterHash: charterHash(charter),
+			jobId: this.jobId,
+			configHash: planHash(jobSpecHash(this.spec), plan, this.#participation),
+			electorate: { members, corruption },
+			rounds: this.spec.training.rounds,
+			roundsPerEpoch: ROUNDS_PER_EPOCH,
+			minimumSurvivors: this.#participation.minimumSurvivors,
+			length: plan.length,
+			modulusBits: plan.encoding.modulusBits,
+			phaseTimeoutMs: this.spec.aggregation.phaseTimeoutMs,
+			seed,
+			initialState: encodeCommonState({
+				parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", this.jobId, seed)),
+				optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
+			}),
+			promises: records,
+			states,
+			random: randomBytes,
+			timing: this.#around.timing,
+		});
+		const driver = new MachineDriver<
+			TrainingMessage,
+			TrainingTask,
+			TrainingTaskResult,
+			TrainingOutput,
+			PersistedStep
+		>(job, {
+			persist: async ({ record, state }) => {
+				if (state !== undefined) await blobs.put(state);
+				await journal.append(trainingKind(this.jobId), record);
+			},
+			send: (to, message, blob) => {
+				const body = encodeTrainingMessage(message);
+				this.#usage.bytesSent += body.length + (blob?.length ?? 0);
+				return network.send(to, trainingKind(this.jobId), blob === undefined ? { body } : { body, blob });
+			},
+			execute: (task) => this.#around.execute(this, task),
+			onOutput: (output) => this.#trainingOutput(output),
+			onFault: (fault) => this.#around.onEvent(this, { kind: "fault", fault }),
+			onFatal: this.#around.onFatal,
+			onUndelivered: (to, error) => log.debug({ peer: to, err: error }, "training message not delivered"),
+			nowMs,
+		});
+		this.#training = { job, driver };
+		this.#resetUsage();
+		for (const { peer, connected } of network.peers())
+			if (connected) driver.step(() => job.connectivity(peer, true));
+		driver.step((now) => job.start(now));
+	}
+
+	async #trainingOutput(output: TrainingOutput): Promise<void> {
+		if (output.kind === "round") {
+			await this.#around.onEvent(this, { kind: "round", content: output.content, usage: this.#takeUsage() });
+		}
+		await this.#around.onEvent(this, { kind: "training", output });
+	}
+
+	#takeUsage(): RoundUsage {
+		const { bytesSent, bytesReceived, sinceMs, cpu } = this.#usage;
+		const { user, system } = process.cpuUsage(cpu);
+		this.#resetUsage();
+		return {
+			bytesSent,
+			bytesReceived,
+			seconds: (this.#around.nowMs() - sinceMs) / 1000,
+			cpuSeconds: (user + system) / 1e6,
+			coordinator: this.#training?.job.coordinator ?? "",
+			term: this.#training?.job.term ?? 0,
+		};
+	}
+
+	#resetUsage(): void {
+		this.#usage = { bytesSent: 0, bytesReceived: 0, sinceMs: this.#around.nowMs(), cpu: process.cpuUsage() };
+	}
+
+	/** A message that does not decode is the sender's fault and nothing else's. */
+	#decoded<T>(from: PeerId, decode: () => T, use: (message: T) => void): void {
+		let message: T;
+		try {
+			message = decode();
+		} catch (error) {
+			const fault: Fault = {
+				peer: from,
+				code: "job.malformed_message",
+				message: error instanceof Error ? error.message : String(error),
+				proof: false,
+			};
+			void this.#around.onEvent(this, { kind: "fault", fault });
+			return;
+		}
+		use(message);
+	}
+}
+
+/** Short form of a job id for people; the RPC accepts any unambiguous prefix. */
+export function shortJobId(jobId: string): string {
+	return jobId.slice(0, 12);
+}
+
+/** Hex of a result or state hash. */
+export function hashText(hash: Uint8Array): string {
+	return toHex(hash);
+}

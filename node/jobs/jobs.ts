@@ -1,0 +1,673 @@
+/** All jobs of this node: proposals in, decisions by policy or a person, training, and what the admin RPC shows of it. */
+import { z } from "zod";
+import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import type { PeerId, SigningKey } from "../../crypto/identity.ts";
+import { randomBytes } from "../../crypto/random.ts";
+import {
+	decodeAgreementMessage,
+	type JobProposal,
+	jobIdOf,
+	proposalAmong,
+	signProposal,
+	verifyProposal,
+} from "../../protocols/agreement/index.ts";
+import { type Charter, charterHash, memberOf } from "../../protocols/federation/index.ts";
+import {
+	type CoordinationTiming,
+	type RoundResult,
+	resultHash,
+	type TrainingTask,
+	type TrainingTaskResult,
+} from "../../protocols/training/index.ts";
+import type { BackendName } from "../../src/learning/trainer.ts";
+import { slackDelta } from "../../src/privacy/noiseShares.ts";
+import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
+import type { Budgets } from "../budget/budgets.ts";
+import type { Datasets } from "../data/datasets.ts";
+import type { Logger } from "../logging/logger.ts";
+import type { Network } from "../network/port.ts";
+import { roundView } from "../rpc/schemas.ts";
+import type { JobDetail, JobService, JobState, JobSummary, JsonObject, RoundView } from "../rpc/services.ts";
+import type { Collection, Store } from "../store/index.ts";
+import type { WorkerPool } from "../workers/workerPool.ts";
+import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
+import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
+import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+
+/** What the jobs need of the daemon. */
+export interface JobsOptions {
+	readonly self: SigningKey;
+	readonly network: Network;
+	readonly store: Store;
+	readonly pool: WorkerPool<WorkerTask, WorkerResult>;
+	readonly datasets: Datasets;
+	readonly budgets: Budgets;
+	readonly policy: JobPolicy;
+	readonly backend: BackendName;
+	readonly timing: CoordinationTiming;
+	readonly gatherMs: number;
+	readonly federationId: string;
+	/** The charter in force, and any earlier version by its hash. */
+	readonly charter: () => Charter;
+	readonly charterByHash: (hash: Uint8Array) => Charter | undefined;
+	/** Journal records by kind, as read at start. */
+	readonly records: ReadonlyMap<string, readonly Uint8Array[]>;
+	readonly log: Logger;
+	readonly nowMs: () => number;
+	readonly publish: (event: { type: string; job?: string; data: JsonObject }) => void;
+	readonly onRound: (
+		job: JobRuntime,
+		content: RoundResult,
+		stateHash: string,
+		resultHash: string,
+	) => Promise<void>;
+	readonly onFatal: (error: unknown) => void;
+}
+
+const decisionSchema = z.strictObject({
+	state: z.enum(["proposed", "running", "waiting", "completed", "failed", "aborted", "rejected"]),
+	reason: z.string().optional(),
+	createdAt: z.string(),
+});
+type Standing = z.infer<typeof decisionSchema>;
+
+/** The largest sample's tail probability (plan.ts), charged beside the accountant. */
+const SUMMATION_TAIL = 1e-13;
+
+export class Jobs implements JobService {
+	readonly #options: JobsOptions;
+	readonly #jobs = new Map<string, JobRuntime>();
+	readonly #standing = new Map<string, Standing>();
+	readonly #history = new Map<string, RoundView[]>();
+	readonly #standings: Collection<Standing>;
+	readonly #rounds: Collection<RoundView>;
+	/** Contributions computed and their charges: id and the sampler's distance, by job and round. */
+	readonly #contributions = new Map<
+		string,
+		{ readonly chargeId: string; readonly samplerDistance: number }
+	>();
+	readonly #unsubscribe: (() => void)[] = [];
+
+	private constructor(options: JobsOptions) {
+		this.#options = options;
+		this.#standings = options.store.collection("job-standing", decisionSchema);
+		this.#rounds = options.store.collection("job-rounds", roundView, "index");
+	}
+
+	/** Takes up every job that the journal knows. */
+	static async open(options: JobsOptions): Promise<Jobs> {
+		const jobs = new Jobs(options);
+		for await (const [id, standing] of jobs.#standings.entries()) jobs.#standing.set(id, standing);
+		for await (const [key, view] of jobs.#rounds.entries()) {
+			const id = key.split("/")[0] ?? "";
+			jobs.#history.set(id, [...(jobs.#history.get(id) ?? []), view]);
+		}
+		const { network } = options;
+		jobs.#unsubscribe.push(
+			network.onMessage("agreement/", (from, channel, packet) => {
+				const job = jobs.#jobs.get(channel.slice("agreement/".length));
+				if (job !== undefined) job.receiveAgreement(from, packet);
+				else jobs.#receiveUnknown(from, packet.body);
+			}),
+			network.onMessage("training/", (from, channel, packet) => {
+				jobs.#jobs.get(channel.slice("training/".length))?.receiveTraining(from, packet);
+			}),
+			network.onPeerChange((peer, connected) => {
+				for (const job of jobs.#jobs.values()) job.connectivity(peer, connected);
+			}),
+		);
+		for (const [kind, records] of options.records) {
+			if (!kind.startsWith("agreement/")) continue;
+			const proposal = proposalAmong(records);
+			if (proposal !== undefined) jobs.#take(proposal, records);
+		}
+		return jobs;
+	}
+
+	async stop(): Promise<void> {
+		for (const unsubscribe of this.#unsubscribe) unsubscribe();
+		await Promise.all([...this.#jobs.values()].map((job) => job.stop()));
+	}
+
+	get running(): number {
+		return [...this.#standing.values()].filter(({ state }) => state === "running" || state === "waiting")
+			.length;
+	}
+
+	/** Jobs that used a data set. */
+	using(dataset: string): string[] {
+		return [...this.#jobs.values()].filter((job) => job.spec.data.set === dataset).map((job) => job.jobId);
+	}
+
+	find(prefix: string): JobRuntime {
+		const exact = this.#jobs.get(prefix);
+		if (exact !== undefined) return exact;
+		const found = [...this.#jobs.values()].filter((job) => job.jobId.startsWith(prefix));
+		const [only] = found;
+		if (only === undefined || found.length > 1) {
+			const why =
+				found.length > 1
+					? `"${prefix}" begins the ids of ${found.length} jobs; give more of it`
+					: `there is no job ${prefix}`;
+			throw new AlthingError("job.not_found", `${why}; \`althing job ls\` lists them`, { job: prefix });
+		}
+		return only;
+	}
+
+	async submit(params: { spec: JsonObject }): Promise<JobSummary> {
+		const { self, federationId, datasets } = this.#options;
+		const charter = this.#options.charter();
+		const spec = checkJobSpec(params.spec);
+		const own = datasets.get(spec.data.set);
+		const resolved = resolveJobSpec(
+			spec.data.description === undefined && own !== undefined
+				? { ...spec, data: { ...spec.data, description: own.description } }
+				: spec,
+		);
+		requireCharter(resolved, charter);
+		const proposal = signProposal(self, {
+			federationId,
+			charterHash: charterHash(charter),
+			spec: encodeCanonical(resolved as never),
+			createdAt: new Date().toISOString(),
+			nonce: randomBytes(16),
+		});
+		return this.#summary(this.#take(proposal, []));
+	}
+
+	async list(): Promise<JobSummary[]> {
+		return [...this.#jobs.values()]
+			.map((job) => this.#summary(job))
+			.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+	}
+
+	async show(params: { job: string }): Promise<JobDetail> {
+		const job = this.find(params.job);
+		const members = job.charter.members;
+		const history = this.#history.get(job.jobId) ?? [];
+		return {
+			...this.#summary(job),
+			spec: JSON.parse(JSON.stringify(job.spec)) as JsonObject,
+			...(job.training === undefined
+				? {}
+				: { term: job.training.term, coordinator: job.training.coordinator }),
+			participants: members.map(({ peer, organization }) => {
+				const response = job.agreement.responses.find((known) => known.peer === peer);
+				return {
+					peer,
+					organization,
+					decision: response === undefined ? "pending" : response.accept ? "accepted" : "rejected",
+					...(response === undefined || response.accept ? {} : { reason: response.reason }),
+				};
+			}),
+			history,
+			...(history.length > 0 ? { model: job.jobId } : {}),
+		};
+	}
+
+	async approve(params: { job: string }): Promise<JobSummary> {
+		const job = this.#undecided(params.job);
+		const verdict = this.#judge(job);
+		if (verdict.decision === "refuse") {
+			throw new AlthingError("job.refused_by_policy", `this job cannot be approved here: ${verdict.reason}`, {
+				job: job.jobId,
+				because: verdict.code,
+			});
+		}
+		job.respond(true, "approved by a person");
+		return this.#summary(job);
+	}
+
+	async reject(params: { job: string; reason?: string | undefined }): Promise<JobSummary> {
+		const job = this.#undecided(params.job);
+		job.respond(false, params.reason ?? "rejected by a person");
+		await this.#setState(job, "rejected", params.reason ?? "rejected by a person");
+		return this.#summary(job);
+	}
+
+	/** The submitter's abort ends the job everywhere; another organization's takes only itself out. */
+	async abort(params: { job: string; reason?: string | undefined }): Promise<JobSummary> {
+		const job = this.find(params.job);
+		const reason = params.reason ?? "aborted by its operator";
+		this.#requireOpen(job);
+		if (job.proposal.submitter === this.#options.self.peer) job.abort(reason);
+		else {
+			if (job.agreement.ownResponse === undefined) job.respond(false, reason);
+			await job.pause();
+		}
+		await this.#setState(job, "aborted", reason);
+		return this.#summary(job);
+	}
+
+	async resume(params: { job: string }): Promise<JobSummary> {
+		const job = this.find(params.job);
+		const state = this.#standing.get(job.jobId)?.state;
+		if (job.agreement.aborted !== undefined || state === "completed" || state === "rejected") {
+			throw new AlthingError("job.ended", `job ${params.job} is ${state} and cannot be resumed`, {
+				job: job.jobId,
+				state,
+			});
+		}
+		const records: Uint8Array[] = [];
+		for await (const record of this.#options.store.journal.replay(trainingKind(job.jobId)))
+			records.push(record.body);
+		await this.#setState(job, job.agreement.started === undefined ? "proposed" : "running");
+		await job.resume(records);
+		return this.#summary(job);
+	}
+
+	#undecided(prefix: string): JobRuntime {
+		const job = this.find(prefix);
+		if (job.agreement.ownResponse !== undefined || job.agreement.started !== undefined) {
+			throw new AlthingError("job.decided", `job ${prefix} has been decided here already`, {
+				job: job.jobId,
+			});
+		}
+		return job;
+	}
+
+	#requireOpen(job: JobRuntime): void {
+		const state = this.#standing.get(job.jobId)?.state;
+		if (state === "completed" || state === "aborted" || state === "rejected") {
+			throw new AlthingError("job.ended", `job ${job.jobId} is ${state} already`, { job: job.jobId, state });
+		}
+	}
+
+	#take(proposal: JobProposal, agreementRecords: readonly Uint8Array[]): JobRuntime {
+		const options = this.#options;
+		const charter = options.charterByHash(proposal.charterHash);
+		if (charter === undefined) {
+			throw new AlthingError(
+				"job.unknown_charter",
+				"the job names a charter version that this node does not know; it will once it has caught up",
+			);
+		}
+		const jobId = jobIdOf(proposal);
+		const job = new JobRuntime(
+			proposal,
+			{
+				self: options.self,
+				network: options.network,
+				log: options.log.child({ job: jobId.slice(0, 12) }),
+				nowMs: options.nowMs,
+				charter,
+				timing: options.timing,
+				gatherMs: options.gatherMs,
+				journal: options.store.journal,
+				blobs: options.store.blobs,
+				execute: (runtime, task) => this.#execute(runtime, task),
+				onEvent: (runtime, event) => this.#onEvent(runtime, event),
+				onFatal: options.onFatal,
+			},
+			{ agreement: agreementRecords, training: options.records.get(trainingKind(jobId)) ?? [] },
+		);
+		this.#jobs.set(jobId, job);
+		if (!this.#standing.has(jobId)) {
+			this.#standing.set(jobId, { state: "proposed", createdAt: proposal.createdAt });
+		}
+		job.open();
+		return job;
+	}
+
+	#receiveUnknown(from: PeerId, body: Uint8Array): void {
+		const { log, federationId } = this.#options;
+		try {
+			const message = decodeAgreementMessage(body);
+			if (message.kind !== "proposal") return;
+			const { proposal } = message;
+			if (proposal.federationId !== federationId || !verifyProposal(proposal)) {
+				log.warn({ peer: from }, "a job proposal that does not verify was dropped");
+				return;
+			}
+			if (!this.#jobs.has(jobIdOf(proposal))) this.#take(proposal, []);
+		} catch (error) {
+			log.warn({ peer: from, err: error }, "a job message was dropped");
+		}
+	}
+
+	#judge(job: JobRuntime) {
+		const { policy, budgets, datasets, self } = this.#options;
+		return judgeJob({
+			spec: job.spec,
+			charter: job.charter,
+			policy,
+			ledger: budgets.ledger,
+			hasDataset: (name) => datasets.get(name) !== undefined,
+			submitter: job.proposal.submitter,
+			self: self.peer,
+		});
+	}
+
+	async #onEvent(job: JobRuntime, event: JobEvent): Promise<void> {
+		const { log, publish } = this.#options;
+		const jobId = job.jobId;
+		switch (event.kind) {
+			case "fault":
+				log.warn({ job: jobId, peer: event.fault.peer, code: event.fault.code }, event.fault.message);
+				publish({
+					type: "job.fault",
+					job: jobId,
+					data: {
+						peer: event.fault.peer,
+						code: event.fault.code,
+						message: event.fault.message,
+						proof: event.fault.proof,
+					},
+				});
+				return;
+			case "failed":
+				log.error({ job: jobId, err: event.error }, "the job cannot run here");
+				await this.#setState(
+					job,
+					"failed",
+					event.error instanceof Error ? event.error.message : String(event.error),
+				);
+				return;
+			case "round":
+				await this.#onRound(job, event.content, event.usage);
+				return;
+			case "agreement":
+				await this.#onAgreement(job, event.output);
+				return;
+			case "training":
+				await this.#onTraining(job, event.output);
+				return;
+		}
+	}
+
+	async #onAgreement(
+		job: JobRuntime,
+		output: Extract<JobEvent, { kind: "agreement" }>["output"],
+	): Promise<void> {
+		const { publish } = this.#options;
+		switch (output.kind) {
+			case "proposed": {
+				publish({
+					type: "job.proposed",
+					job: job.jobId,
+					data: { name: job.spec.name, submitter: output.proposal.submitter },
+				});
+				const verdict = this.#judge(job);
+				if (verdict.decision === "accept") job.respond(true, "within our policy");
+				else if (verdict.decision === "refuse") {
+					job.respond(false, verdict.reason);
+					await this.#setState(job, "rejected", verdict.reason);
+				} else publish({ type: "job.approval_wanted", job: job.jobId, data: { name: job.spec.name } });
+				return;
+			}
+			case "response":
+				publish({
+					type: "job.response",
+					job: job.jobId,
+					data: {
+						peer: output.response.peer,
+						accept: output.response.accept,
+						reason: output.response.reason,
+					},
+				});
+				return;
+			case "started":
+				if (job.participates && this.#standing.get(job.jobId)?.state !== "completed")
+					await this.#setState(job, "running");
+				return;
+			case "refused":
+				await this.#setState(job, "rejected", output.reason);
+				return;
+			case "aborted":
+				await this.#setState(job, "aborted", output.reason);
+				return;
+		}
+	}
+
+	async #onTraining(
+		job: JobRuntime,
+		output: Extract<JobEvent, { kind: "training" }>["output"],
+	): Promise<void> {
+		const { publish, budgets } = this.#options;
+		const id = job.jobId;
+		switch (output.kind) {
+			case "coordinator":
+				publish({
+					type: "job.coordinator",
+					job: id,
+					data: { term: output.term, coordinator: output.coordinator, certified: output.certified },
+				});
+				return;
+			case "stage":
+				publish({
+					type: "job.stage",
+					job: id,
+					data: { round: output.round, attempt: output.attempt, stage: output.stage },
+				});
+				return;
+			case "retry": {
+				const contribution = this.#contributions.get(`${id}/${output.round}`);
+				if (output.dead && contribution !== undefined) {
+					for (const partition of ["train", "heldOut"])
+						await budgets.refund(`${contribution.chargeId}/${partition}`, output.attempt);
+				}
+				publish({
+					type: "job.retry",
+					job: id,
+					data: { round: output.round, attempt: output.attempt, reason: output.reason },
+				});
+				return;
+			}
+			case "withdrawn":
+				publish({
+					type: "job.withdrawn",
+					job: id,
+					data: { round: output.round, code: output.code, reason: output.reason },
+				});
+				await this.#setState(job, "waiting", output.reason);
+				return;
+			case "round":
+				return;
+			case "done":
+				await this.#setState(job, "completed");
+				await this.#options.pool.run({ kind: "forget", jobId: id });
+				return;
+		}
+	}
+
+	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {
+		const { publish, budgets, onRound } = this.#options;
+		const id = job.jobId;
+		const previous = this.#contributions.get(`${id}/${content.round}`);
+		this.#contributions.delete(`${id}/${content.round}`);
+		if (previous !== undefined && content.outcome === "released") await this.#finalise(previous.chargeId);
+		const { loss, accuracy } = content.metrics;
+		const view: RoundView = {
+			round: content.round,
+			attempt: content.attempt,
+			term: usage.term,
+			coordinator: usage.coordinator,
+			cohort: [...(job.participants ?? [])],
+			survivors: content.survivors,
+			...(loss === undefined ? {} : { evaluationLoss: loss }),
+			...(accuracy === undefined ? {} : { accuracy }),
+			epsilonSpent: job.plan?.trainingEvent === undefined ? 0 : budgets.spentBy(job.spec.data.set, id),
+			bytesSent: usage.bytesSent,
+			bytesReceived: usage.bytesReceived,
+			seconds: usage.seconds,
+			finishedAt: new Date().toISOString(),
+		};
+		this.#history.set(id, [
+			...(this.#history.get(id) ?? []).filter((known) => known.round !== view.round),
+			view,
+		]);
+		await this.#rounds.put(`${id}/${String(content.round).padStart(7, "0")}`, view);
+		const stateHash = toHex(content.stateHash);
+		await onRound(job, content, stateHash, toHex(resultHash(content)));
+		if (this.#standing.get(id)?.state === "waiting") await this.#setState(job, "running");
+		publish({
+			type: "job.round",
+			job: id,
+			data: {
+				...view,
+				outcome: content.outcome,
+				stateHash,
+				cpuSeconds: usage.cpuSeconds,
+				rounds: job.spec.training.rounds,
+			},
+		});
+	}
+
+	async #finalise(chargeId: string): Promise<void> {
+		for (const partition of ["train", "heldOut"]) {
+			await this.#options.budgets.finalise(`${chargeId}/${partition}`).catch((error: unknown) => {
+				// Nothing was charged for this partition in this round.
+				if (!(error instanceof AlthingError) || error.code !== "budget.unknown_charge") throw error;
+			});
+		}
+	}
+
+	/** Carries out a machine's work: budget charges here, everything else on the worker pool. */
+	async #execute(job: JobRuntime, task: TrainingTask): Promise<TrainingTaskResult> {
+		const { pool } = this.#options;
+		const group = job.jobId;
+		switch (task.kind) {
+			case "charge":
+				await this.#charge(job, task.round, task.attempt);
+				return { kind: "charged" };
+			case "contribute": {
+				const result = await pool.run(
+					{ kind: "contribute", job: this.#context(job), round: task.round, state: task.state },
+					{ group },
+				);
+				if (result.kind !== "contribution")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				this.#contributions.set(`${job.jobId}/${task.round}`, {
+					chargeId: `${job.jobId}/${task.round}/${toHex(randomBytes(8))}`,
+					samplerDistance: result.samplerDistance,
+				});
+				return { kind: "contribution", vector: result.vector };
+			}
+			case "apply": {
+				const result = await pool.run({ ...task, job: this.#context(job) }, { group });
+				if (result.kind !== "applied")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				return result;
+			}
+			case "aggregate": {
+				const result = await pool.run({ kind: "aggregate", task: task.task }, { group });
+				if (result.kind !== "aggregated")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				return result;
+			}
+		}
+	}
+
+	/** Charges training and, in a round that evaluates, held-out records. */
+	async #charge(job: JobRuntime, round: number, attempt: number): Promise<void> {
+		const { plan, spec, participation } = job;
+		const contribution = this.#contributions.get(`${job.jobId}/${round}`);
+		if (plan === undefined || participation === undefined || contribution === undefined) {
+			throw new AlthingError(
+				"budget.no_contribution",
+				`there is no contribution of round ${round} to charge for`,
+			);
+		}
+		if (
+			plan.trainingEvent === undefined ||
+			plan.evaluationEvent === undefined ||
+			spec.privacy.mechanism === "none"
+		)
+			return;
+		const extraDelta =
+			plan.parameterSigma > 0
+				? slackDelta({
+						sigmaLocal: plan.parameterSigma,
+						length: plan.length,
+						maximumContributors: participation.participants,
+						samplerDistance: contribution.samplerDistance,
+						epsilon: spec.privacy.epsilon,
+					}) + SUMMATION_TAIL
+				: slackDelta({
+						sigmaLocal: plan.metricSigma,
+						length: plan.length * plan.localSteps,
+						maximumContributors: 1,
+						samplerDistance: contribution.samplerDistance,
+						epsilon: spec.privacy.epsilon,
+					}) +
+					SUMMATION_TAIL * plan.localSteps;
+		const common = { dataset: spec.data.set, jobId: job.jobId, round, attempt, extraDelta };
+		const charges = [
+			{
+				...common,
+				chargeId: `${contribution.chargeId}/train`,
+				partition: "train" as const,
+				event: plan.trainingEvent,
+			},
+		];
+		const heldOut = {
+			...common,
+			chargeId: `${contribution.chargeId}/heldOut`,
+			partition: "heldOut" as const,
+			event: plan.evaluationEvent,
+		};
+		await this.#options.budgets.charge(
+			round % spec.training.evaluateEveryRounds === 0 ? [...charges, heldOut] : charges,
+		);
+	}
+
+	#context(job: JobRuntime): JobContext {
+		const { datasets, backend } = this.#options;
+		const dataset = datasets.get(job.spec.data.set);
+		if (dataset === undefined || job.participation === undefined) {
+			throw new AlthingError(
+				"job.no_data",
+				`data set ${job.spec.data.set} is not registered here any more; add it again and resume the job`,
+			);
+		}
+		return {
+			jobId: job.jobId,
+			spec: job.spec,
+			participation: job.participation,
+			dataPath: dataset.path,
+			splitKey: dataset.splitKey,
+			backend,
+			threads: 1,
+		};
+	}
+
+	#summary(job: JobRuntime): JobSummary {
+		const standing = this.#standing.get(job.jobId);
+		const own = job.agreement.ownResponse;
+		const history = this.#history.get(job.jobId) ?? [];
+		return {
+			id: job.jobId,
+			name: job.spec.name,
+			technique: job.spec.technique,
+			state: standing?.state ?? "proposed",
+			decision: own === undefined ? "pending" : own.accept ? "accepted" : "rejected",
+			proposer: job.proposal.submitter,
+			createdAt: job.proposal.createdAt,
+			round: job.training?.round ?? history.length,
+			rounds: job.spec.training.rounds,
+			...(standing?.reason === undefined ? {} : { reason: standing.reason }),
+		};
+	}
+
+	async #setState(job: JobRuntime, state: JobState, reason?: string): Promise<void> {
+		const before = this.#standing.get(job.jobId);
+		const standing: Standing = {
+			state,
+			createdAt: before?.createdAt ?? job.proposal.createdAt,
+			...(reason === undefined ? {} : { reason }),
+		};
+		this.#standing.set(job.jobId, standing);
+		await this.#standings.put(job.jobId, standing);
+		this.#options.publish({
+			type: "job.state",
+			job: job.jobId,
+			data: { state, ...(reason === undefined ? {} : { reason }) },
+		});
+	}
+}
+
+/** The organization's name under a charter, for people; the peer id where it is no member. */
+export function organizationOf(charter: Charter, peer: PeerId): string {
+	return memberOf(charter, peer)?.organization ?? peer;
+}
