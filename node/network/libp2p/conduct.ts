@@ -76,6 +76,7 @@ export class Conduct {
 		this.#log.warn({ peer, code, points }, "peer broke a network rule");
 		const now = this.#nowMs();
 		if (points <= PARDON && this.#record(peer).pardon.take(points, now)) return;
+		for (const [other, until] of this.#bannedUntilMs) if (until <= now) this.#bannedUntilMs.delete(other);
 		this.#bannedUntilMs.set(peer, now + this.#limits.banMs);
 		this.#records.delete(peer);
 		this.#cut(peer, code);

@@ -1,12 +1,12 @@
 import { performance } from "node:perf_hooks";
 import type { Connection } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
-import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { Counter } from "prom-client";
 import { AlthingError } from "../../../crypto/error.ts";
 import type { PeerId } from "../../../crypto/identity.ts";
 import { checkName, checkPacket, Handlers, type Openness, tooLarge } from "../channels.ts";
 import type { AnnouncementHandler, Network, Packet, PeerState, RequestHandler } from "../port.ts";
+import { listenError, parseAddress, reachabilityNotes, withPeer } from "./addresses.ts";
 import { Conduct } from "./conduct.ts";
 import type { Node } from "./config.ts";
 import { type Discovered, Discovery } from "./discovery.ts";
@@ -25,6 +25,7 @@ import { Redialer } from "./redial.ts";
 import { ControlServer } from "./serve.ts";
 import { TrafficMeter } from "./traffic.ts";
 
+const MAX_LEARNED_PEERS = 1_000;
 const DIAL_TIMEOUT_MS = 10_000;
 /** How long a broken payload waits for the link to come back before it fails. */
 const RELINK_MS = 10_000;
@@ -322,7 +323,9 @@ export class Libp2pNetwork implements Network {
 
 	/** Adds addresses of a peer, e.g. from a ticket; ones that are no multiaddr are dropped. */
 	learn(peer: PeerId, addresses: readonly string[]): void {
-		if (peer === this.self) return;
+		// Strangers can put any number of peers into the DHT: members are always kept, others up to a bound.
+		const full = this.#learned.size >= MAX_LEARNED_PEERS && !this.#learned.has(peer);
+		if (peer === this.self || (full && this.#options.membership.classify(peer) !== "member")) return;
 		const known = this.#learned.get(peer) ?? new Set();
 		const before = known.size;
 		// A bounded set: announcements and the DHT could grow it for ever.
@@ -658,59 +661,6 @@ function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
 		if (signal.aborted) onAbort();
 	});
-}
-
-function parseAddress(text: string): Multiaddr | undefined {
-	try {
-		return multiaddr(text);
-	} catch {
-		return undefined;
-	}
-}
-
-function withPeer(address: string, peer: PeerId): string {
-	return address.endsWith(`/p2p/${peer}`) ? address : `${address}/p2p/${peer}`;
-}
-
-function listenError(error: unknown, listen: readonly string[]): unknown {
-	const text = String((error as Error).message);
-	const taken = /EADDRINUSE[^\n]*?(\d+)\s*$/m.exec(text);
-	if (taken === null) {
-		return new AlthingError(
-			"network.cannot_listen",
-			`Cannot listen on ${listen.join(", ")}: ${text.split("\n")[0]} Check the addresses in the configuration.`,
-			{ listen },
-			{ cause: error },
-		);
-	}
-	const port = Number(taken[1]);
-	return new AlthingError(
-		"network.port_taken",
-		`Port ${port} is already in use on this machine; stop the other program or choose another port in "listen".`,
-		{ port, listen },
-		{ cause: error },
-	);
-}
-
-function reachabilityNotes(addresses: readonly string[], options: NetworkOptions): string[] {
-	const notes: string[] = [];
-	const relayed = addresses.some((address) => address.includes("/p2p-circuit"));
-	const direct = addresses.filter((address) => !address.includes("/p2p-circuit"));
-	if (direct.length === 0) notes.push("No listen address: this site can dial others but not be dialled.");
-	else if (direct.every((address) => /\/ip4\/127\.|\/ip6\/::1\//.test(address))) {
-		notes.push("Only loopback addresses: other machines cannot dial this site.");
-	} else if (
-		direct.every((address) => /\/ip4\/(127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address))
-	) {
-		notes.push("Only private addresses: sites outside this network need a port forward, or a relay.");
-	}
-	if (options.relay?.use !== undefined) {
-		notes.push(
-			relayed ? "Reachable through a relay." : "A relay is configured but has given no reservation yet.",
-		);
-	}
-	if (options.relay?.serve === true) notes.push("Relays for other members.");
-	return notes;
 }
 
 function faultCounter(registry: NonNullable<NetworkOptions["metrics"]>): Counter<"code"> {
