@@ -14,8 +14,10 @@ export const MAX_PENDING_PER_ORIGIN = 4;
 export const MAX_PROPOSALS = 64;
 /** Members asked for news in one gossip period. */
 export const GOSSIP_FANOUT = 3;
-/** Period of gossip, and of a candidate's repeated request. */
+/** Period of gossip between members. */
 export const GOSSIP_MS = 5_000;
+/** Period of a candidate's repeated request: it hears of its admission only when it asks. */
+export const CANDIDATE_RETRY_MS = 1_000;
 /** How long each member waits for the members ranked before it to propose. */
 export const PROPOSER_PATIENCE_MS = 3_000;
 /** How far in the future a proposed version may be dated. */

@@ -23,7 +23,13 @@ import {
 	verifyChangeRequest,
 } from "./changeRequest.ts";
 import { charterHash, memberOf } from "./charter.ts";
-import { CLOCK_TOLERANCE_MS, GOSSIP_FANOUT, GOSSIP_MS, PROPOSER_PATIENCE_MS } from "./constants.ts";
+import {
+	CANDIDATE_RETRY_MS,
+	CLOCK_TOLERANCE_MS,
+	GOSSIP_FANOUT,
+	GOSSIP_MS,
+	PROPOSER_PATIENCE_MS,
+} from "./constants.ts";
 import type { Declaration } from "./declaration.ts";
 import { blame, equivocation, forkFaults, messageOf } from "./faults.ts";
 import type { FederationMessage, StatusMessage } from "./messages.ts";
@@ -605,7 +611,7 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 			}
 			for (const peer of this.#draw(this.#others(chain), GOSSIP_FANOUT)) this.#sendStatus(out, peer, true);
 		}
-		out.timer(GOSSIP, GOSSIP_MS);
+		out.timer(GOSSIP, this.#chain === undefined ? CANDIDATE_RETRY_MS : GOSSIP_MS);
 	}
 
 	#sendStatus(out: Out, to: PeerId, asks: boolean): void {
