@@ -1,0 +1,114 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { median, quantile } from "../../bench/bench.ts";
+
+const RUNNER = fileURLToPath(new URL("../../bench/run.ts", import.meta.url));
+
+interface Ended {
+	readonly code: number;
+	readonly stdout: string;
+	readonly stderr: string;
+}
+
+function bench(...args: string[]): Promise<Ended> {
+	return new Promise((resolve) => {
+		execFile(process.execPath, [RUNNER, ...args], (error, stdout, stderr) =>
+			resolve({
+				code: typeof error?.code === "number" ? error.code : error === null ? 0 : 1,
+				stdout,
+				stderr,
+			}),
+		);
+	});
+}
+
+async function report(...args: string[]) {
+	const { code, stdout, stderr } = await bench(...args, "--json");
+	expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+	const parsed = JSON.parse(stdout);
+	expect(parsed).toMatchObject({
+		bench: args[0],
+		date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+		machine: { cpu: expect.any(String), cores: expect.any(Number), memoryGiB: expect.any(Number) },
+		versions: { node: process.versions.node },
+		loadBefore: [expect.any(Number), expect.any(Number), expect.any(Number)],
+		loadAfter: [expect.any(Number), expect.any(Number), expect.any(Number)],
+	});
+	expect(parsed).toHaveProperty("commit");
+	for (const { rows } of parsed.tables) {
+		for (const row of rows) {
+			// JSON turns what is not a number into null.
+			for (const cell of Object.values(row)) expect(cell).not.toBeNull();
+		}
+	}
+	return parsed;
+}
+
+describe("bench", () => {
+	test("secagg measures each cohort with and without dropout", async () => {
+		const { tables } = await report(
+			"secagg",
+			"--participants",
+			"5",
+			"--parameters",
+			"50",
+			"--dropout",
+			"0,0.2",
+		);
+		expect(tables[0].rows).toMatchObject([
+			{ participants: 5, dropout: 0, survivors: 5, naiveBytes: 200 },
+			{ participants: 5, dropout: 0.2, survivors: 4, naiveBytes: 200 },
+		]);
+		for (const row of tables[0].rows) {
+			expect(row.cpuSecondsInAll).toBeGreaterThan(0);
+			// 50 values of 24 bits are the least that a participant can send.
+			expect(row.bytesSent).toBeGreaterThan(150);
+			expect(row.coordinatorBytesReceived).toBeGreaterThan(150 * (row.survivors - 1));
+		}
+	});
+
+	test("transport measures payloads and requests beside TCP", async () => {
+		const { tables } = await report("transport", "--megabytes", "0.1", "--repeats", "2", "--requests", "5");
+		const [payload] = tables[0].rows;
+		expect(payload.megabytes).toBe(0.1);
+		expect(payload.libp2pOverTcp).toBeCloseTo(payload.libp2pMBPerSecond / payload.tcpMBPerSecond, 9);
+		expect(tables[1].rows.map(({ over }: { over: string }) => over)).toEqual(["libp2p", "tcp"]);
+	});
+
+	test("prints a table for people by default", async () => {
+		const { code, stdout } = await bench(
+			"secagg",
+			"--participants",
+			"3",
+			"--parameters",
+			"5",
+			"--dropout",
+			"0",
+		);
+		expect(code).toBe(0);
+		for (const part of ["machine ", "commit ", "versions ", "cpuSecondsPerParticipant"])
+			expect(stdout).toContain(part);
+	});
+
+	test.each([
+		["an unknown benchmark", ["nothing"], "secagg, transport"],
+		["an unknown option", ["secagg", "--colour", "3"], "--participants"],
+		["a value that is no number", ["secagg", "--participants", "5,x"], "--participants takes numbers"],
+		["an empty list", ["secagg", "--participants", ""], "--participants takes numbers"],
+	])("%s is refused with what is allowed", async (_, args, hint) => {
+		const { code, stdout, stderr } = await bench(...args);
+		expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+		expect(stderr).toContain(hint);
+	});
+});
+
+test("quantiles are by nearest rank", () => {
+	const values = [5, 1, 4, 2, 3];
+	expect([median(values), quantile(values, 0.99), quantile(values, 0), quantile([], 0.5)]).toEqual([
+		3,
+		5,
+		1,
+		Number.NaN,
+	]);
+});
