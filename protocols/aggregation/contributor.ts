@@ -325,16 +325,16 @@ export class Contributor {
 			out.fault(coordinator, "bad_share_set", `${coordinator} sent an unacceptable share set: ${flaw}.`);
 			return;
 		}
-		const bundles = new Map(header.cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
-		this.sharing = { roster, cohort: header.cohort, bundles, shareSetHash: header.shareSetHash };
-		if (!header.cohort.includes(config.self.peer)) return;
+		const { cohort } = message;
+		const bundles = new Map(cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
+		this.sharing = { roster, cohort, bundles, shareSetHash: header.shareSetHash };
+		if (!cohort.includes(config.self.peer)) return;
 		out.output({ kind: "phase", phase: "input" });
-		out.output({ kind: "input_wanted", sid: roster.sid, cohort: header.cohort });
+		out.output({ kind: "input_wanted", sid: roster.sid, cohort });
 	}
 
-	#shareSetFlaw(roster: Roster, { header, opened }: MessageOf<"shareSet">): string | undefined {
+	#shareSetFlaw(roster: Roster, { header, cohort, opened }: MessageOf<"shareSet">): string | undefined {
 		const { config } = this.#context;
-		const { cohort } = header;
 		if (cohort.some((member, i) => i > 0 && (cohort[i - 1] as PeerId) >= member)) return "it is not sorted";
 		if (cohort.length < config.minimumSurvivors) return "it has too few members";
 		for (const dealer of cohort) {

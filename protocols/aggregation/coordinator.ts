@@ -3,6 +3,7 @@
  * for, goes on when everybody answered or the phase's time is over, and decides nothing
  * that the participants do not check.
  */
+import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError, hasCode } from "../../crypto/error.ts";
 import type { PeerId } from "../contract.ts";
 import { Collection } from "./collection.ts";
@@ -348,10 +349,9 @@ export class Coordinator {
 			kind: "shareSet",
 			sid: sharing.roster.sid,
 			term,
-			cohort,
 			shareSetHash: sharing.shareSetHash,
 		});
-		this.#shareSetMessage = { kind: "shareSet", header, opened };
+		this.#shareSetMessage = { kind: "shareSet", header, cohort, opened };
 		this.#enter("input", out);
 	}
 
@@ -503,7 +503,7 @@ export class Coordinator {
 			kind: "unmask",
 			packed,
 			seed: projectionSeed(certificate.value),
-			projections: opening.projections.map(({ values }) => Uint32Array.from(values)),
+			projections: opening.projections.map(({ packed: values }) => values),
 			inputs: opening.inputs.map((survivor) => this.#collection.inputs.get(survivor) as Uint8Array),
 			compare: complete,
 			add: [],
@@ -518,8 +518,7 @@ export class Coordinator {
 		if (result.kind === "sum" && this.#stage === "sum") this.#summed(result.packed, result.hash, out);
 		else if (this.#stage === "audit" && result.kind === "unmask")
 			this.#audited(result.sum !== undefined, out);
-		else if (this.#stage === "audit" && result.kind === "project")
-			this.#compared(task, result.projection, out);
+		else if (this.#stage === "audit" && result.kind === "project") this.#compared(task, result.packed, out);
 	}
 
 	#audited(matches: boolean, out: Outbox): void {
@@ -543,12 +542,12 @@ export class Coordinator {
 			this.#fail("the masked sum does not match the survivors' projections", out);
 	}
 
-	#compared(author: PeerId, actual: Uint32Array, out: Outbox): void {
+	#compared(author: PeerId, actual: Uint8Array, out: Outbox): void {
 		const disclosure = this.#disclosure as Disclosure;
 		if (!this.#suspects.delete(author)) return;
 		const known = this.#participant.voter.projectionsFor(disclosure.certified.certificate.value);
 		const claimed = known.find((projection) => projection.author === author);
-		if (claimed?.values.some((value, k) => value !== actual[k])) {
+		if (claimed !== undefined && !equalBytes(claimed.packed, actual)) {
 			this.#lied = true;
 			disclosure.disprove(author);
 			out.fault(author, "wrong_projection", `${author} sent a projection that is not its masked input's.`);

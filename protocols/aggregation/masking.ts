@@ -26,7 +26,8 @@ export type AggregationTask =
 			readonly kind: "unmask";
 			readonly packed: Uint8Array;
 			readonly seed: Uint8Array;
-			readonly projections: readonly Uint32Array[];
+			/** Packed projections of the other survivors. */
+			readonly projections: readonly Uint8Array[];
 			/** Packed masked inputs of survivors whose projection is missing. */
 			readonly inputs: readonly Uint8Array[];
 			/** False when one unknown projection makes the comparison impossible (see README). */
@@ -38,7 +39,7 @@ export type AggregationTask =
 export type AggregationTaskResult =
 	| { readonly kind: "mask"; readonly packed: Uint8Array; readonly hash: Uint8Array }
 	| { readonly kind: "sum"; readonly packed: Uint8Array; readonly hash: Uint8Array }
-	| { readonly kind: "project"; readonly projection: Uint32Array }
+	| { readonly kind: "project"; readonly packed: Uint8Array }
 	/** `sum` is absent when the masked sum does not match the projections. */
 	| { readonly kind: "unmask"; readonly sum?: Uint32Array | undefined };
 
@@ -62,13 +63,17 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 		case "project":
 			return {
 				kind: "project",
-				projection: projectRing(task.seed, unpackRing(task.packed, modulusBits, length), modulusBits),
+				packed: packRing(
+					projectRing(task.seed, unpackRing(task.packed, modulusBits, length), modulusBits),
+					modulusBits,
+				),
 			};
 		case "unmask": {
 			const total = unpackRing(task.packed, modulusBits, length);
 			if (task.compare) {
 				const expected = new Uint32Array(PROJECTIONS);
-				for (const projection of task.projections) addInto(expected, projection);
+				for (const projection of task.projections)
+					addInto(expected, unpackRing(projection, modulusBits, PROJECTIONS));
 				for (const input of task.inputs) {
 					addInto(expected, projectRing(task.seed, unpackRing(input, modulusBits, length), modulusBits));
 				}

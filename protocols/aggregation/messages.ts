@@ -68,7 +68,7 @@ const openedShare = signed("openedShare", {
 	proof: path,
 });
 /** Phase 1: the coordinator's commitment to U2. */
-const shareSetHeader = signed("shareSet", { sid: hash, term, cohort: perMember(peer), shareSetHash: hash });
+const shareSetHeader = signed("shareSet", { sid: hash, term, shareSetHash: hash });
 /** Phase 2: the author's masked input exists and was made for exactly this session and U2. */
 const meta = signed("input", { sid: hash, shareSetHash: hash, inputHash: hash });
 /** Phase 3: the coordinator's commitment to one proposal in a term. */
@@ -76,7 +76,8 @@ const proposalHeader = signed("proposal", { sidPre: hash, term, proposalHash: ha
 /** Phase 3: linear fingerprints of the author's masked input. */
 const projection = signed("projection", {
 	proposalHash: hash,
-	values: z.array(z.int().min(0).max(0xffffffff)).length(PROJECTIONS),
+	/** Packed like a masked vector. */
+	packed: bytesUpTo(4 * PROJECTIONS),
 });
 /** Phase 4: what a survivor opens itself. */
 const reveal = signed("reveal", {
@@ -151,7 +152,12 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perMember(complaint) }),
 	z.strictObject({ kind: z.literal("openRequest"), complaints: perMember(complaint) }),
 	z.strictObject({ kind: z.literal("openShares"), opened: perMember(openedShare) }),
-	z.strictObject({ kind: z.literal("shareSet"), header: shareSetHeader, opened: perMember(openedShare) }),
+	z.strictObject({
+		kind: z.literal("shareSet"),
+		header: shareSetHeader,
+		cohort: perMember(peer),
+		opened: perMember(openedShare),
+	}),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
 	z.strictObject({ kind: z.literal("propose"), header: proposalHeader, proposed }),

@@ -225,12 +225,12 @@ export class Opener {
 		hash: Uint8Array,
 		{ opening, inputs }: HeldOpening,
 		from: PeerId,
-	): { projections: Uint32Array[]; inputs: Uint8Array[]; compare: boolean } | string {
+	): { projections: Uint8Array[]; inputs: Uint8Array[]; compare: boolean } | string {
 		const { config } = this.#context;
 		const { proposal } = (this.#voter.certified() as Certified).proposed;
 		const size = (config.length * config.modulusBits) / 8;
 		if (inputs.length !== opening.inputs.length * size) return "its inputs have a wrong length";
-		const projections: Uint32Array[] = [];
+		const projections: Uint8Array[] = [];
 		const vectors: Uint8Array[] = [];
 		let compare = true;
 		for (const { author, inputHash } of proposal.metas) {
@@ -244,7 +244,7 @@ export class Opener {
 			} else if (projection !== undefined) {
 				if (!isProjectionOf(projection, hash, proposal, config.modulusBits))
 					return `the projection of ${author} is not its own`;
-				projections.push(Uint32Array.from(projection.values));
+				projections.push(projection.packed);
 			} else if (author === proposal.proposer && author !== from) compare = false;
 			else return `the projection of ${author} is missing`;
 		}

@@ -1,6 +1,7 @@
 /** What an opening must contain, and the mask keys that follow from it. */
 import { agreementPublicKey } from "../../crypto/agreement.ts";
 import { equalBytes } from "../../crypto/encoding.ts";
+import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import type { PeerId } from "../contract.ts";
 import { edgeTagOf, hasEdge, type Sharing } from "./cohort.ts";
 import { type Advert, isAuthentic, type Opening, type Projection, type Proposal } from "./messages.ts";
@@ -44,7 +45,7 @@ export function isProjectionOf(
 	return (
 		proposal.metas.some(({ author }) => author === projection.author) &&
 		equalBytes(projection.proposalHash, hash) &&
-		projection.values.every((value) => value < 2 ** modulusBits) &&
+		projection.packed.length === (PROJECTIONS * modulusBits) / 8 &&
 		isAuthentic(projection)
 	);
 }

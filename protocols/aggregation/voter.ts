@@ -194,7 +194,7 @@ export class Voter {
 		const projection = signStatement<Projection>(config.self, {
 			kind: "projection",
 			proposalHash: hash,
-			values: [...result.projection],
+			packed: result.packed,
 		});
 		this.#ownProjections.set(toHex(hash), projection);
 		this.#vote(hash, out);

@@ -139,11 +139,11 @@ describe("a bad message", () => {
 		expect(() => session?.provideInput(new Uint32Array(40), 0)).toThrow(/No input is wanted/);
 	});
 
-	test("a projection outside the field counts as none: the signed input takes its place", () => {
+	test("a projection of a wrong length counts as none: the signed input takes its place", () => {
 		const cohort = new CohortSimulation({ modulusBits: 16 });
 		const change = (projection: Projection | undefined) =>
 			projection &&
-			resign(cohort.keys[3] as SigningKey, { ...projection, values: projection.values.map(() => 65536) });
+			resign(cohort.keys[3] as SigningKey, { ...projection, packed: projection.packed.subarray(1) });
 		corrupt(cohort, 3, "vote", (m) => ({ message: { ...m, projection: change(m.projection) } }));
 		corrupt(cohort, 3, "reveal", (m) => ({ message: { ...m, projection: change(m.projection) } }));
 		cohort.runUntilEnded();
@@ -269,7 +269,10 @@ describe("a participant", () => {
 		const cohort = new CohortSimulation();
 		const change = (projection: Projection | undefined) =>
 			projection &&
-			resign(cohort.keys[3] as SigningKey, { ...projection, values: projection.values.map((v) => v ^ 1) });
+			resign(cohort.keys[3] as SigningKey, {
+				...projection,
+				packed: projection.packed.map((byte) => byte ^ 1),
+			});
 		corrupt(cohort, 3, "vote", (m) => ({ message: { ...m, projection: change(m.projection) } }));
 		corrupt(cohort, 3, "reveal", (m) => ({ message: { ...m, projection: change(m.projection) } }));
 		cohort.runUntilEnded();
@@ -389,10 +392,9 @@ describe("a coordinator", () => {
 			const shareSetHash = shareSetHashOf(header.sid, few, bundles);
 			const forged = resign<ShareSetHeader>(cohort.keys[0] as SigningKey, {
 				...header,
-				cohort: few,
 				shareSetHash,
 			});
-			return { message: { kind: "shareSet", header: forged, opened } };
+			return { message: { kind: "shareSet", header: forged, cohort: few, opened } };
 		});
 		corrupt(cohort, 0, "propose", ({ proposed }) => {
 			const meta = metas.get(victim) as MessageOf<"input">["meta"];
