@@ -1,0 +1,137 @@
+/** The job's progress: a line for each round, once those who run have reported it, and what happens between. */
+import { bytesText, figure, printable } from "../node/cli/text.ts";
+import type { NodeEvent } from "../node/rpc/services.ts";
+import type { Daemon } from "./daemon.ts";
+import type { RoundReport } from "./eventFeed.ts";
+import type { Reporter } from "./reporter.ts";
+
+/** Mean of what the nodes report of one round, each of itself. */
+export interface RoundCosts {
+	/** Sent by one participant. */
+	readonly bytesSent: number;
+	readonly bytesReceived: number;
+	readonly cpuSeconds: number | undefined;
+	/** The longest that any node waited. */
+	readonly seconds: number;
+}
+
+/** Over the nodes that took part in the round; those catching up have other figures. */
+export function roundCosts(reports: ReadonlyMap<Daemon, RoundReport>): RoundCosts {
+	const taking = [...reports]
+		.filter(([daemon, { survivors }]) => survivors.includes(daemon.peer))
+		.map(([, report]) => report);
+	const cpu = taking.map(({ cpuSeconds }) => cpuSeconds).filter((value) => value !== undefined);
+	return {
+		bytesSent: mean(taking.map(({ bytesSent }) => bytesSent)),
+		bytesReceived: mean(taking.map(({ bytesReceived }) => bytesReceived)),
+		cpuSeconds: cpu.length === 0 ? undefined : mean(cpu),
+		seconds: Math.max(0, ...taking.map(({ seconds }) => seconds)),
+	};
+}
+
+const COLUMNS = [
+	["round", 7],
+	["coordinator (term)", 36],
+	["cohort", 8],
+	["survivors", 11],
+	["loss", 8],
+	["accuracy", 10],
+	["epsilon", 9],
+	["sent each", 11],
+	["seconds", 7],
+] as const;
+
+export class Progress {
+	readonly #daemons: readonly Daemon[];
+	readonly #reporter: Reporter;
+	readonly #plannedRounds: number;
+	#pending: { readonly round: number; readonly reports: ReadonlyMap<Daemon, RoundReport> } | undefined;
+	#headed = false;
+
+	constructor(daemons: readonly Daemon[], plannedRounds: number, reporter: Reporter) {
+		this.#daemons = daemons;
+		this.#plannedRounds = plannedRounds;
+		this.#reporter = reporter;
+	}
+
+	/** A node reported a round; `reports` holds all reports of it so far and grows. */
+	report(round: number, reports: ReadonlyMap<Daemon, RoundReport>): void {
+		if (this.#pending !== undefined && this.#pending.round < round) this.flush();
+		if (this.#pending === undefined) {
+			// Reports of rounds already shown come from nodes that catch up.
+			if (reports.size > 1) return;
+			this.#pending = { round, reports };
+		}
+		if (round !== this.#pending.round) return;
+		if (this.#daemons.every((daemon) => !daemon.running || reports.has(daemon))) this.flush();
+	}
+
+	/** Shows the round that is waiting for more reports. */
+	flush(): void {
+		const pending = this.#pending;
+		this.#pending = undefined;
+		const first = pending?.reports.values().next().value;
+		if (pending === undefined || first === undefined) return;
+		const costs = roundCosts(pending.reports);
+		const { cohort, survivors, term } = first;
+		const name = (peer: string) => this.#daemons.find((daemon) => daemon.peer === peer)?.name ?? peer;
+		const missing = cohort.filter((peer) => !survivors.includes(peer)).map(name);
+		const loss = first.evaluationLoss ?? first.trainingLoss;
+		const epsilon = Math.max(...[...pending.reports.values()].map(({ epsilonSpent }) => epsilonSpent));
+		if (!this.#headed) {
+			this.#headed = true;
+			this.#reporter.text(COLUMNS.map(([title, width]) => title.padEnd(width)).join(""));
+		}
+		const cells = [
+			`${pending.round}/${this.#plannedRounds}`,
+			`${name(first.coordinator)} (${term})`,
+			String(cohort.length),
+			String(survivors.length),
+			figure(loss) ?? "-",
+			first.accuracy === undefined ? "-" : `${(100 * first.accuracy).toFixed(1)} %`,
+			epsilon.toFixed(2),
+			bytesText(Math.round(costs.bytesSent)),
+			costs.seconds.toFixed(1),
+		];
+		const row = COLUMNS.map(([, width], i) => cells[i]?.padEnd(width)).join("");
+		this.#reporter.say("round", missing.length === 0 ? row : `${row}  without ${missing.join(", ")}`, {
+			round: pending.round,
+			attempt: first.attempt,
+			term,
+			coordinator: first.coordinator,
+			coordinatorName: name(first.coordinator),
+			cohort: cohort.map(name),
+			survivors: survivors.map(name),
+			loss,
+			accuracy: first.accuracy,
+			epsilonSpent: epsilon,
+			bytesSentPerParticipant: Math.round(costs.bytesSent),
+			bytesReceivedPerParticipant: Math.round(costs.bytesReceived),
+			cpuSecondsPerParticipant: costs.cpuSeconds,
+			seconds: costs.seconds,
+		});
+	}
+
+	/** Shows an event between rounds that a reader should know of. */
+	event(daemon: Daemon, { type, data }: NodeEvent): void {
+		if (type !== "job.withdrawn" && type !== "job.fault" && type !== "job.retry") return;
+		const { reason, message, peer, round } = data;
+		const about = typeof peer === "string" ? ` about ${this.#nameOf(peer)}` : "";
+		const sentence = typeof reason === "string" ? reason : typeof message === "string" ? message : "";
+		const where = typeof round === "number" ? ` (round ${round + 1})` : "";
+		this.#reporter.say(
+			type,
+			`   ${daemon.name}: ${type.replace("job.", "")}${about}${where}: ${printable(sentence)}`,
+			{ organization: daemon.name, ...data },
+			"faint",
+		);
+	}
+
+	#nameOf(peer: string): string {
+		return this.#daemons.find((daemon) => daemon.peer === peer)?.name ?? peer;
+	}
+}
+
+function mean(values: readonly number[]): number {
+	return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
+}

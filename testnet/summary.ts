@@ -1,0 +1,166 @@
+/** How the testnet went: what every node ended with, what it cost, and whether everything held. */
+import { bytesText } from "../node/cli/text.ts";
+import { importSafetensors } from "../src/learning/formats/safetensors.ts";
+import type { Daemon } from "./daemon.ts";
+import type { DataSlices } from "./dataSlices.ts";
+import type { Quality } from "./pooledBaseline.ts";
+import { pooledBaseline, qualityOf } from "./pooledBaseline.ts";
+import { roundCosts } from "./progress.ts";
+import type { Reporter } from "./reporter.ts";
+import type { Rounds } from "./rounds.ts";
+import type { Incidents } from "./scenario.ts";
+
+const BYTES_OF_A_PLAIN_PARAMETER = 4;
+
+export interface Outcome {
+	/** What did not hold; empty when all is well. */
+	readonly problems: readonly string[];
+	readonly models: readonly {
+		readonly organization: string;
+		readonly hash: string;
+		readonly rounds: number;
+	}[];
+	readonly parameters: number;
+	/** On records that no site had. */
+	readonly privateModel: Quality;
+	/** The same kind of model on everybody's records in one place, without privacy, on the same records. */
+	readonly pooledModel: Quality;
+	readonly budgets: readonly {
+		readonly organization: string;
+		readonly epsilonSpent: number;
+		readonly epsilonLeft: number;
+		readonly epsilon: number;
+		readonly delta: number;
+	}[];
+	/** Means over the rounds that needed one attempt; bytes and CPU are of one participant. */
+	readonly perRound: {
+		readonly bytesSent: number;
+		readonly bytesReceived: number;
+		/** 4 bytes for each parameter. */
+		readonly naiveBytes: number;
+		readonly cpuSeconds: number | undefined;
+		readonly seconds: number;
+	};
+	readonly secondsToFirstRound: number;
+	readonly incidents: Incidents;
+}
+
+export async function concluded(facts: {
+	readonly daemons: readonly Daemon[];
+	readonly job: string;
+	readonly dataset: string;
+	readonly plannedRounds: number;
+	readonly rounds: Rounds;
+	readonly slices: DataSlices;
+	readonly secondsToFirstRound: number;
+	readonly incidents: Incidents;
+}): Promise<Outcome> {
+	const { daemons, job, dataset, plannedRounds, rounds, slices, secondsToFirstRound, incidents } = facts;
+	const problems: string[] = [];
+	for (const { name, running } of daemons) if (!running) problems.push(`${name} does not run at the end`);
+	const running = daemons.filter((daemon) => daemon.running);
+	const models = await Promise.all(
+		running.map(async ({ name, client }) => {
+			const { hash, round } = await client.call("model.show", { job });
+			const { round: agreed } = await client.call("job.show", { job });
+			if (agreed !== plannedRounds) problems.push(`${name} ended at round ${agreed} of ${plannedRounds}`);
+			return { organization: name, hash, rounds: agreed, modelRound: round };
+		}),
+	);
+	const hashes = new Set(models.map(({ hash }) => hash));
+	if (hashes.size !== 1) {
+		problems.push(
+			`the nodes ended with ${hashes.size} different models: ${models.map(({ organization, hash }) => `${organization} ${hash.slice(0, 12)}`).join(", ")}`,
+		);
+	}
+	for (const round of rounds.disagreements) problems.push(`nodes name different survivors of round ${round}`);
+
+	const trained = await downloadedModel(running[0]!, job);
+	const budgets = await Promise.all(
+		running.map(async ({ name, client }) => {
+			const { budgets: shown } = await client.call("budget.show", { dataset });
+			const { epsilonSpent, epsilonRemaining, epsilon, delta } = shown[0]!;
+			if (epsilonSpent > epsilon) problems.push(`${name} spent more than its budget`);
+			return { organization: name, epsilonSpent, epsilonLeft: epsilonRemaining, epsilon, delta };
+		}),
+	);
+	return {
+		problems,
+		models,
+		parameters: trained.parameters.length,
+		privateModel: await qualityOf(trained.model, trained.parameters, slices.test),
+		pooledModel: await pooledBaseline(trained.model, slices.pooled, slices.test),
+		budgets,
+		perRound: {
+			...averageCosts(rounds),
+			naiveBytes: BYTES_OF_A_PLAIN_PARAMETER * trained.parameters.length,
+		},
+		secondsToFirstRound,
+		incidents,
+	};
+}
+
+async function downloadedModel({ client }: Daemon, job: string) {
+	const { files } = await client.call("model.export", { job, format: "safetensors" });
+	return importSafetensors(await client.download(files[0]!.path));
+}
+
+function averageCosts(rounds: Rounds) {
+	// The first round carries what happened before it, and repeated ones more than one round's work.
+	const costs = rounds.agreed
+		.filter((round) => round > 1 && [...rounds.reports(round).values()][0]?.attempt === 0)
+		.map((round) => roundCosts(rounds.reports(round)));
+	const chosen = costs.length > 0 ? costs : rounds.agreed.map((round) => roundCosts(rounds.reports(round)));
+	const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+	const cpu = chosen.map(({ cpuSeconds }) => cpuSeconds).filter((value) => value !== undefined);
+	return {
+		bytesSent: Math.round(mean(chosen.map(({ bytesSent }) => bytesSent))),
+		bytesReceived: Math.round(mean(chosen.map(({ bytesReceived }) => bytesReceived))),
+		cpuSeconds: cpu.length === 0 ? undefined : mean(cpu),
+		seconds: mean(chosen.map(({ seconds }) => seconds)),
+	};
+}
+
+/** Says the outcome: the summary object that ends the JSON, or a short text. */
+export function saySummary(outcome: Outcome, seconds: number, reporter: Reporter): void {
+	const { problems, models, privateModel, pooledModel, budgets, perRound } = outcome;
+	const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+	const lines = [
+		"",
+		"Summary",
+		`  model         ${outcome.parameters} parameters, hash ${models[0]?.hash.slice(0, 16)} at ${models.length} nodes`,
+		`  accuracy      ${percent(privateModel.accuracy)} trained together in private; ${percent(pooledModel.accuracy)} trained on the pooled records without privacy`,
+		"                (on records that no organization had)",
+		"  budget left   " +
+			budgets
+				.map(({ organization, epsilonLeft, epsilon }) => {
+					return `${organization} ${epsilonLeft.toFixed(2)} of ${epsilon.toFixed(2)}`;
+				})
+				.join("\n                "),
+		`                (epsilon, at delta ${budgets[0]?.delta})`,
+		`  first round   ${outcome.secondsToFirstRound.toFixed(1)} s after the start`,
+		`  each round    ${perRound.seconds.toFixed(2)} s; a participant sends ${bytesText(perRound.bytesSent)} and receives ${bytesText(perRound.bytesReceived)}`,
+		`                (the parameters alone, unprotected, would be ${bytesText(perRound.naiveBytes)})`,
+		...(perRound.cpuSeconds === undefined
+			? []
+			: [`                ${perRound.cpuSeconds.toFixed(2)} CPU seconds a participant`]),
+		...outcome.incidents.takeovers.map(
+			({ killed, successor, round }) =>
+				`  takeover      ${killed} was killed as coordinator, ${successor} finished round ${round}`,
+		),
+		...(outcome.incidents.returned.length === 0
+			? []
+			: [`  came back     ${outcome.incidents.returned.join(", ")}`]),
+		"",
+	];
+	for (const line of lines) reporter.text(line);
+	const held = problems.length === 0;
+	reporter.say(
+		"summary",
+		held
+			? `Everything held (${seconds.toFixed(0)} s).`
+			: `This did not hold:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+		{ ok: held, seconds, ...outcome },
+		held ? "good" : "bad",
+	);
+}
