@@ -152,7 +152,7 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 	}
 
 	#startThread(): Thread<Task, Result> {
-		const worker = new Worker(this.#options.script, { workerData: this.#options.workerData });
+		const worker = new Worker(asBuilt(this.#options.script), { workerData: this.#options.workerData });
 		const thread: Thread<Task, Result> = { worker, job: undefined, deadline: undefined };
 		this.#threads.add(thread);
 		worker.on("message", (reply: ReplyMessage) => this.#finish(thread, reply));
@@ -233,6 +233,11 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 		}
 		for (const thread of this.#threads) if (thread.job === job) void this.#end(thread, aborted());
 	}
+}
+
+/** The compiler rewrites imports, not URLs: a compiled pool (dist/) starts the script's compiled form. */
+function asBuilt(script: URL): URL {
+	return import.meta.url.endsWith(".js") ? new URL(script.href.replace(/\.ts$/, ".js")) : script;
 }
 
 function crashed(how: string, cause?: unknown): AlthingError {
