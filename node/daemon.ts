@@ -21,6 +21,7 @@ import { createHealthServer } from "./lifecycle/healthServer.ts";
 import { acquireInstanceLock } from "./lifecycle/instanceLock.ts";
 import { type Component, createLifecycle } from "./lifecycle/lifecycle.ts";
 import { createLogger, type Logger } from "./logging/logger.ts";
+import { declareMetrics } from "./metrics.ts";
 import { Models } from "./models/models.ts";
 import type { Libp2pNetwork } from "./network/libp2p/index.ts";
 import { EventHub } from "./rpc/events.ts";
@@ -82,7 +83,8 @@ class Daemon {
 	readonly #parts: DaemonParts;
 	readonly #self: SigningKey;
 	readonly #startedAt = new Date().toISOString();
-	readonly #metrics = new Registry();
+	readonly #registry = new Registry();
+	readonly #metrics = declareMetrics(this.#registry);
 	readonly #wallClock = { nowMs: () => Date.now() };
 	readonly #events = new EventHub({ clock: this.#wallClock });
 	#store: Store | undefined;
@@ -107,7 +109,7 @@ class Daemon {
 		const { config, directory, log } = this.#parts;
 		const health = createHealthServer({
 			port: config.health.port,
-			registry: this.#metrics,
+			registry: this.#registry,
 			ready: () => ({
 				store: this.#store !== undefined || "not open",
 				federation: this.#federation?.isMember || "no member of a federation yet",
@@ -201,12 +203,13 @@ class Daemon {
 				},
 				relay: network.relay,
 				dataDirectory: directory,
-				metrics: this.#metrics,
+				metrics: this.#registry,
 			},
 			declaredRecords: () => this.#openedDatasets().totalRecords(),
 			log: log.child({ component: "federation" }),
 			nowMs: () => performance.now(),
 			publish: (event) => this.#events.publish(event),
+			onCharter: (version) => this.#metrics.charterVersion.set(version),
 			onMember: (net, federation) => this.#startJobs(net, federation),
 			onLeft: async () => {
 				await this.#jobs?.stop();
@@ -225,6 +228,10 @@ class Daemon {
 		const models = this.#models;
 		const budgets = this.#budgets;
 		if (models === undefined || budgets === undefined) return;
+		// Loading the engine takes a second or two: better now than in the first round.
+		this.#openedPool()
+			.run({ kind: "warm", backend: training.backend })
+			.catch((error: unknown) => log.warn({ err: error }, "the training engine did not load"));
 		this.#jobs = await Jobs.open({
 			self: this.#self,
 			network,
@@ -242,6 +249,7 @@ class Daemon {
 			records: this.#records,
 			log: log.child({ component: "jobs" }),
 			nowMs: () => performance.now(),
+			metrics: this.#metrics,
 			publish: (event) => this.#events.publish(event),
 			onRound: async (job, content, stateHash, resultHash) => {
 				const privacy = job.spec.privacy;

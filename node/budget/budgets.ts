@@ -32,9 +32,13 @@ export class Budgets implements BudgetService {
 		}
 	}
 
+	has(dataset: string): boolean {
+		return this.ledger.accounts().some((account) => account.dataset === dataset);
+	}
+
 	/** Opens the account of a new data set with the configured limits; an account that exists keeps its own. */
 	async openAccount(dataset: string): Promise<void> {
-		if (this.ledger.accounts().some((account) => account.dataset === dataset)) return;
+		if (this.has(dataset)) return;
 		await this.#commit(
 			this.ledger.prepareAccount(dataset, {
 				epsilonLimit: this.#defaults.epsilon,
@@ -70,8 +74,7 @@ export class Budgets implements BudgetService {
 
 	/** Spent by one job of a data set, at the account's delta. */
 	spentBy(dataset: string, jobId: string): number {
-		const known = this.ledger.accounts().some((account) => account.dataset === dataset);
-		return known ? (this.ledger.spent(dataset).perJob.get(jobId) ?? 0) : 0;
+		return this.has(dataset) ? (this.ledger.spent(dataset).perJob.get(jobId) ?? 0) : 0;
 	}
 
 	async show(params: { dataset?: string | undefined }): Promise<Budget[]> {
@@ -84,8 +87,7 @@ export class Budgets implements BudgetService {
 
 	async set(params: BudgetLimits): Promise<Budget> {
 		const { dataset, epsilon, delta } = params;
-		const known = this.ledger.accounts().some((account) => account.dataset === dataset);
-		if (!known) throw noBudget(dataset);
+		if (!this.has(dataset)) throw noBudget(dataset);
 		const spent = this.ledger.spent(dataset).epsilon;
 		if (epsilon < spent) {
 			throw new AlthingError(

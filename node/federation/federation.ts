@@ -61,6 +61,7 @@ export interface FederationOptions {
 	readonly log: Logger;
 	readonly nowMs: () => number;
 	readonly publish: (event: { type: string; data: JsonObject }) => void;
+	readonly onCharter: (version: number) => void;
 	/** The network is up and this node is a member: jobs may run. */
 	readonly onMember: (network: Libp2pNetwork, federation: Federation) => Promise<void>;
 	/** This node is no member any more: jobs must stop. */
@@ -350,6 +351,9 @@ export class Federation implements FederationService {
 			nowMs: options.nowMs,
 		});
 		this.#driver = driver;
+		network.onPeerChange((peer, connected) =>
+			options.publish({ type: connected ? "peer.connected" : "peer.disconnected", data: { peer } }),
+		);
 		network.onMessage(CHANNEL, (from, _channel, packet) => this.#receive(from, packet.body));
 		network.onRequest(
 			JOIN,
@@ -467,6 +471,7 @@ export class Federation implements FederationService {
 	#setChain(chain: CharterChain): void {
 		this.#chain = chain;
 		this.#view.chain = chain;
+		this.#options.onCharter(chain.head.version);
 	}
 
 	#pendingViews(): PendingView[] {

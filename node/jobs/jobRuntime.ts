@@ -224,6 +224,15 @@ export class JobRuntime {
 		);
 	}
 
+	/** Somebody says that this round is certified: if we are behind, ask it. */
+	heardOfRound(from: PeerId, round: number): void {
+		const training = this.#training;
+		if (training === undefined || training.job.round > round || !this.participants?.includes(from)) return;
+		training.driver.step((nowMs) =>
+			training.job.receive(from, { kind: "heartbeat", term: 0, round: round + 1, attempt: 0 }, nowMs),
+		);
+	}
+
 	connectivity(peer: PeerId, connected: boolean): void {
 		this.#agreementDriver.step(() => this.agreement.connectivity(peer, connected));
 		const training = this.#training;

@@ -1,6 +1,6 @@
 /** All jobs of this node: proposals in, decisions by policy or a person, training, and what the admin RPC shows of it. */
 import { z } from "zod";
-import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { decodeCanonical, encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
@@ -26,13 +26,15 @@ import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { Logger } from "../logging/logger.ts";
-import type { Network } from "../network/port.ts";
+import type { NodeMetrics } from "../metrics.ts";
+import { MAX_ANNOUNCEMENT_BYTES, type Network } from "../network/port.ts";
 import { roundView } from "../rpc/schemas.ts";
 import type { JobDetail, JobService, JobState, JobSummary, JsonObject, RoundView } from "../rpc/services.ts";
 import type { Collection, Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
 import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
+import { RecordKeeping } from "./recordKeeping.ts";
 import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
 
 /** What the jobs need of the daemon. */
@@ -55,6 +57,7 @@ export interface JobsOptions {
 	readonly records: ReadonlyMap<string, readonly Uint8Array[]>;
 	readonly log: Logger;
 	readonly nowMs: () => number;
+	readonly metrics: NodeMetrics;
 	readonly publish: (event: { type: string; job?: string; data: JsonObject }) => void;
 	readonly onRound: (
 		job: JobRuntime,
@@ -75,6 +78,10 @@ type Standing = z.infer<typeof decisionSchema>;
 /** The largest sample's tail probability (plan.ts), charged beside the accountant. */
 const SUMMATION_TAIL = 1e-13;
 
+/** Gossip topic on which coordinators announce certified rounds. */
+const ROUNDS_TOPIC = "rounds";
+const roundAnnouncementSchema = z.strictObject({ jobId: z.string().max(64), round: z.int().min(0) });
+
 export class Jobs implements JobService {
 	readonly #options: JobsOptions;
 	readonly #jobs = new Map<string, JobRuntime>();
@@ -88,9 +95,11 @@ export class Jobs implements JobService {
 		{ readonly chargeId: string; readonly samplerDistance: number }
 	>();
 	readonly #unsubscribe: (() => void)[] = [];
+	readonly #keeping: RecordKeeping;
 
 	private constructor(options: JobsOptions) {
 		this.#options = options;
+		this.#keeping = new RecordKeeping(options.store, options.budgets);
 		this.#standings = options.store.collection("job-standing", decisionSchema);
 		this.#rounds = options.store.collection("job-rounds", roundView, "index");
 	}
@@ -113,6 +122,7 @@ export class Jobs implements JobService {
 			network.onMessage("training/", (from, channel, packet) => {
 				jobs.#jobs.get(channel.slice("training/".length))?.receiveTraining(from, packet);
 			}),
+			network.onAnnouncement(ROUNDS_TOPIC, (from, body) => jobs.#heardOfRound(from, body)),
 			network.onPeerChange((peer, connected) => {
 				for (const job of jobs.#jobs.values()) job.connectivity(peer, connected);
 			}),
@@ -326,6 +336,18 @@ export class Jobs implements JobService {
 		}
 	}
 
+	/** A certified round announced by its coordinator: a node that is behind asks for it. */
+	#heardOfRound(from: PeerId, body: Uint8Array): void {
+		let announced: z.infer<typeof roundAnnouncementSchema>;
+		try {
+			announced = roundAnnouncementSchema.parse(decodeCanonical(body, MAX_ANNOUNCEMENT_BYTES));
+		} catch (error) {
+			this.#options.log.warn({ peer: from, err: error }, "a malformed announcement was dropped");
+			return;
+		}
+		this.#jobs.get(announced.jobId)?.heardOfRound(from, announced.round);
+	}
+
 	#judge(job: JobRuntime) {
 		const { policy, budgets, datasets, self } = this.#options;
 		return judgeJob({
@@ -345,6 +367,7 @@ export class Jobs implements JobService {
 		switch (event.kind) {
 			case "fault":
 				log.warn({ job: jobId, peer: event.fault.peer, code: event.fault.code }, event.fault.message);
+				this.#options.metrics.faults.inc({ code: event.fault.code });
 				publish({
 					type: "job.fault",
 					job: jobId,
@@ -442,6 +465,7 @@ export class Jobs implements JobService {
 				});
 				return;
 			case "retry": {
+				this.#options.metrics.retries.inc();
 				const contribution = this.#contributions.get(`${id}/${output.round}`);
 				if (output.dead && contribution !== undefined) {
 					for (const partition of ["train", "heldOut"])
@@ -477,6 +501,7 @@ export class Jobs implements JobService {
 		const previous = this.#contributions.get(`${id}/${content.round}`);
 		this.#contributions.delete(`${id}/${content.round}`);
 		if (previous !== undefined && content.outcome === "released") await this.#finalise(previous.chargeId);
+		await this.#keeping.round(job, content, usage, previous?.chargeId);
 		const { loss, accuracy } = content.metrics;
 		const view: RoundView = {
 			round: content.round,
@@ -499,6 +524,8 @@ export class Jobs implements JobService {
 		]);
 		await this.#rounds.put(`${id}/${String(content.round).padStart(7, "0")}`, view);
 		const stateHash = toHex(content.stateHash);
+		this.#measure(job, content, usage);
+		if (usage.coordinator === this.#options.self.peer) this.#announceRound(id, content.round);
 		await onRound(job, content, stateHash, toHex(resultHash(content)));
 		if (this.#standing.get(id)?.state === "waiting") await this.#setState(job, "running");
 		publish({
@@ -512,6 +539,25 @@ export class Jobs implements JobService {
 				rounds: job.spec.training.rounds,
 			},
 		});
+	}
+
+	#measure(job: JobRuntime, content: RoundResult, usage: RoundUsage): void {
+		const { metrics, budgets } = this.#options;
+		metrics.rounds.inc({ outcome: content.outcome });
+		metrics.roundSeconds.observe(usage.seconds);
+		metrics.roundBytes.inc({ direction: "sent" }, usage.bytesSent);
+		metrics.roundBytes.inc({ direction: "received" }, usage.bytesReceived);
+		const dataset = job.spec.data.set;
+		if (budgets.has(dataset)) metrics.epsilonSpent.set({ dataset }, budgets.ledger.spent(dataset).epsilon);
+	}
+
+	#announceRound(jobId: string, round: number): void {
+		this.#options.network
+			.announce(ROUNDS_TOPIC, encodeCanonical({ jobId, round }))
+			.catch((error: unknown) => {
+				// Only a hint: members learn of the round from heartbeats as well.
+				this.#options.log.debug({ err: error }, "a round could not be announced");
+			});
 	}
 
 	async #finalise(chargeId: string): Promise<void> {
@@ -659,6 +705,7 @@ export class Jobs implements JobService {
 		};
 		this.#standing.set(job.jobId, standing);
 		await this.#standings.put(job.jobId, standing);
+		await this.#keeping.job(job, state, state === "completed" ? new Date().toISOString() : undefined);
 		this.#options.publish({
 			type: "job.state",
 			job: job.jobId,

@@ -40,6 +40,8 @@ export type WorkerTask =
 			readonly state: Uint8Array;
 			readonly features: Float32Array;
 	  }
+	/** Loads the engine, so that the first round need not wait for it. */
+	| { readonly kind: "warm"; readonly backend: BackendName }
 	| { readonly kind: "forget"; readonly jobId: string };
 
 export type WorkerResult =
@@ -51,4 +53,4 @@ export type WorkerResult =
 	  }
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
 	| { readonly kind: "predictions"; readonly outputs: Float32Array }
-	| { readonly kind: "forgotten" };
+	| { readonly kind: "done" };

@@ -1,5 +1,6 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
+import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { Contributor } from "../../src/training/contribution.ts";
@@ -13,6 +14,8 @@ interface Site {
 	readonly contributor: Contributor;
 	readonly trainer: Trainer;
 }
+
+const EMPTY = { features: new Float32Array(2), labels: new Float32Array(1), rows: 1 };
 
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
 const sites = new Map<string, Promise<Site>>();
@@ -82,12 +85,18 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 				await trainer.dispose();
 			}
 		}
+		case "warm": {
+			const trainer = await createTrainer({ model: softmaxRegression(2, 2), backend: task.backend });
+			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, 1);
+			await trainer.dispose();
+			return { result: { kind: "done" } };
+		}
 		case "forget": {
 			const site = sites.get(task.jobId);
 			sites.delete(task.jobId);
 			plans.delete(task.jobId);
 			await (await site?.catch(() => undefined))?.trainer.dispose();
-			return { result: { kind: "forgotten" } };
+			return { result: { kind: "done" } };
 		}
 	}
 }

@@ -1,0 +1,59 @@
+/** Every metric of the node itself, declared once; libp2p adds its own to the same registry. */
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
+export interface NodeMetrics {
+	readonly rounds: Counter<"outcome">;
+	readonly roundSeconds: Histogram;
+	readonly roundBytes: Counter<"direction">;
+	readonly retries: Counter;
+	readonly faults: Counter<"code">;
+	readonly epsilonSpent: Gauge<"dataset">;
+	readonly charterVersion: Gauge;
+}
+
+/** Declares the metrics in a registry; called once. */
+export function declareMetrics(registry: Registry): NodeMetrics {
+	const registers = [registry];
+	return {
+		rounds: new Counter({
+			name: "althing_rounds_total",
+			help: "Certified training rounds, by outcome.",
+			labelNames: ["outcome"],
+			registers,
+		}),
+		roundSeconds: new Histogram({
+			name: "althing_round_duration_seconds",
+			help: "Time from the start of a round to its certificate.",
+			buckets: [0.25, 0.5, 1, 2, 5, 10, 30, 60, 300],
+			registers,
+		}),
+		roundBytes: new Counter({
+			name: "althing_round_bytes_total",
+			help: "Bytes of training messages and payloads.",
+			labelNames: ["direction"],
+			registers,
+		}),
+		retries: new Counter({
+			name: "althing_round_retries_total",
+			help: "Attempts at a round that ended without a sum here.",
+			registers,
+		}),
+		faults: new Counter({
+			name: "althing_peer_faults_total",
+			help: "Misbehaviour of peers, by code.",
+			labelNames: ["code"],
+			registers,
+		}),
+		epsilonSpent: new Gauge({
+			name: "althing_epsilon_spent",
+			help: "Epsilon spent of a data set at its budget's delta.",
+			labelNames: ["dataset"],
+			registers,
+		}),
+		charterVersion: new Gauge({
+			name: "althing_charter_version",
+			help: "Version of the charter in force.",
+			registers,
+		}),
+	};
+}
