@@ -309,8 +309,11 @@ export class Contributor {
 		out.send(coordinator, { kind: "openShares", opened: [...this.#opened.values()] });
 	}
 
-	/** Accepts U2 if this node can hold a share of everyone in it; asks the owner for the input. */
-	acceptShareSet(message: MessageOf<"shareSet">, out: Outbox): void {
+	/**
+	 * Accepts U2 if this node can hold a share of everyone in it; asks the owner for the
+	 * input unless this node has voted or abstained already.
+	 */
+	acceptShareSet(message: MessageOf<"shareSet">, inputUseful: boolean, out: Outbox): void {
 		const { config, sidPre, coordinator, headers, members } = this.#context;
 		const { header } = message;
 		const roster = this.#roster;
@@ -322,13 +325,16 @@ export class Contributor {
 		}
 		const flaw = this.#shareSetFlaw(roster, message);
 		if (flaw !== undefined) {
-			out.fault(coordinator, "bad_share_set", `${coordinator} sent an unacceptable share set: ${flaw}.`);
+			// A member left out of U2 may simply have missed the sharings.
+			if (message.cohort.includes(config.self.peer)) {
+				out.fault(coordinator, "bad_share_set", `${coordinator} sent an unacceptable share set: ${flaw}.`);
+			}
 			return;
 		}
 		const { cohort } = message;
 		const bundles = new Map(cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
 		this.sharing = { roster, cohort, bundles, shareSetHash: header.shareSetHash };
-		if (!cohort.includes(config.self.peer)) return;
+		if (!inputUseful || !cohort.includes(config.self.peer)) return;
 		out.output({ kind: "phase", phase: "input" });
 		out.output({ kind: "input_wanted", sid: roster.sid, cohort });
 	}

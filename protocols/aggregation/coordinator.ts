@@ -352,7 +352,17 @@ export class Coordinator {
 			shareSetHash: sharing.shareSetHash,
 		});
 		this.#shareSetMessage = { kind: "shareSet", header, cohort, opened };
+		this.#tellShareHolders(out);
 		this.#enter("input", out);
+	}
+
+	/** Members outside U2 hold shares too; they serve them only for a share set they accepted. */
+	#tellShareHolders(out: Outbox): void {
+		const message = this.#shareSetMessage;
+		if (message === undefined) return;
+		for (const member of this.#collection.roster?.members ?? []) {
+			if (!message.cohort.includes(member)) out.send(member, message);
+		}
 	}
 
 	#toSum(out: Outbox): void {
@@ -466,6 +476,7 @@ export class Coordinator {
 		// The slow path, once those who can open their own seeds have had their time, or
 		// when everybody answered and seeds are still missing.
 		if (this.#deadlines === 0 && disclosure.silent().length > 0) return;
+		this.#tellShareHolders(out);
 		for (const holder of this.#context.members) {
 			const targets = disclosure.wantedFrom(holder);
 			if (targets.length > 0) out.send(holder, { kind: "shareRequest", certified, targets });

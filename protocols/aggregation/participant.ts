@@ -74,7 +74,7 @@ export class Participant {
 				contributor.answerComplaints(message, out);
 				return;
 			case "shareSet":
-				if (!this.ended && voter.ballot() === undefined) contributor.acceptShareSet(message, out);
+				if (!this.ended) contributor.acceptShareSet(message, voter.ballot() === undefined, out);
 				return;
 			case "receipt":
 				contributor.acknowledge(message);
