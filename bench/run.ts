@@ -12,6 +12,7 @@ type AnyBench = Bench<Record<string, OptionValue>>;
 /** Loaded only when asked for: each pulls in what it measures. */
 const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	secagg: async () => (await import("./secagg.ts")).secagg as unknown as AnyBench,
+	round: async () => (await import("./round.ts")).round as unknown as AnyBench,
 	transport: async () => (await import("./transport.ts")).transport as unknown as AnyBench,
 };
 

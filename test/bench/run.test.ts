@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { median, quantile } from "../../bench/bench.ts";
+import { figuresOf, type Line } from "../../bench/round.ts";
 
 const RUNNER = fileURLToPath(new URL("../../bench/run.ts", import.meta.url));
 
@@ -95,6 +96,7 @@ describe("bench", () => {
 		["an unknown benchmark", ["nothing"], "secagg, transport"],
 		["an unknown option", ["secagg", "--colour", "3"], "--participants"],
 		["a value that is no number", ["secagg", "--participants", "5,x"], "--participants takes numbers"],
+		["more rounds than go undisturbed", ["round", "--rounds", "12"], "--rounds is below 12"],
 		["an empty list", ["secagg", "--participants", ""], "--participants takes numbers"],
 	])("%s is refused with what is allowed", async (_, args, hint) => {
 		const { code, stdout, stderr } = await bench(...args);
@@ -111,4 +113,48 @@ test("quantiles are by nearest rank", () => {
 		1,
 		Number.NaN,
 	]);
+});
+
+describe("a testnet's figures", () => {
+	const lines: Line[] = [
+		...[0.5, 9, 0.7].map((seconds, i) => ({
+			event: "round",
+			seconds,
+			cpuSecondsPerParticipant: 0.1 * (i + 1),
+			bytesSentPerParticipant: 1000 + i,
+			bytesReceivedPerParticipant: 2000 + i,
+		})),
+		{ event: "job.retry" },
+		{
+			event: "summary",
+			ok: true,
+			parameters: 650,
+			secondsToFirstRound: 6,
+			perRound: { naiveBytes: 2002 },
+		},
+	];
+
+	test("medians of the rounds, and the slowest one", () => {
+		expect(figuresOf(lines)).toEqual({
+			rounds: 3,
+			parameters: 650,
+			secondsToFirstRound: 6,
+			secondsPerRound: 0.7,
+			slowestRoundSeconds: 9,
+			cpuSecondsPerParticipant: 0.2,
+			bytesSent: 1001,
+			bytesReceived: 2001,
+			naiveBytes: 2002,
+			sentOverNaive: 0.5,
+			retries: 1,
+		});
+	});
+
+	test.each<[string, Line[], string]>([
+		["problems", [{ event: "summary", ok: false, problems: ["two models"] }], "two models"],
+		["a failure", [{ event: "failed", message: "a port is taken" }], "a port is taken"],
+		["nothing", [], "without a summary"],
+	])("%s are refused", (_, ended, why) => {
+		expect(() => figuresOf([...lines.slice(0, 3), ...ended])).toThrow(why);
+	});
 });
