@@ -182,9 +182,7 @@ export function planTraining(spec: ResolvedJobSpec, who: Participation): Trainin
 			encoding,
 			parameterSigma: sigmaLocal,
 			metricSigma: sigmaLocal,
-			// The evaluation is not sampled, so one record moves it by less: the same noise is then enough.
-			metricUnit:
-				(privacy.clippingNorm / Math.sqrt(METRICS)) * Math.min(1, noiseMultiplier / evaluationMultiplier),
+			metricUnit: unitOfEvaluation(encoding, Math.min(1, noiseMultiplier / evaluationMultiplier)),
 			noiseMultiplier,
 			localSteps: 0,
 		};
@@ -211,6 +209,21 @@ export function planTraining(spec: ResolvedJobSpec, who: Participation): Trainin
 		noiseMultiplier,
 		localSteps,
 	};
+}
+
+/**
+ * Real value of one held-out record per evaluation coordinate, such that the parameters' noise
+ * is enough for it: the record moves the three coordinates by at most s u sqrt(3) + sqrt(3)
+ * integer units (rounding included), which must stay within `share` of the sensitivity, where
+ * share = z / z_e as the evaluation is not sampled and needs the multiplier z_e instead of z.
+ */
+function unitOfEvaluation(encoding: EncodingPlan, share: number): number {
+	const unit = ((encoding.sensitivity * share) / Math.sqrt(METRICS) - 1) / encoding.scale;
+	if (unit > 0) return unit;
+	throw new AlthingError(
+		"privacy.no_headroom",
+		"the noise of this job is too small to cover its evaluations; evaluate less often (training.evaluateEveryRounds)",
+	);
 }
 
 /** Records a site's Poisson sample exceeds with probability below 1e-13 (Chernoff), all of them at one site. */

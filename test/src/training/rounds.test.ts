@@ -1,0 +1,255 @@
+/** Whole rounds without masks: contributions of several sites are summed and released as nodes do it. */
+import { afterAll, describe, expect, it } from "vitest";
+import { loadCatalogDataset } from "../../../src/data/catalog.ts";
+import { gather } from "../../../src/data/dataset.ts";
+import { prepare } from "../../../src/data/description.ts";
+import { splitHeldOut } from "../../../src/data/partition.ts";
+import { initialParameters } from "../../../src/learning/model.ts";
+import { initialOptimizerState } from "../../../src/learning/optimizer.ts";
+import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
+import { selfComposed } from "../../../src/privacy/accounting/events.ts";
+import { epsilonOf } from "../../../src/privacy/accounting/rdp.ts";
+import { fromRing } from "../../../src/privacy/fixedPoint.ts";
+import { type CommonState, decodeCommonState, encodeCommonState } from "../../../src/training/commonState.ts";
+import { Contributor, type SiteData } from "../../../src/training/contribution.ts";
+import {
+	checkJobSpec,
+	jobSpecHash,
+	type ResolvedJobSpec,
+	resolveJobSpec,
+} from "../../../src/training/jobSpec.ts";
+import { type Participation, planHash, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
+import { applyRelease } from "../../../src/training/release.ts";
+
+const WHO: Participation = { participants: 5, corruption: 1, minimumSurvivors: 4 };
+const trainers: Trainer[] = [];
+afterAll(() => Promise.all(trainers.map((trainer) => trainer.dispose())));
+
+function spec(
+	overrides: { training?: object; privacy?: object; aggregation?: object } = {},
+): ResolvedJobSpec {
+	return resolveJobSpec(
+		checkJobSpec({
+			name: "digits",
+			technique: "federated_learning",
+			data: { set: "digits-8x8" },
+			model: { kind: "softmax_regression" },
+			training: { rounds: 8, serverLearningRate: 2, expectedBatch: 700, ...overrides.training },
+			privacy: overrides.privacy ?? {
+				mechanism: "distributed_gaussian",
+				epsilon: 8,
+				delta: 1e-6,
+				samplingRate: 0.5,
+			},
+			aggregation: overrides.aggregation ?? {},
+		}),
+	);
+}
+
+function sites(count: number): SiteData[] {
+	const description = spec().data.description;
+	const all = prepare(loadCatalogDataset("digits-8x8", "data"), description);
+	return Array.from({ length: count }, (_, site) => {
+		const rows = Int32Array.from({ length: all.rows }, (__, row) => row).filter(
+			(row) => row % count === site,
+		);
+		return splitHeldOut(gather(all, rows), new Uint8Array(32).fill(site), 0.2);
+	});
+}
+
+async function federation(job: ResolvedJobSpec, count = 5) {
+	const plan = planTraining(job, WHO);
+	const contributors: Contributor[] = [];
+	for (const data of sites(count)) {
+		const trainer = await createTrainer({ model: plan.model });
+		trainers.push(trainer);
+		contributors.push(new Contributor({ spec: job, plan, data, trainer }));
+	}
+	const { serverLearningRate: learningRate, momentum } = job.training;
+	const state: CommonState = {
+		parameters: initialParameters(plan.model, new Uint8Array(32)),
+		optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
+	};
+	return { plan, contributors, state };
+}
+
+async function sumOf(
+	plan: TrainingPlan,
+	contributors: readonly Contributor[],
+	round: number,
+	state: CommonState,
+) {
+	const mask = plan.encoding.modulusBits === 32 ? 0xffffffff : 2 ** plan.encoding.modulusBits - 1;
+	const sum = new Uint32Array(plan.length);
+	for (const contributor of contributors) {
+		const vector = await contributor.contribute(round, state);
+		for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
+	}
+	return sum;
+}
+
+describe("a training plan", () => {
+	it("is the same for everybody and tells jobs apart by its hash", () => {
+		const job = spec();
+		const hash = (who: Participation) => planHash(jobSpecHash(job), planTraining(job, who), who);
+		expect(hash(WHO)).toEqual(hash(WHO));
+		expect(hash(WHO)).not.toEqual(hash({ ...WHO, minimumSurvivors: 5 }));
+	});
+
+	it("keeps training and evaluation each within the job's epsilon and delta", () => {
+		const plan = planTraining(spec(), WHO);
+		expect(epsilonOf(selfComposed(plan.trainingEvent!, 8), 1e-6)).toBeLessThanOrEqual(8);
+		expect(epsilonOf(selfComposed(plan.evaluationEvent!, plan.evaluations), 1e-6)).toBeLessThanOrEqual(8);
+	});
+
+	it("gives the honest part of the fewest survivors all the noise that is charged for", () => {
+		const plan = planTraining(spec(), WHO);
+		const honest = WHO.minimumSurvivors - WHO.corruption;
+		expect(plan.parameterSigma * Math.sqrt(honest)).toBeGreaterThanOrEqual(
+			plan.noiseMultiplier * plan.encoding.sensitivity,
+		);
+	});
+
+	it("bounds what one held-out record moves by the share of the noise that its event assumes", () => {
+		for (const rounds of [1, 8, 200]) {
+			const plan = planTraining(spec({ training: { rounds } }), WHO);
+			const event = plan.evaluationEvent!;
+			if (event.kind !== "gaussian") throw new Error("an evaluation is a plain Gaussian");
+			const moved = plan.metricUnit * plan.encoding.scale * Math.sqrt(3) + Math.sqrt(3);
+			const honestSigma = plan.metricSigma * Math.sqrt(WHO.minimumSurvivors - WHO.corruption);
+			expect(honestSigma / moved).toBeGreaterThanOrEqual(event.noiseMultiplier * (1 - 1e-9));
+		}
+	});
+
+	it("refuses a model that does not fit the data, and noise that nobody honest adds", () => {
+		const job = spec();
+		expect(() => planTraining({ ...job, model: { kind: "linear_regression" } }, WHO)).toThrowError(
+			/use linear|classes/,
+		);
+		expect(() => planTraining(job, { ...WHO, minimumSurvivors: 1, corruption: 1 })).toThrowError(
+			/nobody's noise/,
+		);
+	});
+});
+
+describe("rounds with noise in shares", () => {
+	it("learn, and report noised metrics near the truth", async () => {
+		const job = spec({ training: { rounds: 8, momentum: 0.5 } });
+		const { plan, contributors, state } = await federation(job);
+		let current = state;
+		let accuracy = 0;
+		for (let round = 0; round < 8; round++) {
+			const sum = await sumOf(plan, contributors, round, current);
+			const released = applyRelease({ spec: job, plan, round, state: current, sum, survivors: 5 });
+			current = released.state;
+			accuracy = released.metrics.accuracy ?? 0;
+		}
+		expect(accuracy).toBeGreaterThan(0.5);
+		const bytes = encodeCommonState(current);
+		expect(decodeCommonState(bytes, plan.parameterCount).parameters).toEqual(current.parameters);
+		expect(() => decodeCommonState(bytes, plan.parameterCount + 1)).toThrowError(/not one of/);
+	});
+
+	it("carry noise of the planned variance (chi-square, false alarm below 1e-6)", async () => {
+		const job = spec({ training: { evaluateEveryRounds: 8 } });
+		const { plan, state } = await federation(job, 1);
+		const empty = {
+			...sites(1)[0]!.train,
+			rows: 0,
+			features: new Float32Array(0),
+			labels: new Float32Array(0),
+		};
+		const trainer = await createTrainer({ model: plan.model });
+		trainers.push(trainer);
+		const silent = new Contributor({ spec: job, plan, data: { train: empty, heldOut: empty }, trainer });
+		let squares = 0;
+		let count = 0;
+		for (let repeat = 0; repeat < 20; repeat++) {
+			const values = fromRing(await silent.contribute(1, state), plan.encoding.modulusBits).subarray(
+				0,
+				plan.parameterCount,
+			);
+			for (const value of values) squares += (value / plan.parameterSigma) ** 2;
+			count += values.length;
+		}
+		// Normal approximation of chi-square with 13,000 degrees of freedom: 5 standard deviations.
+		expect(Math.abs(squares - count)).toBeLessThan(5 * Math.sqrt(2 * count));
+	});
+
+	it("are refused by a site that samples more than the public batch foresees", async () => {
+		const job = spec({ training: { expectedBatch: 20 } });
+		const { contributors, state } = await federation(job, 1);
+		await expect(contributors[0]!.contribute(0, state)).rejects.toMatchObject({
+			code: "job.batch_too_small",
+		});
+	});
+});
+
+describe("rounds without noise", () => {
+	const none = { mechanism: "none" };
+
+	it("average updates by the sites' weights, as one pooled gradient step would", async () => {
+		const job = spec({ privacy: none, training: { algorithm: "fedsgd", serverLearningRate: 1 } });
+		const { plan, contributors, state } = await federation(job);
+		const sum = await sumOf(plan, contributors, 0, state);
+		const { state: next, metrics } = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 5 });
+		const trainer = await createTrainer({ model: plan.model });
+		trainers.push(trainer);
+		const pooled = new Float64Array(plan.parameterCount);
+		let rows = 0;
+		for (const { train } of sites(5)) {
+			const { sum: gradient } = await trainer.gradientSum(state.parameters, train);
+			rows += train.rows;
+			for (let i = 0; i < pooled.length; i++) pooled[i] = pooled[i]! + gradient[i]!;
+		}
+		for (let i = 0; i < pooled.length; i += 37) {
+			expect(next.parameters[i]).toBeCloseTo(state.parameters[i]! - pooled[i]! / rows, 3);
+		}
+		expect(metrics.accuracy).toBeGreaterThanOrEqual(0);
+	});
+
+	it("train with local epochs", async () => {
+		const job = spec({
+			privacy: none,
+			training: {
+				algorithm: "fedavg",
+				serverLearningRate: 1,
+				localEpochs: 5,
+				localLearningRate: 0.5,
+				rounds: 4,
+			},
+		});
+		const { plan, contributors, state } = await federation(job);
+		let current = state;
+		let accuracy = 0;
+		for (let round = 0; round < 4; round++) {
+			const sum = await sumOf(plan, contributors, round, current);
+			const released = applyRelease({ spec: job, plan, round, state: current, sum, survivors: 5 });
+			current = released.state;
+			accuracy = released.metrics.accuracy ?? accuracy;
+		}
+		expect(accuracy).toBeGreaterThan(0.75);
+	});
+});
+
+describe("rounds with all noise at the site", () => {
+	it("run private local steps and charge for each of them", async () => {
+		const job = spec({
+			privacy: { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.5 },
+			training: {
+				algorithm: "fedavg",
+				serverLearningRate: 1,
+				localEpochs: 2,
+				localBatch: 200,
+				localLearningRate: 1,
+				rounds: 3,
+			},
+		});
+		const { plan, contributors, state } = await federation(job);
+		expect(plan.localSteps).toBe(4);
+		expect(epsilonOf(selfComposed(plan.trainingEvent!, 3), 1e-6)).toBeLessThanOrEqual(8);
+		const sum = await sumOf(plan, contributors, 0, state);
+		const { state: next } = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 5 });
+		expect(next.parameters).not.toEqual(state.parameters);
+	});
+});
