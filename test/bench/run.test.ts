@@ -93,7 +93,7 @@ describe("bench", () => {
 	});
 
 	test.each([
-		["an unknown benchmark", ["nothing"], "secagg, transport"],
+		["an unknown benchmark", ["nothing"], "secagg, round, transport"],
 		["an unknown option", ["secagg", "--colour", "3"], "--participants"],
 		["a value that is no number", ["secagg", "--participants", "5,x"], "--participants takes numbers"],
 		["more rounds than go undisturbed", ["round", "--rounds", "12"], "--rounds is below 12"],
