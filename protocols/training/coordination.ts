@@ -14,8 +14,7 @@ import {
 	termValue,
 	verifyTerm,
 } from "../election/index.ts";
-import { epochOf } from "../election/terms.ts";
-import type { Collector } from "./job.ts";
+import type { Collector } from "./contract.ts";
 import type { TrainingMessage } from "./messages.ts";
 import { encodePromise } from "./promises.ts";
 
@@ -51,7 +50,8 @@ export interface CoordinationOptions {
 
 export class Coordination {
 	readonly #options: CoordinationOptions;
-	#term = 0;
+	/** -1 until the first epoch is entered. */
+	#term = -1;
 	#coordinator: PeerId;
 	#certified: CertifiedTerm | undefined;
 	#seed: Uint8Array = new Uint8Array(32);
@@ -85,14 +85,27 @@ export class Coordination {
 	}
 
 	/**
-	 * Enters an epoch: its first coordinator follows from the beacon and the last certified
-	 * survivors alone. A term already certified inside the epoch stands.
+	 * Enters an epoch: its first coordinator follows from the beacon and the survivors that
+	 * ended the epoch before. A term already certified inside the epoch stands.
+	 * @returns true when the coordinator changed
 	 */
-	enterEpoch(epoch: number, seed: Uint8Array, recentSurvivors: readonly PeerId[], nowMs: number): void {
-		this.#seed = seed;
-		this.#recentSurvivors = recentSurvivors;
-		if (this.#certified !== undefined && epochOf(this.#certified.term) >= epoch) return;
-		this.#become(firstTerm(epoch), this.#rank(firstTerm(epoch))[0] ?? this.#coordinator, undefined, nowMs);
+	enterEpoch(
+		epoch: number,
+		election: { readonly seed: Uint8Array; readonly survivors: readonly PeerId[] },
+		nowMs: number,
+	): boolean {
+		this.#seed = election.seed;
+		this.#recentSurvivors = election.survivors;
+		const term = firstTerm(epoch);
+		if (term <= this.#term) return false;
+		this.#become(term, this.#rank(term)[0] ?? this.#coordinator, undefined, nowMs);
+		return true;
+	}
+
+	/** The node starts: silence and stalls count from here. */
+	wake(nowMs: number): void {
+		this.#heardMs = nowMs;
+		this.#progressMs = nowMs;
 	}
 
 	/** Any message of the current coordinator counts as a sign of life. */
@@ -100,8 +113,14 @@ export class Coordination {
 		if (from === this.#coordinator) this.#heardMs = nowMs;
 	}
 
+	/** The round moved on: the coordinator is not stalling. */
 	progressed(nowMs: number): void {
 		this.#progressMs = nowMs;
+	}
+
+	/** The coordinator had its chances: from the next tick on it is suspected. */
+	distrust(): void {
+		this.#progressMs = Number.NEGATIVE_INFINITY;
 	}
 
 	/** Adopts a certified term if it is newer. @returns true when the coordinator changed */

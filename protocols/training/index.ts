@@ -15,15 +15,10 @@
  * // on output { kind: "round", content }: a checkpoint; on { kind: "done" }: the end
  * ```
  */
+export { statesNeeded } from "./checkpoint.ts";
+export type { TrainingJobOptions, TrainingOutput, TrainingTask, TrainingTaskResult } from "./contract.ts";
 export { type CoordinationTiming, DEFAULT_TIMING } from "./coordination.ts";
-export {
-	statesNeeded,
-	TrainingJob,
-	type TrainingJobOptions,
-	type TrainingOutput,
-	type TrainingTask,
-	type TrainingTaskResult,
-} from "./job.ts";
+export { TrainingJob } from "./job.ts";
 export { decodeTrainingMessage, encodeTrainingMessage, type TrainingMessage } from "./messages.ts";
 export type { PersistedStep } from "./promises.ts";
 export { type RoundResult, resultHash } from "./result.ts";

@@ -23,7 +23,7 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 	/** The coordinator lives; tells where it is. */
 	z.strictObject({ kind: z.literal("heartbeat"), term, round, attempt }),
 	/** "This is where I am": answered with whatever the sender lacks. */
-	z.strictObject({ kind: z.literal("status"), term, round }),
+	z.strictObject({ kind: z.literal("status"), term, round, attempt }),
 	/** A vote to hand the job to the next in line, with the peers the voter sees alive, signed by the voter. */
 	z.strictObject({
 		kind: z.literal("term_vote"),
@@ -48,6 +48,8 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 		certificate: quorumCertificateSchema,
 		content: roundResultSchema,
 	}),
+	/** "The round's sum is lost to me": when a quorum says so at one time, the round is voided. Binds nobody. */
+	z.strictObject({ kind: z.literal("lost"), round }),
 	/** Asks for the content and state of a round that the sender could not compute. */
 	z.strictObject({ kind: z.literal("state_request"), round }),
 	/** The answer: the blob is the state whose hash the content names. */
@@ -56,6 +58,7 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 
 export type TrainingMessage = z.infer<typeof trainingMessageSchema>;
 
+/** Canonical CBOR of a message. */
 export function encodeTrainingMessage(message: TrainingMessage): Uint8Array {
 	return encodeCanonical(message as never);
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { ballotSchema, quorumCertificateSchema } from "../certificate/index.ts";
+import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
 import { bytesUpTo, peerId } from "../wire.ts";
 import { roundResultSchema } from "./result.ts";
 
@@ -16,6 +16,8 @@ const promiseSchema = z.discriminatedUnion("kind", [
 		attempt: z.int(),
 		record: bytesUpTo(1024 * 1024),
 	}),
+	/** Proof that an attempt is over and released nothing: the next one may be joined. */
+	z.strictObject({ kind: z.literal("dead"), round: z.int(), certificate: deadCertificateSchema }),
 	/** A certified term. */
 	z.strictObject({
 		kind: z.literal("term"),

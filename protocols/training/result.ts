@@ -22,6 +22,8 @@ export const roundResultSchema = z.strictObject({
 	metrics: z.record(z.string().max(32), z.number()),
 	/** Hash of the previous round's result; of the job's start for round 0. */
 	previous: hashBytes,
+	/** What ranks the coordinators of the next round's epoch: carried along inside an epoch. */
+	election: z.strictObject({ seed: hashBytes, survivors: z.array(peerId).max(1024) }),
 });
 
 export type RoundResult = z.infer<typeof roundResultSchema>;

@@ -1,0 +1,91 @@
+/** What a training job is given, what it asks of its surroundings and what it tells them. */
+import type { PeerId, SigningKey } from "../../crypto/identity.ts";
+import type { AggregationTask, AggregationTaskResult } from "../aggregation/index.ts";
+import type { Electorate } from "../certificate/index.ts";
+import type { Effects, RandomBytes } from "../contract.ts";
+import type { EffectCollector } from "../effects.ts";
+import type { CoordinationTiming } from "./coordination.ts";
+import type { TrainingMessage } from "./messages.ts";
+import type { PersistedStep } from "./promises.ts";
+import type { RoundResult } from "./result.ts";
+
+/** Work for the driver's worker pool or its ledger. */
+export type TrainingTask =
+	/** This site's encoded, noised contribution to a round, computed from the common state. */
+	| { readonly kind: "contribute"; readonly round: number; readonly state: Uint8Array }
+	/** Charge the budget for releasing the round's contribution, durably; an error withdraws this site from the round. */
+	| { readonly kind: "charge"; readonly round: number; readonly attempt: number }
+	/** The next common state from a verified sum. */
+	| {
+			readonly kind: "apply";
+			readonly round: number;
+			readonly state: Uint8Array;
+			readonly sum: Uint32Array;
+			readonly survivors: number;
+	  }
+	| { readonly kind: "aggregate"; readonly task: AggregationTask };
+
+/** The answer to a {@link TrainingTask}; a failure is answered with an Error instead. */
+export type TrainingTaskResult =
+	| { readonly kind: "contribution"; readonly vector: Uint32Array }
+	| { readonly kind: "charged" }
+	| {
+			readonly kind: "applied";
+			readonly state: Uint8Array;
+			readonly metrics: Readonly<Record<string, number>>;
+	  }
+	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult };
+
+/** What a job tells its surroundings. */
+export type TrainingOutput =
+	| {
+			readonly kind: "coordinator";
+			readonly term: number;
+			readonly coordinator: PeerId;
+			readonly certified: boolean;
+	  }
+	| { readonly kind: "stage"; readonly round: number; readonly attempt: number; readonly stage: string }
+	/** An attempt ended without a sum for us; `dead` tells that nothing of it was or will be released. */
+	| {
+			readonly kind: "retry";
+			readonly round: number;
+			readonly attempt: number;
+			readonly reason: string;
+			readonly dead: boolean;
+	  }
+	| { readonly kind: "withdrawn"; readonly round: number; readonly code: string; readonly reason: string }
+	/** A certified round: a checkpoint. Rounds that others certified while this node was away are skipped. */
+	| { readonly kind: "round"; readonly content: RoundResult; readonly resultHash: Uint8Array }
+	| { readonly kind: "done"; readonly rounds: number };
+
+export type Collector = EffectCollector<TrainingMessage, TrainingTask, TrainingOutput, PersistedStep>;
+export type Step = Effects<TrainingMessage, TrainingTask, TrainingOutput, PersistedStep>;
+
+export interface TrainingJobOptions {
+	readonly self: SigningKey;
+	readonly federationId: string;
+	readonly charterHash: Uint8Array;
+	readonly jobId: string;
+	/** Hash of the resolved specification and everything derived from it. */
+	readonly configHash: Uint8Array;
+	/** The job's participants, fixed when it started: they vote, whoever is in a cohort. */
+	readonly electorate: Electorate;
+	readonly rounds: number;
+	/** Rounds after which the coordinator's role moves on. */
+	readonly roundsPerEpoch: number;
+	readonly minimumSurvivors: number;
+	/** Coordinates of the aggregated vector, and bits of the ring. */
+	readonly length: number;
+	readonly modulusBits: 16 | 24 | 32;
+	readonly phaseTimeoutMs: number;
+	/** Beacon of the job's start: hash of nonces that the participants committed to before. */
+	readonly seed: Uint8Array;
+	readonly initialState: Uint8Array;
+	/** Journal records of this job, in order, and the states they name ({@link statesNeeded}). */
+	readonly promises: readonly Uint8Array[];
+	readonly states: ReadonlyMap<string, Uint8Array>;
+	readonly random: RandomBytes;
+	readonly timing?: CoordinationTiming;
+	/** How long a lost sum is waited for before this participant asks to void the round. */
+	readonly voidAfterMs?: number;
+}
