@@ -10,6 +10,8 @@ export class Context {
 	readonly sidPre: Uint8Array;
 	readonly slot: Slot;
 	readonly headers = new HeaderLog();
+	/** Members that the links say are gone: nobody waits for them, and nothing else follows from it. */
+	readonly unreachable = new Set<PeerId>();
 	/** Whose orders are followed now. */
 	coordinator: PeerId;
 	term: number;
@@ -24,6 +26,11 @@ export class Context {
 
 	get self(): PeerId {
 		return this.config.self.peer;
+	}
+
+	/** Those among `peers` whose answer is worth waiting for. */
+	awaited(peers: readonly PeerId[]): PeerId[] {
+		return peers.filter((peer) => !this.unreachable.has(peer));
 	}
 
 	get members(): readonly PeerId[] {

@@ -69,6 +69,8 @@ export class Coordinator {
 	/** Projections being recomputed because the masked sum did not match them all. */
 	readonly #suspects = new Set<PeerId>();
 	#lied = false;
+	/** The slow path has begun; from here on the repeat timer asks again. */
+	#askedHolders = false;
 	#reason = "";
 
 	constructor(context: Context, participant: Participant) {
@@ -140,17 +142,20 @@ export class Coordinator {
 		}
 		switch (this.#stage) {
 			case "advertise":
-				if (collection.withoutAdvert().length === 0) this.#toShare(out);
+				if (this.#context.awaited(collection.withoutAdvert()).length === 0) this.#toShare(out);
 				break;
 			case "share":
-				if (collection.withoutBundle().length === 0) this.#enter("verify", out);
+				if (this.#context.awaited(collection.withoutBundle()).length === 0) this.#enter("verify", out);
 				break;
 			case "verify":
-				if (collection.withoutAck().length === 0 && collection.openComplaints().size === 0)
+				if (
+					this.#context.awaited(collection.withoutAck()).length === 0 &&
+					collection.openComplaints().size === 0
+				)
 					this.#toInput(out);
 				break;
 			case "input":
-				if (collection.withoutInput().length === 0) this.#toSum(out);
+				if (this.#context.awaited(collection.withoutInput()).length === 0) this.#toSum(out);
 				break;
 			case "recover":
 				if (this.#recovery.settled()) this.#decide(out);
@@ -162,7 +167,7 @@ export class Coordinator {
 				this.#tryOpening(out, false);
 				break;
 			case "open":
-				if (this.#openees().every((peer) => this.#done.has(peer))) this.#close(out);
+				if (this.#context.awaited(this.#openees()).every((peer) => this.#done.has(peer))) this.#close(out);
 				break;
 			case "abstain": {
 				const certificate = voter.dead();
@@ -216,6 +221,11 @@ export class Coordinator {
 				// A vote cannot be given up: its outcome may already be fixed elsewhere. Repeating goes on until the members answer or the term changes.
 				out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
 		}
+	}
+
+	/** A member is gone: it may be the one that was waited for. */
+	connectionLost(out: Outbox): void {
+		if (this.#stage !== "closed") this.#advance(out);
 	}
 
 	/** Repeats what is unanswered, ever more slowly. */
@@ -475,7 +485,8 @@ export class Coordinator {
 		}
 		// The slow path, once those who can open their own seeds have had their time, or
 		// when everybody answered and seeds are still missing.
-		if (this.#deadlines === 0 && disclosure.silent().length > 0) return;
+		if (this.#deadlines === 0 && this.#context.awaited(disclosure.silent()).length > 0) return;
+		this.#askedHolders = true;
 		this.#tellShareHolders(out);
 		for (const holder of this.#context.members) {
 			const targets = disclosure.wantedFrom(holder);
@@ -490,7 +501,8 @@ export class Coordinator {
 		const opening = this.#assembled(disclosure);
 		if ("lacks" in opening) {
 			if (this.#deadlines >= REVEAL_DEADLINES) this.#fail(`it lacks ${opening.lacks}`, out);
-			else if (!late && this.#deadlines === 0 && disclosure.silent().length === 0) this.#promptReveal(out);
+			else if (!late && !this.#askedHolders && this.#context.awaited(disclosure.silent()).length === 0)
+				this.#promptReveal(out);
 			return;
 		}
 		const packed = this.#participant.voter.sum(disclosure.certified.proposed.proposal.sumHash);

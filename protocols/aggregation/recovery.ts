@@ -60,7 +60,9 @@ export class Recovery {
 
 	/** True when waiting for more reports cannot change the decision. */
 	settled(): boolean {
-		return this.#participant.voter.certified() !== undefined || this.silent().length === 0;
+		return (
+			this.#participant.voter.certified() !== undefined || this.#context.awaited(this.silent()).length === 0
+		);
 	}
 
 	decide(): Decision {

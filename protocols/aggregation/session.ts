@@ -98,6 +98,17 @@ export class AggregationSession
 		});
 	}
 
+	/** The state of a link: a coordinator does not wait for a member that cannot answer. */
+	connectivity(peer: PeerId, connected: boolean): AggregationEffects {
+		const { unreachable } = this.#context;
+		if (connected) {
+			unreachable.delete(peer);
+			return {};
+		}
+		unreachable.add(peer);
+		return this.#step((out) => this.#coordinator?.connectionLost(out));
+	}
+
 	/** Runs a step, delivering messages from this node to itself within it. */
 	#step(run: (out: Outbox) => void): AggregationEffects {
 		const out = new Outbox();

@@ -56,6 +56,45 @@ describe("dropout of 20 % of ten participants", () => {
 	});
 });
 
+describe("members whose links are known to be gone", () => {
+	/** Tells the others of every crash a moment after it, as the network does. */
+	function reportLinks(cohort: CohortSimulation, gone: readonly number[]): void {
+		const { simulation } = cohort;
+		const report = (): void => {
+			for (const index of gone) {
+				if (simulation.isRunning(cohort.peer(index))) continue;
+				for (const [peer, session] of cohort.sessions) {
+					if (simulation.isRunning(peer))
+						simulation.perform(peer, session.connectivity(cohort.peer(index), false));
+				}
+			}
+			if (simulation.nowMs < 4000) simulation.at(simulation.nowMs + 100, report);
+		};
+		report();
+	}
+
+	test.each(LAST_WORDS)("are not waited for when they go instead of sending %s", (kind) => {
+		const cohort = new CohortSimulation({ members: 10, minimumSurvivors: 8 });
+		dropAt(cohort, new Map([[4, kind]]), false);
+		reportLinks(cohort, [4]);
+		const alive = [0, 1, 2, 3, 5, 6, 7, 8, 9];
+		cohort.runUntilEnded(alive);
+		expectAgreement(cohort, alive);
+		// Far less than one phase's time of 5 s passed in all.
+		expect(cohort.simulation.nowMs).toBeLessThan(4000);
+	});
+
+	test("are waited for again when the link comes back", () => {
+		const cohort = new CohortSimulation({ members: 5, minimumSurvivors: 3 });
+		const session = cohort.sessions.get(cohort.peer(0));
+		if (session === undefined) throw new Error("no session");
+		cohort.simulation.perform(cohort.peer(0), session.connectivity(cohort.peer(3), false));
+		cohort.simulation.perform(cohort.peer(0), session.connectivity(cohort.peer(3), true));
+		cohort.runUntilEnded([0, 1, 2, 3, 4]);
+		expect(cohort.released(0)?.survivors).toHaveLength(5);
+	});
+});
+
 test("the sum is exact for random dropouts in every phase, with lost messages", () => {
 	fc.assert(
 		fc.property(
