@@ -1,7 +1,12 @@
 import { defineConfig } from "vitest/config";
 
 /** Tests that start daemons, sockets or other processes; everything else computes. */
-const PROCESS_TESTS = ["test/node/**/*.test.ts", "test/testnet/**/*.test.ts", "test/bench/**/*.test.ts"];
+const PROCESS_TESTS = [
+	"test/node/**/*.test.ts",
+	"test/daemon/**/*.test.ts",
+	"test/testnet/**/*.test.ts",
+	"test/bench/**/*.test.ts",
+];
 
 /**
  * Tuned for two cores. What computes runs first, in two threads; what starts processes and waits
