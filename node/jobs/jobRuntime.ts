@@ -236,7 +236,7 @@ export class JobRuntime {
 	connectivity(peer: PeerId, connected: boolean): void {
 		this.#agreementDriver.step(() => this.agreement.connectivity(peer, connected));
 		const training = this.#training;
-		training?.driver.step(() => training.job.connectivity(peer, connected));
+		training?.driver.step((nowMs) => training.job.connectivity(peer, connected, nowMs));
 	}
 
 	/** Stops training on this node; the job goes on elsewhere. {@link resume} takes it up again. */
@@ -339,7 +339,7 @@ export class JobRuntime {
 		this.#training = { job, driver };
 		this.#resetUsage();
 		for (const { peer, connected } of network.peers())
-			if (connected) driver.step(() => job.connectivity(peer, true));
+			driver.step((now) => job.connectivity(peer, connected, now));
 		driver.step((now) => job.start(now));
 	}
 

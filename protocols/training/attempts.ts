@@ -48,6 +48,8 @@ export class RoundAttempts {
 	#attempt = 0;
 	#modelHash: Uint8Array = new Uint8Array(32);
 	#session: AggregationSession | undefined;
+	/** Peers whose link is down: no session waits for them. */
+	readonly #unreachable = new Set<PeerId>();
 	#dead: DeadCertificate[] = [];
 	#promises: ReadonlyMap<number, readonly Uint8Array[]> = new Map();
 	/** The term in which this node itself entered the attempt; undefined when others may have run it before. */
@@ -221,6 +223,13 @@ export class RoundAttempts {
 		this.#relay(out, this.#session.completed(workId, answer, nowMs), nowMs);
 	}
 
+	/** The state of a link, for this session and the ones after it. */
+	connectivity(out: Collector, peer: PeerId, connected: boolean, nowMs: number): void {
+		if (connected) this.#unreachable.delete(peer);
+		else this.#unreachable.add(peer);
+		if (this.#session !== undefined) this.#relay(out, this.#session.connectivity(peer, connected), nowMs);
+	}
+
 	/** Hands over this site's vector; the budget has been charged. */
 	provideInput(out: Collector, vector: Uint32Array, nowMs: number): void {
 		if (this.#session !== undefined) this.#relay(out, this.#session.provideInput(vector, nowMs), nowMs);
@@ -248,8 +257,10 @@ export class RoundAttempts {
 			promises: this.#promises.get(this.#attempt) ?? [],
 			random,
 		};
-		this.#session = new AggregationSession(config);
-		return this.#session;
+		const session = new AggregationSession(config);
+		for (const peer of this.#unreachable) session.connectivity(peer, false);
+		this.#session = session;
+		return session;
 	}
 
 	#relay(out: Collector, effects: ReturnType<AggregationSession["start"]>, nowMs: number): void {

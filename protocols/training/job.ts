@@ -120,11 +120,12 @@ export class TrainingJob
 	}
 
 	/** The driver's view of the links: feeds liveness, and re-introduces us to a peer that came back. */
-	connectivity(peer: PeerId, connected: boolean): Step {
+	connectivity(peer: PeerId, connected: boolean, nowMs: number): Step {
 		const out = this.#collector();
 		if (!this.#others.includes(peer)) return {};
 		if (!connected) this.#alive.delete(peer);
-		else if (!this.#alive.has(peer)) {
+		this.#attempts.connectivity(out, peer, connected, nowMs);
+		if (connected && !this.#alive.has(peer)) {
 			this.#alive.add(peer);
 			this.#askStatus(out, peer);
 		}

@@ -294,7 +294,7 @@ export class JobSimulation {
 	#tellLink(node: PeerId, about: PeerId, connected: boolean): void {
 		if (node === about || !this.simulation.isRunning(node)) return;
 		const job = this.jobs.get(node) as TrainingJob;
-		this.simulation.perform(node, this.#owned(node, job.connectivity(about, connected)));
+		this.simulation.perform(node, this.#owned(node, job.connectivity(about, connected, this.simulation.nowMs)));
 	}
 
 	#connectAll(): void {
