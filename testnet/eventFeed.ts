@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { JOB_ROUND_EVENT } from "../node/rpc/eventTypes.ts";
 import type { NodeEvent, RoundView } from "../node/rpc/services.ts";
+import { epochOf, firstTerm } from "../protocols/election/index.ts";
 import type { Daemon } from "./daemon.ts";
 
 const RECONNECT_MS = 200;
@@ -61,4 +62,10 @@ export function inputPhaseOf(event: NodeEvent, job: string): number | undefined 
 export function coordinatorOf(event: NodeEvent, job: string): string | undefined {
 	if (event.type !== "job.coordinator" || event.job !== job) return undefined;
 	return typeof event.data.coordinator === "string" ? event.data.coordinator : undefined;
+}
+
+/** A term as epoch and place in line within it, e.g. `1.0`. */
+export function termText(term: number): string {
+	const epoch = epochOf(term);
+	return `${epoch}.${term - firstTerm(epoch)}`;
 }

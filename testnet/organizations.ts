@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { AlthingError } from "../crypto/error.ts";
 import { initialize } from "../node/cli/initialize.ts";
 import type { JobSpec } from "../src/training/jobSpec.ts";
 import { csvText, type DataSlices } from "./dataSlices.ts";
@@ -35,7 +36,7 @@ export async function foundOrganizations(root: string, slices: DataSlices): Prom
 		slices.sites.map(async (slice, index) => {
 			const { name, slug } = organizationName(index);
 			const home = join(root, slug);
-			await mkdir(home, { recursive: true, mode: 0o700 });
+			await makeHome(home);
 			const passphraseFile = join(home, "passphrase");
 			await writeFile(passphraseFile, `${randomBytes(16).toString("hex")}\n`, { mode: 0o600 });
 			const dataFile = join(home, `${slices.description.name}.csv`);
@@ -58,6 +59,21 @@ export async function foundOrganizations(root: string, slices: DataSlices): Prom
 			return organization;
 		}),
 	);
+}
+
+/** Never one that is there already: its keys and its journal would be lost. */
+async function makeHome(path: string): Promise<void> {
+	try {
+		await mkdir(path, { mode: 0o700 });
+	} catch (cause) {
+		if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+		throw new AlthingError(
+			"testnet.directory_in_use",
+			`${path} exists already, perhaps from an earlier testnet; it is not touched. Choose another --directory, or remove it.`,
+			{ path },
+			{ cause },
+		);
+	}
 }
 
 /**

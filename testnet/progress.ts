@@ -1,8 +1,8 @@
 /** The job's progress: a line for each round, once those who run have reported it, and what happens between. */
-import { bytesText, figure, printable } from "../node/cli/text.ts";
+import { bytesText, printable } from "../node/cli/text.ts";
 import type { NodeEvent } from "../node/rpc/services.ts";
 import type { Daemon } from "./daemon.ts";
-import type { RoundReport } from "./eventFeed.ts";
+import { type RoundReport, termText } from "./eventFeed.ts";
 import type { Reporter } from "./reporter.ts";
 
 /** Mean of what the nodes report of one round, each of itself. */
@@ -47,6 +47,8 @@ export class Progress {
 	readonly #plannedRounds: number;
 	#pending: { readonly round: number; readonly reports: ReadonlyMap<Daemon, RoundReport> } | undefined;
 	#headed = false;
+	/** What was told already: the same complaint from every node about every round helps nobody. */
+	readonly #told = new Set<string>();
 
 	constructor(daemons: readonly Daemon[], plannedRounds: number, reporter: Reporter) {
 		this.#daemons = daemons;
@@ -84,10 +86,10 @@ export class Progress {
 		}
 		const cells = [
 			`${pending.round}/${this.#plannedRounds}`,
-			`${name(first.coordinator)} (${term})`,
+			`${name(first.coordinator)} (${termText(term)})`,
 			String(cohort.length),
 			String(survivors.length),
-			figure(loss) ?? "-",
+			loss === undefined ? "-" : loss.toFixed(3),
 			first.accuracy === undefined ? "-" : `${(100 * first.accuracy).toFixed(1)} %`,
 			epsilon.toFixed(2),
 			bytesText(Math.round(costs.bytesSent)),
@@ -118,6 +120,11 @@ export class Progress {
 		const { reason, message, peer, round } = data;
 		const about = typeof peer === "string" ? ` about ${this.#nameOf(peer)}` : "";
 		const sentence = typeof reason === "string" ? reason : typeof message === "string" ? message : "";
+		if (type === "job.fault") {
+			const complaint = `${peer} ${sentence}`;
+			if (this.#told.has(complaint)) return;
+			this.#told.add(complaint);
+		}
 		const where = typeof round === "number" ? ` (round ${round + 1})` : "";
 		this.#reporter.say(
 			type,

@@ -5,7 +5,7 @@ export type Tone = "plain" | "good" | "bad" | "notable" | "faint";
 
 export interface Reporter {
 	readonly json: boolean;
-	/** Says one thing: `text` to people, `{ event, ...facts }` to programs. */
+	/** Says one thing: `text` to people, `{ event, at, ...facts }` to programs; `at` is in seconds since the start. */
 	say(event: string, text: string, facts?: Readonly<Record<string, unknown>>, tone?: Tone): void;
 	/** For people alone: headings and empty lines. */
 	text(line: string): void;
@@ -27,7 +27,9 @@ export function createReporter(
 	return {
 		json,
 		say: (event, text, facts = {}, tone = "plain") => {
-			stdout.write(`${json ? JSON.stringify({ event, ...facts }) : toned[tone](text)}\n`);
+			stdout.write(
+				`${json ? JSON.stringify({ event, at: Math.round(performance.now()) / 1000, ...facts }) : toned[tone](text)}\n`,
+			);
 		},
 		text: (line) => {
 			if (!json) stdout.write(`${line}\n`);

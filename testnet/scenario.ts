@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AlthingError } from "../crypto/error.ts";
 import type { Daemon } from "./daemon.ts";
 import { until, within } from "./deadline.ts";
-import type { RoundReport } from "./eventFeed.ts";
+import { type RoundReport, termText } from "./eventFeed.ts";
 import type { Reporter } from "./reporter.ts";
 import type { Rounds } from "./rounds.ts";
 
@@ -138,7 +138,7 @@ async function killAndReturn(
 		incidents.takeovers.push({ killed: daemon.name, successor, round: after.round });
 		reporter.say(
 			"coordinator.takeover",
-			`>> ${successor}, next in line, took over as coordinator (term ${after.term}) and finished round ${after.round}`,
+			`>> ${successor}, next in line, took over as coordinator (term ${termText(after.term)}) and finished round ${after.round}`,
 			{ organization: successor, peer: after.coordinator, term: after.term, round: after.round },
 			"good",
 		);

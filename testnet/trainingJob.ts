@@ -4,13 +4,16 @@ import { fileURLToPath } from "node:url";
 import { checkJobSpec, type JobSpec, parseJobSpec } from "../src/training/jobSpec.ts";
 import type { TestnetOptions } from "./options.ts";
 
+/** Nodes share one machine: the more of them, the longer each phase of a round takes. */
+const PHASE_TIMEOUT_PER_NODE_MS = 300;
+
 /** @throws AlthingError `job.*` when the file is not a valid job or the changes do not fit it */
 export async function trainingJob(
-	options: Pick<TestnetOptions, "data" | "rounds" | "epsilon">,
+	options: Pick<TestnetOptions, "data" | "nodes" | "rounds" | "epsilon">,
 ): Promise<JobSpec> {
 	const file = fileURLToPath(new URL(`../configs/jobs/${options.data}.yaml`, import.meta.url));
 	const spec = parseJobSpec(await readFile(file, "utf8"), file);
-	const { training, privacy } = spec;
+	const { training, privacy, aggregation } = spec;
 	return checkJobSpec({
 		...spec,
 		training: options.rounds === undefined ? training : { ...training, rounds: options.rounds },
@@ -18,5 +21,9 @@ export async function trainingJob(
 			options.epsilon === undefined || privacy.mechanism === "none"
 				? privacy
 				: { ...privacy, epsilon: options.epsilon },
+		aggregation: {
+			...aggregation,
+			phaseTimeoutMs: Math.max(aggregation.phaseTimeoutMs, options.nodes * PHASE_TIMEOUT_PER_NODE_MS),
+		},
 	});
 }
