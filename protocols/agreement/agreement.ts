@@ -123,7 +123,8 @@ export class JobAgreement {
 			if (promise.kind === "response") {
 				this.#nonce = promise.nonce;
 				this.#responses.set(options.self.peer, promise.response);
-			} else if (promise.kind === "start") this.#started = promise;
+			} else if (promise.kind === "start")
+				this.#started = { start: promise.start, certificate: promise.certificate };
 			else if (promise.kind === "abort") this.#abort = promise.abort;
 		}
 	}
