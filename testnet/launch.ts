@@ -92,7 +92,6 @@ class Testnet {
 		await this.#startNodes(slices, job);
 		const feed = new EventFeed(this.#daemons, AbortSignal.any([this.#signal, this.#feeding.signal]));
 		await foundFederation(this.#daemons, job, this.#reporter, this.#signal);
-		await this.#registerData(job);
 		await linkedUp(this.#daemons, this.#signal);
 		await this.#pinAddresses(job);
 		const held = await this.#train(job, slices, feed);
@@ -134,20 +133,17 @@ class Testnet {
 			this.#daemons.map(async (daemon, index) => {
 				await writeConfiguration(daemon.organization, job, { listen: FREE_PORT, bootstrap: [] });
 				await daemon.start(this.#signal);
+				await daemon.client.call("data.add", {
+					name: job.data.set,
+					path: daemon.organization.dataFile,
+					description: job.data.set,
+				});
 				this.#reporter.say(
 					"node.started",
 					`  ${daemon.name.padEnd(30)} ${daemon.peer.slice(-8)}  ${sliceSummary(slices.sites[index]!)}`,
 					{ organization: daemon.name, peer: daemon.peer, rows: daemon.organization.rows },
 				);
 			}),
-		);
-	}
-
-	async #registerData({ data }: JobSpec): Promise<void> {
-		await Promise.all(
-			this.#daemons.map(({ client, organization }) =>
-				client.call("data.add", { name: data.set, path: organization.dataFile, description: data.set }),
-			),
 		);
 	}
 
@@ -191,7 +187,7 @@ class Testnet {
 		let coordinator: string | undefined;
 		let secondsToFirstRound: number | undefined;
 		const inputPhases = new Set<{ from: number; resolve: (round: number) => void }>();
-		const rounds = new Rounds(feed, job, this.#signal, (_, report) => {
+		const rounds = new Rounds(feed, job, plannedRounds, this.#signal, (_, report) => {
 			if (secondsToFirstRound === undefined) {
 				secondsToFirstRound = performance.now() / 1000;
 				reporter.say(

@@ -1,4 +1,5 @@
 /** The job's rounds as they are agreed, for a scenario to wait on and the summary to count. */
+import { AlthingError } from "../crypto/error.ts";
 import type { Daemon } from "./daemon.ts";
 import { within } from "./deadline.ts";
 import type { EventFeed, RoundReport } from "./eventFeed.ts";
@@ -9,6 +10,7 @@ const ROUND_TIMEOUT_MS = 90_000;
 
 export class Rounds {
 	readonly #byRound = new Map<number, Map<Daemon, RoundReport>>();
+	readonly #plannedRounds: number;
 	readonly #signal: AbortSignal;
 	readonly #waiters = new Set<(round: RoundReport) => void>();
 	readonly #onReport: (daemon: Daemon, report: RoundReport, isFirst: boolean) => void;
@@ -20,9 +22,11 @@ export class Rounds {
 	constructor(
 		feed: EventFeed,
 		job: string,
+		plannedRounds: number,
 		signal: AbortSignal,
 		onReport: (daemon: Daemon, report: RoundReport, isFirst: boolean) => void,
 	) {
+		this.#plannedRounds = plannedRounds;
 		this.#signal = signal;
 		this.#onReport = onReport;
 		feed.listen((daemon, event) => {
@@ -49,11 +53,17 @@ export class Rounds {
 	/**
 	 * The first round to come that is as wanted; the latest one counts.
 	 * Each further round gets its own time to come.
-	 * @throws AlthingError `testnet.timeout` when rounds stop coming
+	 * @throws AlthingError `testnet.timeout` when rounds stop coming, `testnet.too_few_rounds` when none is left
 	 */
 	async next(what: string, wanted: (round: RoundReport) => boolean): Promise<RoundReport> {
 		if (this.#latest !== undefined && wanted(this.#latest)) return this.#latest;
 		for (;;) {
+			if (this.#latest !== undefined && this.#latest.round >= this.#plannedRounds) {
+				throw new AlthingError(
+					"testnet.too_few_rounds",
+					`All ${this.#plannedRounds} rounds were over before this was seen: ${what}. Give more with --rounds.`,
+				);
+			}
 			const { promise: coming, resolve } = Promise.withResolvers<RoundReport>();
 			this.#waiters.add(resolve);
 			try {

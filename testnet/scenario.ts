@@ -17,8 +17,8 @@ const ROUNDS_AWAY = 2;
 const LONGEST_AWAY_MS = 15_000;
 const CATCH_UP_TIMEOUT_MS = 60_000;
 /** Fewer rounds leave no room for two kills and two returns. */
-export const LEAST_ROUNDS_FOR_SCRIPT = 12;
-const LEAST_ROUNDS_FOR_DROP = 5;
+const LEAST_ROUNDS_FOR_SCRIPT = 20;
+const LEAST_ROUNDS_FOR_DROP = 12;
 const PHASE_TIMEOUT_MS = 60_000;
 
 export interface Stage {
@@ -59,12 +59,12 @@ export async function scriptedScenario(stage: Stage): Promise<Incidents> {
 	const participant = survivorOtherThan(stage, coordinatorOf(stage, start));
 	await killAndReturn(stage, incidents, participant, "participant");
 
-	const latest = await rounds.next(`${participant.name} to take part again`, (round) =>
+	const latest = await rounds.next(`${participant.name} taking part again`, (round) =>
 		round.survivors.includes(participant.peer),
 	);
 	const coordinator = daemonOf(stage, coordinatorOf(stage, latest));
 	await killAndReturn(stage, incidents, coordinator, "coordinator");
-	await rounds.next(`${coordinator.name} to take part again`, (round) =>
+	await rounds.next(`${coordinator.name} taking part again`, (round) =>
 		round.survivors.includes(coordinator.peer),
 	);
 	return incidents;
@@ -105,11 +105,9 @@ export async function dropScenario(stage: Stage, share: number): Promise<Inciden
 	);
 	await awhile(stage, during + ROUNDS_AWAY);
 	await Promise.all(victims.map((victim) => comeBack(stage, incidents, victim)));
-	for (const victim of victims) {
-		await rounds.next(`${victim.name} to take part again`, ({ survivors }) =>
-			survivors.includes(victim.peer),
-		);
-	}
+	await rounds.next(`${names.join(" and ")} taking part again`, ({ survivors }) =>
+		victims.every(({ peer }) => survivors.includes(peer)),
+	);
 	return incidents;
 }
 
@@ -131,7 +129,7 @@ async function killAndReturn(
 	);
 	if (role === "coordinator") {
 		const after = await rounds.next(
-			`another coordinator than ${daemon.name} to finish a round`,
+			`another coordinator than ${daemon.name} finishing a round`,
 			(round) => round.round > before && round.coordinator !== daemon.peer,
 		);
 		const successor = daemonOf(stage, after.coordinator).name;
@@ -149,10 +147,9 @@ async function killAndReturn(
 
 /** Until a round is agreed, or long enough that it will not be without those who are away. */
 async function awhile({ rounds, signal }: Stage, round: number): Promise<void> {
-	await Promise.race([
-		rounds.reached(round).then(() => undefined),
-		sleep(LONGEST_AWAY_MS, undefined, { signal }),
-	]);
+	const agreed = rounds.reached(round).then(() => undefined);
+	agreed.catch(() => undefined);
+	await Promise.race([agreed, sleep(LONGEST_AWAY_MS, undefined, { signal })]);
 }
 
 async function comeBack(
