@@ -70,11 +70,7 @@ export interface Machine<Message, Task, Result, Output, Promise_ = Uint8Array> {
 		blob?: Uint8Array,
 	): Effects<Message, Task, Output, Promise_>;
 	expired(timerId: string, nowMs: number): Effects<Message, Task, Output, Promise_>;
-	completed(
-		workId: string,
-		result: Result | Error,
-		nowMs: number,
-	): Effects<Message, Task, Output, Promise_>;
+	completed(workId: string, result: Result | Error, nowMs: number): Effects<Message, Task, Output, Promise_>;
 }
 
 /** Bytes from the system CSPRNG in the daemon; from a named seeded generator in tests and simulations. */

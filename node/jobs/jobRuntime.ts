@@ -76,6 +76,8 @@ export type JobEvent =
 	| { readonly kind: "agreement"; readonly output: AgreementOutput }
 	| { readonly kind: "training"; readonly output: TrainingOutput }
 	| { readonly kind: "round"; readonly content: RoundResult; readonly usage: RoundUsage }
+	/** Training was taken up again after this certified round, whose consequences may not all have been recorded. */
+	| { readonly kind: "restored"; readonly content: RoundResult }
 	| { readonly kind: "fault"; readonly fault: Fault }
 	| { readonly kind: "failed"; readonly error: unknown };
 
@@ -338,6 +340,8 @@ export class JobRuntime {
 		});
 		this.#training = { job, driver };
 		this.#resetUsage();
+		if (job.lastRound !== undefined)
+			await this.#around.onEvent(this, { kind: "restored", content: job.lastRound });
 		for (const { peer, connected } of network.peers())
 			driver.step((now) => job.connectivity(peer, connected, now));
 		driver.step((now) => job.start(now));

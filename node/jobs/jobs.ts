@@ -390,6 +390,15 @@ export class Jobs implements JobService {
 			case "round":
 				await this.#onRound(job, event.content, event.usage);
 				return;
+			case "restored":
+				// A crash between a certificate and the model's record: recording again changes nothing.
+				await this.#options.onRound(
+					job,
+					event.content,
+					toHex(event.content.stateHash),
+					toHex(resultHash(event.content)),
+				);
+				return;
 			case "agreement":
 				await this.#onAgreement(job, event.output);
 				return;

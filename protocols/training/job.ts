@@ -99,6 +99,11 @@ export class TrainingJob
 		return this.#checkpoint.state;
 	}
 
+	/** The last certified round, if any. */
+	get lastRound(): RoundResult | undefined {
+		return this.#checkpoint.last?.content;
+	}
+
 	get coordinator(): PeerId {
 		return this.#coordination.coordinator;
 	}
