@@ -25,6 +25,7 @@ import { Contribution } from "./contribution.ts";
 import { Coordination, DEFAULT_TIMING } from "./coordination.ts";
 import type { TrainingMessage } from "./messages.ts";
 import { encodePromise, type PersistedStep } from "./promises.ts";
+import type { RoundResult } from "./result.ts";
 import { RESEND_MS, ResultPhase } from "./resultPhase.ts";
 
 const TICK_MS = 250;
