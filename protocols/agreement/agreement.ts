@@ -1,29 +1,22 @@
 /** One member's view of one proposed job, from proposal to a certified start. */
-
-import { z } from "zod";
-import { decodeCanonical, encodeCanonical, equalBytes, toHex } from "../../crypto/encoding.ts";
-import { hashFields } from "../../crypto/hash.ts";
+import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import {
+	type Ballot,
 	BallotBox,
-	ballotSchema,
 	type DeadCertificate,
-	type Electorate,
 	type QuorumCertificate,
 	quorum,
-	quorumCertificateSchema,
-	type Slot,
 	slotId,
 	VoteLock,
+	verifyBallot,
 	verifyDeadCertificate,
 	verifyQuorumCertificate,
 } from "../certificate/index.ts";
 import type { Effects, RandomBytes } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
-import { bytes } from "../wire.ts";
 import {
 	type AgreementMessage,
-	abortSchema,
 	commitmentTo,
 	type JobAbort,
 	type JobProposal,
@@ -31,20 +24,26 @@ import {
 	type JobStart,
 	jobIdOf,
 	type NonceReveal,
-	proposalSchema,
-	responseSchema,
 	signAbort,
 	signResponse,
 	signReveal,
 	startHash,
-	startSchema,
 	verifyAbort,
 	verifyProposal,
 	verifyResponse,
-	verifyReveal,
 } from "./messages.ts";
+import { decodePromise, encodePromise } from "./promises.ts";
+import {
+	acceptancesNeeded,
+	isValidStart,
+	leaderOf,
+	opensCommitment,
+	type StartRules,
+	startSlot,
+} from "./validity.ts";
 
 export type AgreementOutput =
+	/** Answer with {@link JobAgreement.respond}. */
 	| { readonly kind: "proposed"; readonly proposal: JobProposal }
 	| { readonly kind: "response"; readonly response: JobResponse }
 	| { readonly kind: "started"; readonly start: JobStart; readonly certificate: QuorumCertificate }
@@ -53,80 +52,71 @@ export type AgreementOutput =
 
 type Collector = EffectCollector<AgreementMessage, never, AgreementOutput, Uint8Array>;
 type Step = Effects<AgreementMessage, never, AgreementOutput>;
+type StartProposal = Extract<AgreementMessage, { kind: "start_proposal" }>;
 
-const promiseSchema = z.discriminatedUnion("kind", [
-	z.strictObject({ kind: z.literal("proposal"), proposal: proposalSchema }),
-	z.strictObject({ kind: z.literal("response"), response: responseSchema, nonce: bytes(32) }),
-	z.strictObject({ kind: z.literal("ballot"), ballot: ballotSchema }),
-	z.strictObject({ kind: z.literal("start"), start: startSchema, certificate: quorumCertificateSchema }),
-	z.strictObject({ kind: z.literal("abort"), abort: abortSchema }),
-]);
-type AgreementPromise = z.infer<typeof promiseSchema>;
-
-/** The proposal among a job's journal records, needed to construct its {@link JobAgreement} again. */
-export function proposalAmong(promises: readonly Uint8Array[]): JobProposal | undefined {
-	for (const record of promises) {
-		const promise = promiseSchema.parse(decodeCanonical(record));
-		if (promise.kind === "proposal") return promise.proposal;
-	}
-	return undefined;
-}
-
-export interface JobAgreementOptions {
+export interface JobAgreementOptions extends StartRules {
 	readonly self: SigningKey;
-	readonly proposal: JobProposal;
-	/** The members under the charter that the proposal names. */
-	readonly electorate: Electorate;
-	/** Fewest participants the charter allows a job to start with. */
-	readonly minimumCohort: number;
 	/** How long the leader waits for members that have not answered, once enough have accepted. */
 	readonly gatherMs: number;
 	/** How long a leader may take before the next in line proposes the start. */
 	readonly leaderTimeoutMs: number;
 	readonly random: RandomBytes;
+	/** This job's journal records, in order. */
 	readonly promises: readonly Uint8Array[];
 }
 
 const RESEND_MS = 1000;
-const LATE_ATTEMPTS = 64;
+/** While a person is asked nothing changes for hours: repetition slows down to this. */
+const MAX_RESEND_MS = 30_000;
+/** Each further attempt waits twice as long, this often: attempts stay few, however long a member is away. */
+const MAX_DOUBLINGS = 12;
 
 export class JobAgreement {
 	readonly jobId: string;
 	readonly #options: JobAgreementOptions;
 	readonly #lock: VoteLock;
 	readonly #others: readonly PeerId[];
+	readonly #alive = new Set<PeerId>();
 	readonly #responses = new Map<PeerId, JobResponse>();
 	readonly #reveals = new Map<PeerId, NonceReveal>();
+	/** Valid starts by hex of their hash. */
 	readonly #contents = new Map<string, JobStart>();
 	#nonce: Uint8Array | undefined;
 	#attempt = 0;
-	#dead: DeadCertificate[] = [];
+	readonly #dead: DeadCertificate[] = [];
 	#box: BallotBox;
+	/** The leader's ballot of this attempt, for a start that is among the contents. */
+	#proposed: Ballot | undefined;
 	#started: { start: JobStart; certificate: QuorumCertificate } | undefined;
 	#abort: JobAbort | undefined;
 	#refused = false;
 	#enoughSinceMs: number | undefined;
 	#attemptSinceMs = 0;
 	#lastResendMs = Number.NEGATIVE_INFINITY;
+	#resendMs = RESEND_MS;
 
+	/** @throws AlthingError `agreement.bad_record` when a journal record cannot be read */
 	constructor(options: JobAgreementOptions) {
 		this.#options = options;
 		this.jobId = jobIdOf(options.proposal);
 		this.#others = options.electorate.members.filter((peer) => peer !== options.self.peer);
-		const promises = options.promises.map((record) => promiseSchema.parse(decodeCanonical(record)));
+		this.#alive.add(options.self.peer);
+		const promises = options.promises.map(decodePromise);
 		this.#lock = new VoteLock(
 			options.self,
 			promises.flatMap((promise) => (promise.kind === "ballot" ? [promise.ballot] : [])),
 		);
-		this.#box = new BallotBox(options.electorate, this.#slot(0));
 		for (const promise of promises) {
 			if (promise.kind === "response") {
 				this.#nonce = promise.nonce;
 				this.#responses.set(options.self.peer, promise.response);
-			} else if (promise.kind === "start")
+			} else if (promise.kind === "ballot" && promise.start !== undefined)
+				this.#contents.set(toHex(startHash(promise.start)), promise.start);
+			else if (promise.kind === "start")
 				this.#started = { start: promise.start, certificate: promise.certificate };
 			else if (promise.kind === "abort") this.#abort = promise.abort;
 		}
+		this.#box = this.#newBox();
 	}
 
 	get proposal(): JobProposal {
@@ -177,7 +167,7 @@ export class JobAgreement {
 		return out.effects();
 	}
 
-	/** This member's answer, by its policy or a person; final. */
+	/** This member's answer, by its policy or a person; final. Nothing happens once the job is decided. */
 	respond(accept: boolean, reason: string, nowMs: number): Step {
 		const out = this.#collector();
 		if (this.ownResponse !== undefined || !this.#deciding) return {};
@@ -197,11 +187,12 @@ export class JobAgreement {
 		return out.effects();
 	}
 
-	/** Ends the job for everybody (the submitter's right). */
+	/** Ends the job for everybody: the submitter's right. Nothing happens at any other member. */
 	abort(reason: string): Step {
+		const { self } = this.#options;
+		if (this.#abort !== undefined || this.proposal.submitter !== self.peer) return {};
 		const out = this.#collector();
-		if (this.#abort !== undefined) return {};
-		const abort = signAbort(this.proposal, this.#options.self, { jobId: this.jobId, reason });
+		const abort = signAbort(this.proposal, self, { jobId: this.jobId, reason });
 		this.#acceptAbort(out, abort);
 		out.sendAll(this.#others, { kind: "abort", abort });
 		return out.effects();
@@ -210,31 +201,62 @@ export class JobAgreement {
 	/** A member came (back): it gets what it may lack. */
 	connectivity(peer: PeerId, connected: boolean): Step {
 		const out = this.#collector();
-		if (connected && this.#others.includes(peer)) this.#introduce(out, peer);
+		if (!this.#others.includes(peer)) return {};
+		if (connected) {
+			this.#alive.add(peer);
+			this.#introduce(out, peer);
+		} else this.#alive.delete(peer);
 		return out.effects();
 	}
 
 	receive(from: PeerId, message: AgreementMessage, nowMs: number): Step {
 		const out = this.#collector();
-		if (!this.#options.electorate.members.includes(from)) {
+		if (!this.#others.includes(from)) {
 			out.fault({
 				peer: from,
 				code: "agreement.stranger",
-				message: `${from} is no member under job ${this.jobId}'s charter`,
+				message: `${from} is no other member under job ${this.jobId}'s charter`,
 				proof: false,
 			});
 			return out.effects();
 		}
+		this.#alive.add(from);
+		if (message.kind === "abort") {
+			const { abort } = message;
+			const sound =
+				abort.jobId === this.jobId &&
+				abort.by === this.proposal.submitter &&
+				verifyAbort(this.proposal, abort);
+			if (sound) this.#acceptAbort(out, abort);
+			else this.#forged(out, from, "abort");
+		} else if (message.kind === "start") this.#receiveStart(out, from, message);
+		// Whoever is still deciding missed the outcome; the outcome itself is never answered.
+		else if (this.#started !== undefined) out.send(from, { kind: "start", ...this.#started });
+		else if (this.#abort !== undefined) out.send(from, { kind: "abort", abort: this.#abort });
+		else {
+			this.#decide(out, from, message, nowMs);
+			this.#advance(out, nowMs);
+		}
+		return out.effects();
+	}
+
+	#decide(
+		out: Collector,
+		from: PeerId,
+		message: Exclude<AgreementMessage, { kind: "abort" | "start" }>,
+		nowMs: number,
+	): void {
 		switch (message.kind) {
 			case "proposal":
 				break;
 			case "response":
+				if (this.#responses.has(message.response.peer)) break;
 				if (message.response.jobId === this.jobId && verifyResponse(this.proposal, message.response))
 					this.#addResponse(out, message.response);
 				else this.#forged(out, from, "response");
 				break;
 			case "reveal":
-				if (this.#validReveal(message.reveal)) this.#reveals.set(message.reveal.peer, message.reveal);
+				this.#receiveReveal(out, from, message.reveal);
 				break;
 			case "start_proposal":
 				this.#receiveStartProposal(out, from, message, nowMs);
@@ -242,44 +264,38 @@ export class JobAgreement {
 			case "ballot":
 				this.#count(out, from, message.ballot, nowMs);
 				break;
-			case "start":
-				this.#receiveStart(out, from, message);
-				break;
-			case "abort":
-				if (
-					message.abort.jobId === this.jobId &&
-					message.abort.by === this.proposal.submitter &&
-					verifyAbort(this.proposal, message.abort)
-				) {
-					this.#acceptAbort(out, message.abort);
-				} else this.#forged(out, from, "abort");
-				break;
 		}
-		this.#advance(out, nowMs);
-		return out.effects();
 	}
 
 	expired(_timerId: string, nowMs: number): Step {
 		const out = this.#collector();
 		if (!this.#deciding) return {};
 		this.#advance(out, nowMs);
-		if (nowMs - this.#lastResendMs >= RESEND_MS) {
+		if (nowMs - this.#lastResendMs >= this.#resendMs) {
 			this.#lastResendMs = nowMs;
+			this.#resendMs = Math.min(2 * this.#resendMs, MAX_RESEND_MS);
 			for (const peer of this.#others) this.#introduce(out, peer);
 		}
-		if (
-			this.#enoughSinceMs !== undefined &&
-			nowMs - this.#attemptSinceMs > this.#options.gatherMs + this.#options.leaderTimeoutMs
-		) {
-			this.#attemptSinceMs = nowMs;
-			this.#castBallot(out, null, nowMs);
-		}
-		out.timer("tick", RESEND_MS / 4);
+		this.#giveUpLeader(out, nowMs);
+		if (this.#deciding) out.timer("tick", RESEND_MS / 4);
 		return out.effects();
+	}
+
+	/** Abstains when the leader had its time; not in a partition, where no leader could do better. */
+	#giveUpLeader(out: Collector, nowMs: number): void {
+		const { gatherMs, leaderTimeoutMs, electorate } = this.#options;
+		if (this.#enoughSinceMs === undefined || !this.#deciding || this.#alive.size < quorum(electorate)) return;
+		const patienceMs = (gatherMs + leaderTimeoutMs) * 2 ** Math.min(MAX_DOUBLINGS, this.#attempt);
+		if (nowMs - Math.max(this.#attemptSinceMs, this.#enoughSinceMs) <= patienceMs) return;
+		if (this.#lock.ballot(this.#slot) === undefined) this.#castBallot(out, undefined, nowMs);
 	}
 
 	get #deciding(): boolean {
 		return this.#started === undefined && this.#abort === undefined && !this.#refused;
+	}
+
+	get #slot() {
+		return startSlot(this.proposal, this.#attempt);
 	}
 
 	#introduce(out: Collector, peer: PeerId): void {
@@ -294,22 +310,41 @@ export class JobAgreement {
 		}
 		for (const response of this.#responses.values()) out.send(peer, { kind: "response", response });
 		for (const reveal of this.#reveals.values()) out.send(peer, { kind: "reveal", reveal });
-		const own = this.#lock.ballot(this.#slot(this.#attempt));
+		for (const certificate of this.#dead)
+			for (const ballot of certificate.ballots) out.send(peer, { kind: "ballot", ballot });
+		if (this.#proposed !== undefined) this.#sendStartProposal(out, [peer]);
+		const own = this.#lock.ballot(this.#slot);
 		if (own !== undefined) out.send(peer, { kind: "ballot", ballot: own });
 	}
 
+	#sendStartProposal(out: Collector, to: readonly PeerId[]): void {
+		const ballot = this.#proposed;
+		const start = ballot?.value && this.#contents.get(toHex(ballot.value));
+		if (!ballot || !start) return;
+		out.sendAll(to, { kind: "start_proposal", start, attempt: this.#attempt, dead: [...this.#dead], ballot });
+	}
+
 	#addResponse(out: Collector, response: JobResponse): void {
-		const known = this.#responses.get(response.peer);
-		if (known !== undefined || !this.#options.electorate.members.includes(response.peer)) return;
+		if (this.#responses.has(response.peer)) return;
+		if (!this.#options.electorate.members.includes(response.peer)) return;
 		this.#responses.set(response.peer, response);
+		this.#resendMs = RESEND_MS;
 		out.output({ kind: "response", response });
+	}
+
+	#receiveReveal(out: Collector, from: PeerId, reveal: NonceReveal): void {
+		const response = this.#responses.get(reveal.peer);
+		// Its response may be under way still; both are repeated.
+		if (response === undefined || this.#reveals.has(reveal.peer)) return;
+		if (opensCommitment(this.proposal, response, reveal)) this.#reveals.set(reveal.peer, reveal);
+		else this.#forged(out, from, "reveal");
 	}
 
 	/** Reveals our nonce when enough accepted, lets the leader propose, and notices a job that cannot start. */
 	#advance(out: Collector, nowMs: number): void {
 		if (!this.#deciding) return;
-		const { electorate, minimumCohort, self, gatherMs } = this.#options;
-		const needed = Math.max(quorum(electorate), minimumCohort);
+		const { electorate, self } = this.#options;
+		const needed = acceptancesNeeded(this.#options);
 		const accepted = this.responses.filter((response) => response.accept);
 		const refusals = this.responses.length - accepted.length;
 		if (electorate.members.length - refusals < needed) {
@@ -329,46 +364,48 @@ export class JobAgreement {
 			this.#reveals.set(self.peer, reveal);
 			out.sendAll(this.#others, { kind: "reveal", reveal });
 		}
-		if (this.#leader(this.#attempt) !== self.peer) return;
-		const ready = accepted.filter((response) => this.#reveals.has(response.peer));
-		const everybody = ready.length === accepted.length && this.responses.length === electorate.members.length;
-		if (ready.length < needed || (!everybody && nowMs - this.#enoughSinceMs < gatherMs)) return;
-		if (this.#lock.ballot(this.#slot(this.#attempt)) !== undefined) return;
-		const start: JobStart = {
-			jobId: this.jobId,
-			charterHash: this.proposal.charterHash,
-			participants: ready
-				.sort((a, b) => (a.peer < b.peer ? -1 : 1))
-				.flatMap((response) => {
-					const reveal = this.#reveals.get(response.peer);
-					return reveal === undefined ? [] : [{ response, reveal }];
-				}),
-		};
-		this.#contents.set(toHex(startHash(start)), start);
-		out.sendAll(this.#others, { kind: "start_proposal", start, attempt: this.#attempt, dead: this.#dead });
-		this.#castBallot(out, startHash(start), nowMs);
+		if (this.#leader === self.peer) this.#propose(out, accepted, nowMs - this.#enoughSinceMs, nowMs);
 	}
 
-	#receiveStartProposal(
-		out: Collector,
-		from: PeerId,
-		message: Extract<AgreementMessage, { kind: "start_proposal" }>,
-		nowMs: number,
-	): void {
-		if (!this.#deciding || message.attempt < this.#attempt || message.attempt > this.#attempt + LATE_ATTEMPTS)
+	/** The leader's part: proposes the start when everybody answered, or after `gatherMs` with those who did. */
+	#propose(out: Collector, accepted: readonly JobResponse[], waitedMs: number, nowMs: number): void {
+		const { electorate, gatherMs } = this.#options;
+		const ready = accepted.flatMap((response) => {
+			const reveal = this.#reveals.get(response.peer);
+			return reveal === undefined ? [] : [{ response, reveal }];
+		});
+		const everybody = ready.length === accepted.length && this.responses.length === electorate.members.length;
+		if (ready.length < acceptancesNeeded(this.#options) || (!everybody && waitedMs < gatherMs)) return;
+		const own = this.#lock.ballot(this.#slot);
+		if (own !== undefined) {
+			// Voted before a restart: this start, and no other, may be repeated.
+			if (own.value !== null) this.#proposed = own;
 			return;
-		if (message.attempt > this.#attempt) {
-			const sound =
-				message.dead.length === message.attempt &&
-				message.dead.every(
-					(dead, attempt) =>
-						slotId(dead.slot) === slotId(this.#slot(attempt)) &&
-						verifyDeadCertificate(this.#options.electorate, dead),
-				);
-			if (!sound) return;
-			this.#enterAttempt(message.attempt, message.dead, nowMs);
 		}
-		if (from !== this.#leader(message.attempt) || !this.#validStart(message.start)) {
+		const participants = ready.sort((a, b) => (a.response.peer < b.response.peer ? -1 : 1));
+		const start: JobStart = { jobId: this.jobId, charterHash: this.proposal.charterHash, participants };
+		this.#castBallot(out, start, nowMs);
+	}
+
+	/** A start with its leader's ballot holds, whoever passes it on. */
+	#receiveStartProposal(out: Collector, from: PeerId, message: StartProposal, nowMs: number): void {
+		const { start, attempt, dead, ballot } = message;
+		for (const certificate of dead.slice(this.#attempt)) {
+			const sound =
+				slotId(certificate.slot) === slotId(this.#slot) &&
+				verifyDeadCertificate(this.#options.electorate, certificate);
+			if (!sound) return;
+			this.#bury(certificate, nowMs);
+		}
+		if (!this.#deciding || attempt !== this.#attempt) return;
+		const sound =
+			ballot.voter === this.#leader &&
+			slotId(ballot.slot) === slotId(this.#slot) &&
+			ballot.value !== null &&
+			equalBytes(ballot.value, startHash(start)) &&
+			verifyBallot(this.#options.electorate, ballot) &&
+			isValidStart(this.#options, start);
+		if (!sound) {
 			out.fault({
 				peer: from,
 				code: "agreement.bad_start",
@@ -377,23 +414,46 @@ export class JobAgreement {
 			});
 			return;
 		}
-		this.#contents.set(toHex(startHash(message.start)), message.start);
-		this.#castBallot(out, startHash(message.start), nowMs);
+		this.#proposed ??= ballot;
+		this.#contents.set(toHex(startHash(start)), start);
+		this.#count(out, from, ballot, nowMs);
+		if (this.#deciding && this.#lock.ballot(this.#slot) === undefined) this.#castBallot(out, start, nowMs);
 	}
 
-	#castBallot(out: Collector, value: Uint8Array | null, nowMs: number): void {
-		const { ballot, fresh } = this.#lock.cast(this.#slot(this.#attempt), value);
-		if (fresh) out.persist(encodePromise({ kind: "ballot", ballot }));
-		out.sendAll(this.#others, { kind: "ballot", ballot });
+	/** Votes for a start, or abstains for good. */
+	#castBallot(out: Collector, start: JobStart | undefined, nowMs: number): void {
+		const value = start === undefined ? null : startHash(start);
+		if (start !== undefined && value !== null) this.#contents.set(toHex(value), start);
+		const { ballot, fresh } = this.#lock.cast(this.#slot, value);
+		if (!fresh) return;
+		this.#resendMs = RESEND_MS;
+		out.persist(encodePromise({ kind: "ballot", ballot, start }));
+		if (this.#leader === this.#options.self.peer && start !== undefined) {
+			this.#proposed = ballot;
+			this.#sendStartProposal(out, this.#others);
+		} else {
+			// The leader's ballot as it was shown to us: two different ones meet at somebody.
+			if (this.#proposed !== undefined) out.sendAll(this.#others, { kind: "ballot", ballot: this.#proposed });
+			out.sendAll(this.#others, { kind: "ballot", ballot });
+		}
 		this.#count(out, this.#options.self.peer, ballot, nowMs);
 	}
 
-	#count(out: Collector, from: PeerId, ballot: Parameters<BallotBox["add"]>[0], nowMs: number): void {
+	#count(out: Collector, from: PeerId, ballot: Ballot, nowMs: number): void {
 		if (!this.#deciding || slotId(ballot.slot) !== slotId(this.#box.slot)) return;
 		const outcome = this.#box.add(ballot);
 		if (outcome === "invalid") {
 			this.#forged(out, from, "ballot");
 			return;
+		}
+		if (typeof outcome === "object") {
+			out.fault({
+				peer: ballot.voter,
+				code: "agreement.equivocation",
+				message: `${ballot.voter} voted twice about the start of job ${this.jobId}`,
+				proof: true,
+				evidence: outcome.equivocation.map((one) => encodePromise({ kind: "ballot", ballot: one })),
+			});
 		}
 		const certificate = this.#box.certificate();
 		const start = certificate && this.#contents.get(toHex(certificate.value));
@@ -403,16 +463,17 @@ export class JobAgreement {
 			return;
 		}
 		const dead = this.#box.dead();
-		if (dead !== undefined) this.#enterAttempt(this.#attempt + 1, [...this.#dead, dead], nowMs);
+		if (dead !== undefined) this.#bury(dead, nowMs);
 	}
 
+	/** A certified start stands above everything this member thought of the responses. */
 	#receiveStart(out: Collector, from: PeerId, message: Extract<AgreementMessage, { kind: "start" }>): void {
-		if (!this.#deciding) return;
+		if (this.#started !== undefined || this.#abort !== undefined) return;
 		const { certificate, start } = message;
 		const sound =
-			slotId(certificate.slot) === slotId(this.#slot(certificate.slot.attempt)) &&
+			slotId(certificate.slot) === slotId(startSlot(this.proposal, certificate.slot.attempt)) &&
 			equalBytes(certificate.value, startHash(start)) &&
-			this.#validStart(start) &&
+			isValidStart(this.#options, start) &&
 			verifyQuorumCertificate(this.#options.electorate, certificate);
 		if (sound) this.#begin(out, start, certificate);
 		else this.#forged(out, from, "start certificate");
@@ -424,46 +485,25 @@ export class JobAgreement {
 		out.output({ kind: "started", start, certificate });
 	}
 
-	#enterAttempt(attempt: number, dead: readonly DeadCertificate[], nowMs: number): void {
-		this.#attempt = attempt;
-		this.#dead = [...dead];
+	/** The attempt can never be certified: the next leader may propose. */
+	#bury(certificate: DeadCertificate, nowMs: number): void {
+		this.#dead.push(certificate);
+		this.#attempt++;
 		this.#attemptSinceMs = nowMs;
-		this.#box = new BallotBox(this.#options.electorate, this.#slot(attempt));
+		this.#proposed = undefined;
+		this.#resendMs = RESEND_MS;
+		this.#box = this.#newBox();
 	}
 
-	#validStart(start: JobStart): boolean {
-		const { electorate, minimumCohort } = this.#options;
-		const peers = start.participants.map(({ response }) => response.peer);
-		return (
-			start.jobId === this.jobId &&
-			equalBytes(start.charterHash, this.proposal.charterHash) &&
-			peers.length >= Math.max(quorum(electorate), minimumCohort) &&
-			peers.every(
-				(peer, index) =>
-					electorate.members.includes(peer) && (index === 0 || (peers[index - 1] ?? "") < peer),
-			) &&
-			start.participants.every(
-				({ response, reveal }) =>
-					response.accept &&
-					response.jobId === this.jobId &&
-					reveal.peer === response.peer &&
-					verifyResponse(this.proposal, response) &&
-					this.#opens(response, reveal),
-			)
-		);
+	#newBox(): BallotBox {
+		const box = new BallotBox(this.#options.electorate, this.#slot);
+		const own = this.#lock.ballot(this.#slot);
+		if (own !== undefined) box.add(own);
+		return box;
 	}
 
-	#validReveal(reveal: NonceReveal): boolean {
-		const response = this.#responses.get(reveal.peer);
-		return response !== undefined && this.#opens(response, reveal);
-	}
-
-	#opens(response: JobResponse, reveal: NonceReveal): boolean {
-		return (
-			reveal.jobId === this.jobId &&
-			equalBytes(commitmentTo(this.jobId, reveal.peer, reveal.nonce), response.commitment) &&
-			verifyReveal(this.proposal, reveal)
-		);
+	get #leader(): PeerId {
+		return leaderOf(this.proposal, this.#options.electorate.members, this.#attempt);
 	}
 
 	#acceptAbort(out: Collector, abort: JobAbort): void {
@@ -471,18 +511,6 @@ export class JobAgreement {
 		this.#abort = abort;
 		out.persist(encodePromise({ kind: "abort", abort }));
 		out.output({ kind: "aborted", by: abort.by, reason: abort.reason });
-	}
-
-	/** Who may propose the start: a ranking that needs no beacon, for it decides nothing but who speaks first. */
-	#leader(attempt: number): PeerId {
-		const rank = (peer: PeerId) =>
-			toHex(hashFields("althing/job-leader/1", this.proposal.charterHash, this.jobId, peer));
-		const ranked = [...this.#options.electorate.members].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
-		return ranked[attempt % ranked.length] ?? this.#options.self.peer;
-	}
-
-	#slot(attempt: number): Slot {
-		return { scope: this.proposal.federationId, subject: "job", instance: this.jobId, attempt };
 	}
 
 	#forged(out: Collector, from: PeerId, what: string): void {
@@ -497,8 +525,4 @@ export class JobAgreement {
 	#collector(): Collector {
 		return new EffectCollector();
 	}
-}
-
-function encodePromise(promise: AgreementPromise): Uint8Array {
-	return encodeCanonical(promise as never);
 }

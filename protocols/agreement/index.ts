@@ -15,7 +15,7 @@
  * // on output { kind: "started", start }: create the TrainingJob
  * ```
  */
-export { type AgreementOutput, JobAgreement, type JobAgreementOptions, proposalAmong } from "./agreement.ts";
+export { type AgreementOutput, JobAgreement, type JobAgreementOptions } from "./agreement.ts";
 export {
 	type AgreementMessage,
 	decodeAgreementMessage,
@@ -30,3 +30,4 @@ export {
 	startHash,
 	verifyProposal,
 } from "./messages.ts";
+export { proposalAmong } from "./promises.ts";

@@ -71,7 +71,10 @@ export const agreementMessageSchema = z.discriminatedUnion("kind", [
 		kind: z.literal("start_proposal"),
 		start: startSchema,
 		attempt: z.int().min(0).max(1_000_000),
+		/** One certificate for each attempt before this one, in order. */
 		dead: z.array(deadCertificateSchema).max(64),
+		/** The leader's own vote for the start: shows that it is the leader's, whoever passes it on. */
+		ballot: ballotSchema,
 	}),
 	z.strictObject({ kind: z.literal("ballot"), ballot: ballotSchema }),
 	z.strictObject({ kind: z.literal("start"), start: startSchema, certificate: quorumCertificateSchema }),
@@ -79,6 +82,7 @@ export const agreementMessageSchema = z.discriminatedUnion("kind", [
 ]);
 export type AgreementMessage = z.infer<typeof agreementMessageSchema>;
 
+/** Canonical CBOR of a message. */
 export function encodeAgreementMessage(message: AgreementMessage): Uint8Array {
 	return encodeCanonical(message as never);
 }
@@ -118,6 +122,7 @@ function proposalBytes(proposal: Omit<JobProposal, "signature">): Uint8Array {
 	]);
 }
 
+/** Puts a job before the federation, signed by its submitter. */
 export function signProposal(
 	key: SigningKey,
 	proposal: Omit<JobProposal, "signature" | "submitter">,
@@ -126,6 +131,7 @@ export function signProposal(
 	return { ...unsigned, signature: key.sign(proposalBytes(unsigned)) };
 }
 
+/** True when the proposal is its submitter's own. */
 export function verifyProposal(proposal: JobProposal): boolean {
 	return verifySignature(proposal.submitter, proposalBytes(proposal), proposal.signature);
 }
@@ -152,6 +158,7 @@ function abortBytes(scope: Scope, a: Omit<JobAbort, "signature">): Uint8Array {
 	return encodeCanonical(["althing/job-abort/1", scope.federationId, a.jobId, a.by, a.reason]);
 }
 
+/** A member's signed answer. */
 export function signResponse(
 	scope: Scope,
 	key: SigningKey,
@@ -161,10 +168,12 @@ export function signResponse(
 	return { ...unsigned, signature: key.sign(responseBytes(scope, unsigned)) };
 }
 
+/** True when the response is its author's own, in this federation. */
 export function verifyResponse(scope: Scope, response: JobResponse): boolean {
 	return verifySignature(response.peer, responseBytes(scope, response), response.signature);
 }
 
+/** Opens this member's commitment. */
 export function signReveal(
 	scope: Scope,
 	key: SigningKey,
@@ -174,10 +183,12 @@ export function signReveal(
 	return { ...unsigned, signature: key.sign(revealBytes(scope, unsigned)) };
 }
 
+/** True when the reveal is its author's own; whether it opens a commitment is another question. */
 export function verifyReveal(scope: Scope, reveal: NonceReveal): boolean {
 	return verifySignature(reveal.peer, revealBytes(scope, reveal), reveal.signature);
 }
 
+/** The submitter's abort. */
 export function signAbort(
 	scope: Scope,
 	key: SigningKey,
@@ -187,6 +198,7 @@ export function signAbort(
 	return { ...unsigned, signature: key.sign(abortBytes(scope, unsigned)) };
 }
 
+/** True when the abort is signed by whom it names. */
 export function verifyAbort(scope: Scope, abort: JobAbort): boolean {
 	return verifySignature(abort.by, abortBytes(scope, abort), abort.signature);
 }

@@ -227,7 +227,7 @@ export class JobSimulation {
 	/** What must hold after every run, whatever happened in it. */
 	check(expected: { readonly done?: boolean; readonly ignore?: readonly number[] } = {}): RoundResult[] {
 		const results = this.results();
-		let state = INITIAL_STATE;
+		let state: Uint8Array = INITIAL_STATE;
 		let previous: Uint8Array | undefined;
 		for (const [round, content] of results.entries()) {
 			expect(content.round).toBe(round);
@@ -294,7 +294,10 @@ export class JobSimulation {
 	#tellLink(node: PeerId, about: PeerId, connected: boolean): void {
 		if (node === about || !this.simulation.isRunning(node)) return;
 		const job = this.jobs.get(node) as TrainingJob;
-		this.simulation.perform(node, this.#owned(node, job.connectivity(about, connected, this.simulation.nowMs)));
+		this.simulation.perform(
+			node,
+			this.#owned(node, job.connectivity(about, connected, this.simulation.nowMs)),
+		);
 	}
 
 	#connectAll(): void {
