@@ -22,6 +22,7 @@ import {
 	resultHash,
 	type TrainingMessage,
 } from "../../../protocols/training/index.ts";
+import { decodePromise } from "../../../protocols/training/promises.ts";
 import { resultSlot } from "../../../protocols/training/result.ts";
 import { keysForTests } from "../aggregation/cohortSimulation.ts";
 import { JobSimulation } from "./jobSimulation.ts";
@@ -279,6 +280,31 @@ describe("forgeries", () => {
 		);
 		job.run();
 		job.check();
+	});
+
+	test("a later attempt without proof that the earlier is dead is not joined", () => {
+		const { job, liar } = underWay();
+		job.simulation.intercept((envelope) => {
+			const { from, message } = envelope;
+			if (from !== job.peer(liar) || message.kind !== "session" || message.round !== 1) return undefined;
+			const body = decodeMessage(message.body);
+			if (body.kind !== "open") return undefined;
+			const slot = { scope: "ab".repeat(32), subject: "survivors", instance: "job/1", attempt: 0 };
+			// One abstention, its own, is no proof.
+			const ballots = [signBallot(job.keys[liar] as SigningKey, slot, null)];
+			const precedingDead = [{ slot, ballots }];
+			return [
+				{ ...envelope, message: { ...message, attempt: 1, body: encodeMessage({ ...body, precedingDead }) } },
+			];
+		});
+		job.run();
+		job.check();
+		for (const index of job.peers.keys()) {
+			if (index === liar) continue;
+			const before = job.simulation.durable(job.peer(index)).map(decodePromise);
+			for (const promise of before)
+				if (promise.kind === "dead") expect(promise.certificate.ballots.length).toBeGreaterThan(1);
+		}
 	});
 
 	test("one that always claims the sum is lost voids nothing", () => {
