@@ -85,7 +85,12 @@ function federation(node: Federation): Check[] {
 			{
 				name: "federation",
 				state: "warning",
-				detail: network === undefined ? "none" : "waiting for admission",
+				detail:
+					chain !== undefined
+						? `no member of ${chain.head.federation} any more`
+						: network === undefined
+							? "none"
+							: "waiting for admission",
 				remedy: "found one with `althing federation create`, or join with a ticket",
 			},
 		];

@@ -20,6 +20,7 @@ import {
 	type FederationMessage,
 	type FederationOutput,
 	Membership,
+	memberOf,
 	type PendingRequest,
 	parseTicket,
 	rulesSchema,
@@ -40,6 +41,9 @@ import { MembershipView } from "./membershipView.ts";
 const PROMISES = "federation";
 const LINKS = "charter-link";
 const TICKETS = "ticket";
+
+/** How long a node that leaves waits for its last messages to be taken. */
+const LAST_WORDS_MS = 3_000;
 
 const CHANNEL = "federation";
 const JOIN = "federation/join";
@@ -79,8 +83,12 @@ export class Federation implements FederationService {
 	#driver: Driver | undefined;
 	#network: Libp2pNetwork | undefined;
 	#isMember = false;
+	/** A member has refused this candidate's request: it may try another ticket. */
+	#refused = false;
 	/** Messages for candidates, handed over when they ask again. */
 	readonly #mailboxes = new Map<PeerId, FederationMessage[]>();
+	/** Messages on their way. */
+	readonly #sending = new Set<Promise<void>>();
 
 	private constructor(options: FederationOptions) {
 		this.#options = options;
@@ -97,11 +105,10 @@ export class Federation implements FederationService {
 		for (const { issued, text } of tickets) if (issued) federation.#view.addInvitation(parseTicket(text));
 		if (links.length > 0) {
 			federation.#setChain(CharterChain.verify(links.map((link) => decodeCanonical(link))));
-			await federation.#join(
-				federation.#requireChain().federationId,
-				federation.#requireChain().head.federation,
-				[],
-			);
+			const { federationId, head } = federation.#requireChain();
+			// A former member keeps the chain as a record and stays off the network.
+			if (memberOf(head, options.self.peer) !== undefined)
+				await federation.#join(federationId, head.federation, []);
 		} else {
 			const used = tickets.findLast(({ issued }) => !issued);
 			if (used !== undefined) await federation.#candidate(used.text);
@@ -174,9 +181,10 @@ export class Federation implements FederationService {
 	}
 
 	async join(params: { ticket: string; declaration: JsonObject }): Promise<{ requestId: string }> {
-		this.#requireNone();
+		if (!this.#refused) this.#requireNone();
 		const ticket = parseTicket(params.ticket);
 		const declaration = this.#declaration(params.declaration);
+		if (this.#refused) await this.#abandonCandidacy();
 		await this.#candidate(params.ticket);
 		const machine = this.#machine as Membership;
 		let refused: unknown;
@@ -263,11 +271,16 @@ export class Federation implements FederationService {
 
 	#judge(requestId: string, approve: boolean): PendingView {
 		const machine = this.#requireMember();
-		const found = this.#pendingViews().find((known) => known.requestId.startsWith(requestId));
-		if (found === undefined) {
+		const [found, another] = this.#pendingViews().filter((known) => known.requestId.startsWith(requestId));
+		// A short prefix must never approve another organization than the one that was meant.
+		if (found === undefined || another !== undefined) {
+			const why =
+				found === undefined
+					? `no request ${requestId} is waiting here`
+					: `several requests begin with ${requestId}; give more of the id`;
 			throw new AlthingError(
-				"federation.unknown_request",
-				`no request ${requestId} is waiting here; \`althing federation pending\` lists them`,
+				"federation.request_not_found",
+				`${why}; \`althing federation pending\` lists them`,
 				{ requestId },
 			);
 		}
@@ -301,6 +314,7 @@ export class Federation implements FederationService {
 
 	async #abandonCandidacy(): Promise<void> {
 		await this.stop();
+		this.#refused = false;
 		this.#driver = undefined;
 		this.#machine = undefined;
 		this.#network = undefined;
@@ -335,7 +349,12 @@ export class Federation implements FederationService {
 			persist: async (record) => {
 				await options.store.journal.append(PROMISES, record);
 			},
-			send: (to, message) => this.#send(to, message),
+			send: (to, message) => {
+				const sent = this.#send(to, message);
+				const done = sent.catch(() => undefined).finally(() => this.#sending.delete(done));
+				this.#sending.add(done);
+				return sent;
+			},
 			execute: () => Promise.reject(new Error("membership has no work")),
 			onOutput: (output) => this.#onOutput(output),
 			onFault: (fault) => {
@@ -374,6 +393,17 @@ export class Federation implements FederationService {
 		if (this.#isMember || this.#network === undefined) return;
 		this.#isMember = true;
 		await this.#options.onMember(this.#network, this);
+	}
+
+	/** A former member has nothing to say to anybody, once the others have what it said last. */
+	async #closeNetwork(): Promise<void> {
+		await Promise.race([
+			Promise.all(this.#sending),
+			new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref()),
+		]);
+		const network = this.#network;
+		this.#network = undefined;
+		await network?.stop();
 	}
 
 	/** Members talk over the federation channel; a candidate asks, and is answered when it asks. */
@@ -429,6 +459,7 @@ export class Federation implements FederationService {
 				publish({ type: "federation.joined", data: { version: output.version } });
 				return;
 			case "refused":
+				this.#refused = true;
 				publish({
 					type: "federation.refused",
 					data: { by: output.by, code: output.code, reason: output.reason },
@@ -449,6 +480,7 @@ export class Federation implements FederationService {
 					output.expelledFor === undefined ? "this node left the federation" : "this node was expelled",
 				);
 				await onLeft();
+				await this.#closeNetwork();
 				return;
 			case "fork":
 				publish({

@@ -113,11 +113,13 @@ export function judgeJob(input: {
 			const fits =
 				ledger.affords(data.set, "train", selfComposed(plan.trainingEvent, spec.training.rounds), 0) &&
 				ledger.affords(data.set, "heldOut", selfComposed(plan.evaluationEvent, plan.evaluations), 0);
-			if (!fits)
+			if (!fits) {
+				const limit = ledger.accounts().find(({ dataset }) => dataset === data.set)?.epsilonLimit;
 				return refuse(
 					"budget.exceeded",
-					`the remaining privacy budget of data set ${data.set} does not cover this job`,
+					`this job does not fit what is left of the privacy budget of data set ${data.set}, whose limit is epsilon ${limit}`,
 				);
+			}
 		} catch (error) {
 			return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
 		}

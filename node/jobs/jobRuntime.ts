@@ -125,6 +125,8 @@ export class JobRuntime {
 		  }
 		| undefined;
 	#start: JobStart | undefined;
+	/** Training is stopped here by this organization, also for a start still to come. */
+	#paused = false;
 	#participation: Participation | undefined;
 	#plan: TrainingPlan | undefined;
 	#usage = { bytesSent: 0, bytesReceived: 0, sinceMs: 0, cpu: process.cpuUsage() };
@@ -133,7 +135,9 @@ export class JobRuntime {
 		proposal: JobProposal,
 		around: JobSurroundings,
 		records: { readonly agreement: readonly Uint8Array[]; readonly training: readonly Uint8Array[] },
+		options: { readonly paused: boolean },
 	) {
+		this.#paused = options.paused;
 		this.proposal = proposal;
 		this.spec = specOf(proposal);
 		this.#around = around;
@@ -180,6 +184,11 @@ export class JobRuntime {
 
 	get participation(): Participation | undefined {
 		return this.#participation;
+	}
+
+	/** Whether this organization has stopped its own part. */
+	get paused(): boolean {
+		return this.#paused;
 	}
 
 	get plan(): TrainingPlan | undefined {
@@ -243,12 +252,15 @@ export class JobRuntime {
 
 	/** Stops training on this node; the job goes on elsewhere. {@link resume} takes it up again. */
 	async pause(): Promise<void> {
+		this.#paused = true;
 		const training = this.#training;
 		this.#training = undefined;
 		await training?.driver.stop();
 	}
 
+	/** @param records the job's training records, all that the journal holds by now */
 	async resume(records: readonly Uint8Array[]): Promise<void> {
+		this.#paused = false;
 		if (this.#start !== undefined && this.#training === undefined)
 			await this.#beginTraining(this.#start, records);
 	}
@@ -262,7 +274,7 @@ export class JobRuntime {
 		if (output.kind === "started") {
 			this.#start = output.start;
 			await this.#around.onEvent(this, { kind: "agreement", output });
-			if (!this.participates) return;
+			if (!this.participates || this.#paused) return;
 			try {
 				await this.#beginTraining(output.start, this.#trainingRecords);
 			} catch (error) {

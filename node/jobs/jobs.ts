@@ -189,7 +189,7 @@ export class Jobs implements JobService {
 	async list(): Promise<JobSummary[]> {
 		return [...this.#jobs.values()]
 			.map((job) => this.#summary(job))
-			.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+			.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
 	}
 
 	async show(params: { job: string }): Promise<JobDetail> {
@@ -253,12 +253,15 @@ export class Jobs implements JobService {
 	async resume(params: { job: string }): Promise<JobSummary> {
 		const job = this.find(params.job);
 		const state = this.#standing.get(job.jobId)?.state;
-		if (job.agreement.aborted !== undefined || state === "completed" || state === "rejected") {
+		const ended = state === "completed" || state === "rejected";
+		if (ended || job.agreement.aborted !== undefined || job.agreement.ownResponse?.accept === false) {
 			throw new AlthingError("job.ended", `job ${params.job} is ${state} and cannot be resumed`, {
 				job: job.jobId,
 				state,
 			});
 		}
+		if (state === "running" || state === "proposed") return this.#summary(job);
+		await job.pause();
 		const records: Uint8Array[] = [];
 		for await (const record of this.#options.store.journal.replay(trainingKind(job.jobId)))
 			records.push(record.body);
@@ -311,6 +314,8 @@ export class Jobs implements JobService {
 				onFatal: options.onFatal,
 			},
 			{ agreement: agreementRecords, training: options.records.get(trainingKind(jobId)) ?? [] },
+			// What this organization stopped stays stopped over a restart.
+			{ paused: this.#standing.get(jobId)?.state === "aborted" },
 		);
 		this.#jobs.set(jobId, job);
 		if (!this.#standing.has(jobId)) {
@@ -440,7 +445,7 @@ export class Jobs implements JobService {
 				});
 				return;
 			case "started":
-				if (job.participates && this.#standing.get(job.jobId)?.state !== "completed")
+				if (job.participates && !job.paused && this.#standing.get(job.jobId)?.state !== "completed")
 					await this.#setState(job, "running");
 				return;
 			case "refused":

@@ -47,6 +47,7 @@ export interface Ended {
 
 /** Node configuration on top of the fixture's own. */
 export interface NodeSettings {
+	readonly organization?: string;
 	readonly policy?: Json;
 	readonly budgets?: Json;
 	readonly network?: Json;
@@ -59,6 +60,7 @@ export class FleetNode {
 	readonly passphraseFile: string;
 	readonly events: NodeEvent[] = [];
 	readonly #wake = new Set<() => void>();
+	readonly #wakeOnLog = new Set<() => void>();
 	readonly #log: LogLine[] = [];
 	#client: RpcClient | undefined;
 	#child: ChildProcess | undefined;
@@ -75,7 +77,7 @@ export class FleetNode {
 
 	/** A data directory with weakly sealed keys and a configuration with a free port of its own. */
 	static async prepare(base: string, name: string, settings: NodeSettings = {}): Promise<FleetNode> {
-		const node = new FleetNode(join(base, name), `Organization ${name}`);
+		const node = new FleetNode(join(base, name), settings.organization ?? `Organization ${name}`);
 		await mkdir(node.directory, { recursive: true, mode: 0o700 });
 		await writeFile(node.passphraseFile, `${PASSPHRASE}\n`, { mode: 0o600 });
 		const { peer } = await createKeystore({
@@ -163,11 +165,10 @@ export class FleetNode {
 			} catch {
 				return;
 			}
-			this.#notify();
+			for (const wake of this.#wakeOnLog) wake();
 		});
 		this.#child = child;
 		this.#ended = once(child, "close").then(([code, signal]) => {
-			this.#notify();
 			return { code: code as number | null, signal: signal as NodeJS.Signals | null, stderr };
 		});
 		return this.#ended;
@@ -202,14 +203,18 @@ export class FleetNode {
 		return this.events.filter((event) => event.type === type && (job === undefined || event.job === job));
 	}
 
-	/** Resolves with `look`'s first defined answer; asked now and after every event or log line. */
-	async until<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
+	/** Resolves with `look`'s first defined answer; asked now and after every event (`on`: or log line). */
+	async until<T>(
+		what: string,
+		look: () => T | undefined | Promise<T | undefined>,
+		on: Set<() => void> = this.#wake,
+	): Promise<T> {
 		const deadline = Date.now() + DEADLINE_MS;
 		for (;;) {
 			let timer: NodeJS.Timeout | undefined;
 			const woken = Promise.withResolvers<boolean>();
 			const wake = () => woken.resolve(true);
-			this.#wake.add(wake);
+			on.add(wake);
 			try {
 				const found = await look();
 				if (found !== undefined) return found;
@@ -219,14 +224,14 @@ export class FleetNode {
 					throw new Error(`${this.organization}: not in time: ${what}\n${tail.join("\n")}`);
 				}
 			} finally {
-				this.#wake.delete(wake);
+				on.delete(wake);
 				clearTimeout(timer);
 			}
 		}
 	}
 
 	untilLogged(matches: (line: LogLine) => boolean): Promise<LogLine> {
-		return this.until("a log line", () => this.#log.find(matches));
+		return this.until("a log line", () => this.#log.find(matches), this.#wakeOnLog);
 	}
 
 	untilEvent(type: string, matches: (event: NodeEvent) => boolean = () => true): Promise<NodeEvent> {
@@ -297,6 +302,7 @@ export class FleetNode {
 export class Fleet {
 	readonly base: string;
 	readonly nodes: FleetNode[] = [];
+	readonly passphrase = PASSPHRASE;
 
 	private constructor(base: string) {
 		this.base = base;
@@ -339,9 +345,11 @@ export class Fleet {
 		await this.connected(members);
 	}
 
-	async join(inviter: FleetNode, node: FleetNode): Promise<void> {
+	/** Invites and asks to join; returns the ticket. */
+	async join(inviter: FleetNode, node: FleetNode): Promise<string> {
 		const { ticket } = await inviter.call("federation.invite", { organization: node.organization });
 		await node.call("federation.join", { ticket });
+		return ticket;
 	}
 
 	/** Resolves when each of these nodes sees each other as a connected member, and nobody else as member. */
