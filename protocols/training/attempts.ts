@@ -301,6 +301,8 @@ export class RoundAttempts {
 				break;
 			case "failed":
 				this.#listener.mayBeLost(nowMs);
+				// A coordinator without shares of its own cannot open the sum; the next in line may.
+				if (this.#coordination.leads) this.#coordination.distrust();
 				out.output({ kind: "retry", ...at, reason: output.error.message, dead: false });
 				break;
 			case "closed":

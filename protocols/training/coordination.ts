@@ -118,7 +118,7 @@ export class Coordination {
 		this.#progressMs = nowMs;
 	}
 
-	/** The coordinator had its chances: from the next tick on it is suspected. */
+	/** The coordinator had its chances: from the next tick on it is suspected; if it is this node, it resigns. */
 	distrust(): void {
 		this.#progressMs = Number.NEGATIVE_INFINITY;
 	}
@@ -179,7 +179,10 @@ export class Coordination {
 				.box.ballots()
 				.map((ballot) => ballot.voter),
 		);
-		const joins = voters.size > electorate.corruption && !voters.has(this.#options.self.peer);
+		// A coordinator that votes for its successor has resigned: nobody waits for its silence.
+		const resigned = from === this.#coordinator;
+		const enough = resigned || voters.size > electorate.corruption;
+		const joins = enough && !voters.has(this.#options.self.peer);
 		const alreadyBeyond = this.#voted !== undefined && this.#voted.term >= vote.term;
 		if (!joins || alreadyBeyond || (!this.#suspects(nowMs) && this.leads)) return false;
 		return this.#vote(out, vote.term, alive, nowMs);

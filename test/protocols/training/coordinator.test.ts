@@ -83,6 +83,32 @@ describe("several coordinators in a row", () => {
 		expect(job.running).toHaveLength(5);
 	});
 
+	test("a next in line that was away and cannot open the sum resigns in favour of one that can", () => {
+		const probe = new JobSimulation({ members: 5, rounds: 2 });
+		probe.onSend("vote", (from) => probe.crash(from), { from: probe.coordinator, round: 1 });
+		probe.run();
+		const next = probe.coordinator;
+		const job = new JobSimulation({ members: 5, rounds: 2 });
+		const first = job.coordinator;
+		job.onSend("open", () => job.crash(next), { from: first, round: 1 });
+		// Once the four others have voted, the away one returns and the coordinator dies.
+		const handOver = (from: number) =>
+			job.simulation.at(job.simulation.nowMs + 45, () => {
+				job.crash(from);
+				job.restart(next);
+			});
+		job.onSend("vote", handOver, { from: first, round: 1 });
+		job.run();
+		const results = job.check();
+		expect(results[1]).toMatchObject({ outcome: "released", attempt: 0 });
+		expect(job.outputs((next + 1) % 5, "coordinator").map(({ coordinator }) => coordinator)).toContain(
+			job.peer(next),
+		);
+		expect(job.coordinator).not.toBe(next);
+		// Before anybody thought of voiding the round.
+		expect(job.simulation.nowMs).toBeLessThan(10_000);
+	});
+
 	test("the role moves on by itself with every epoch, and catching up does not confuse it", () => {
 		const job = new JobSimulation({ members: 5, rounds: 7, roundsPerEpoch: 2 });
 		const sleeper = (job.coordinator + 1) % 5;

@@ -81,6 +81,61 @@ describe("all nodes are killed and restarted", () => {
 	}
 });
 
+describe("everybody voted for the result", () => {
+	test("but nobody heard it: restarted, they repeat their votes and lose nothing", () => {
+		const job = new JobSimulation({ members: 5, rounds: 2 });
+		let deaf = true;
+		job.onSend("result_ballot", () => {
+			job.simulation.at(job.simulation.nowMs + 300, () => {
+				for (const index of job.peers.keys()) job.crash(index);
+				deaf = false;
+				for (const index of job.peers.keys()) job.restart(index);
+			});
+		});
+		job.simulation.intercept(({ message }) => (deaf && message.kind === "result_ballot" ? [] : undefined));
+		job.run();
+		expect(job.check()[0]).toMatchObject({ outcome: "released", attempt: 0, survivors: job.peers });
+		// Nobody had to wait until the sum counted as lost.
+		expect(job.simulation.nowMs).toBeLessThan(10_000);
+	});
+});
+
+describe("a restarted voter", () => {
+	test("keeps its word about a term, though its first candidate is gone", () => {
+		const job = new JobSimulation({ members: 5, rounds: 1 });
+		const first = job.coordinator;
+		// Two of five are gone: the vote for term 1 finds no quorum.
+		job.onSend("propose", () => {
+			job.crash(first);
+			job.crash((first + 1) % 5);
+		});
+		const votes = new Map<string, Set<string>>();
+		let candidate: number | undefined;
+		job.simulation.intercept(({ from, message }) => {
+			if (message.kind !== "term_vote") return undefined;
+			const key = `${from}/${message.term}`;
+			votes.set(key, (votes.get(key) ?? new Set()).add(message.coordinator));
+			candidate ??= job.peers.indexOf(message.coordinator);
+			return undefined;
+		});
+		job.run(10_000, () => candidate !== undefined);
+		const voters = job.running.filter((index) => index !== candidate);
+		job.run(job.simulation.nowMs + 500, () => false);
+		job.crash(candidate as number);
+		for (const index of voters) {
+			job.crash(index);
+			job.restart(index);
+		}
+		job.run(40_000, () => false);
+		for (const candidates of votes.values()) expect(candidates.size).toBe(1);
+		expect([...votes.keys()].some((key) => key.endsWith("/2"))).toBe(true);
+		job.check({ done: false });
+		for (const index of job.peers.keys()) job.restart(index);
+		job.run();
+		job.check();
+	});
+});
+
 describe("message loss", () => {
 	for (const [lossProbability, seed] of [
 		[0.05, 1],
