@@ -57,7 +57,9 @@ export async function launch(args: readonly string[]): Promise<number> {
 		}
 		const { code = "testnet.failed", message } =
 			cause instanceof AlthingError ? cause : { message: String(cause) };
+		net.keepDirectories();
 		reporter.say("failed", `The testnet failed: ${message}`, { code, message }, "bad");
+		reporter.text(`The nodes' directories and logs are left in ${net.directory}.`);
 		return EXIT.failed;
 	} finally {
 		await net.close();
@@ -73,11 +75,22 @@ class Testnet {
 	readonly #feeding = new AbortController();
 	#daemons: readonly Daemon[] = [];
 	#root: string | undefined;
+	#keepsDirectories: boolean;
 
 	constructor(options: TestnetOptions, reporter: Reporter, stopping: AbortController) {
 		this.#options = options;
 		this.#reporter = reporter;
 		this.#stopping = stopping;
+		this.#keepsDirectories = options.keep;
+	}
+
+	get directory(): string | undefined {
+		return this.#root;
+	}
+
+	/** Leaves what was written, for those who look for the cause of a failure. */
+	keepDirectories(): void {
+		this.#keepsDirectories = true;
 	}
 
 	get #signal(): AbortSignal {
@@ -99,11 +112,11 @@ class Testnet {
 		return held;
 	}
 
-	/** Stops every process that this testnet started, and removes what it wrote unless asked to keep it. */
+	/** Stops every process that this testnet started, and removes what it wrote unless it is to be kept. */
 	async close(): Promise<void> {
 		this.#feeding.abort();
 		await Promise.all(this.#daemons.map((daemon) => daemon.stop()));
-		if (this.#root === undefined || this.#options.keep) return;
+		if (this.#root === undefined || this.#keepsDirectories) return;
 		// A directory that was named is the caller's; what was made in it goes, it stays.
 		if (this.#options.directory === undefined) await rm(this.#root, { recursive: true, force: true });
 		else {

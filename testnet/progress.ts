@@ -47,7 +47,7 @@ export class Progress {
 	readonly #plannedRounds: number;
 	#pending: { readonly round: number; readonly reports: ReadonlyMap<Daemon, RoundReport> } | undefined;
 	#headed = false;
-	/** What was told already: the same complaint from every node about every round helps nobody. */
+	/** What was told already: most of it is told by every node. */
 	readonly #told = new Set<string>();
 
 	constructor(daemons: readonly Daemon[], plannedRounds: number, reporter: Reporter) {
@@ -76,7 +76,7 @@ export class Progress {
 		if (pending === undefined || first === undefined) return;
 		const costs = roundCosts(pending.reports);
 		const { cohort, survivors, term } = first;
-		const name = (peer: string) => this.#daemons.find((daemon) => daemon.peer === peer)?.name ?? peer;
+		const name = (peer: string) => this.#nameOf(peer);
 		const missing = cohort.filter((peer) => !survivors.includes(peer)).map(name);
 		const loss = first.evaluationLoss ?? first.trainingLoss;
 		const epsilon = Math.max(...[...pending.reports.values()].map(({ epsilonSpent }) => epsilonSpent));
@@ -114,28 +114,43 @@ export class Progress {
 		});
 	}
 
-	/** Shows an event between rounds that a reader should know of. */
+	/** Shows an event between rounds that a reader should know of, once however many nodes tell it. */
 	event(daemon: Daemon, { type, data }: NodeEvent): void {
-		if (type !== "job.withdrawn" && type !== "job.fault" && type !== "job.retry") return;
-		const { reason, message, peer, round } = data;
-		const about = typeof peer === "string" ? ` about ${this.#nameOf(peer)}` : "";
-		const sentence = typeof reason === "string" ? reason : typeof message === "string" ? message : "";
-		if (type === "job.fault") {
-			const complaint = `${peer} ${sentence}`;
-			if (this.#told.has(complaint)) return;
-			this.#told.add(complaint);
-		}
-		const where = typeof round === "number" ? ` (round ${round + 1})` : "";
+		const told = describe(type, data, (peer) => this.#nameOf(peer));
+		if (told === undefined || this.#told.has(told)) return;
+		this.#told.add(told);
+		const round = typeof data.round === "number" ? { round: data.round + 1 } : {};
 		this.#reporter.say(
 			type,
-			`   ${daemon.name}: ${type.replace("job.", "")}${about}${where}: ${printable(sentence)}`,
-			{ organization: daemon.name, ...data },
+			`   ${printable(told)} (says ${daemon.name})`,
+			{ organization: daemon.name, ...data, ...round },
 			"faint",
 		);
 	}
 
 	#nameOf(peer: string): string {
 		return this.#daemons.find((daemon) => daemon.peer === peer)?.name ?? peer;
+	}
+}
+
+/** A sentence for people about an event that they should know of. */
+function describe(
+	type: string,
+	{ round, reason, message, peer, state }: NodeEvent["data"],
+	nameOf: (peer: string) => string,
+): string | undefined {
+	const where = `round ${typeof round === "number" ? round + 1 : "unknown"}`;
+	switch (type) {
+		case "job.retry":
+			return `${where}: tried again or fetched: ${reason}`;
+		case "job.withdrawn":
+			return `${where}: withdrawn: ${reason}`;
+		case "job.fault":
+			return `fault of ${typeof peer === "string" ? nameOf(peer) : "somebody"}: ${message}`;
+		case "job.state":
+			return `the job is ${state}${reason === undefined ? "" : `: ${reason}`}`;
+		default:
+			return undefined;
 	}
 }
 
