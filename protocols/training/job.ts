@@ -6,6 +6,7 @@ import { VoteLock } from "../certificate/index.ts";
 import type { Machine } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
 import { type Released, RoundAttempts } from "./attempts.ts";
+import { CatchUp } from "./catchUp.ts";
 import {
 	type CertifiedResult,
 	type Checkpoint,
@@ -40,6 +41,7 @@ export class TrainingJob
 	readonly #attempts: RoundAttempts;
 	readonly #results: ResultPhase;
 	readonly #contribution = new Contribution();
+	readonly #catchUp: CatchUp;
 	#checkpoint: Checkpoint;
 	#released: Released | undefined;
 	/** Applied once at the start, then dropped. */
@@ -74,6 +76,7 @@ export class TrainingJob
 				this.#results.nothingLost();
 			},
 		});
+		this.#catchUp = new CatchUp(this.#coordination, this.#attempts, () => this.#checkpoint);
 		this.#results = new ResultPhase(options, lock, this.#checkpoint, (...result) => this.#commit(...result));
 		if (restored.vote !== undefined) {
 			const { ballot, content, state } = restored.vote;
@@ -116,7 +119,7 @@ export class TrainingJob
 	start(nowMs: number): Step {
 		const out = this.#collector();
 		this.#coordination.wake(nowMs);
-		for (const peer of this.#others) this.#askStatus(out, peer);
+		for (const peer of this.#others) this.#catchUp.ask(out, peer);
 		if (this.done) out.output({ kind: "done", rounds: this.round });
 		else this.#resume?.(out, nowMs);
 		this.#resume = undefined;
@@ -133,7 +136,7 @@ export class TrainingJob
 		this.#attempts.connectivity(out, peer, connected, nowMs);
 		if (connected && !this.#alive.has(peer)) {
 			this.#alive.add(peer);
-			this.#askStatus(out, peer);
+			this.#catchUp.ask(out, peer);
 		}
 		return out.effects();
 	}
@@ -167,11 +170,11 @@ export class TrainingJob
 				break;
 			case "heartbeat":
 			case "status":
-				this.#compare(out, from, message);
+				this.#catchUp.compare(out, from, message);
 				break;
 			case "term_vote":
 				// Who is done waits for no coordinator, but must not leave the others without an answer.
-				if (this.done) this.#tellStatus(out, from, { term: message.term, round: 0, attempt: 0 });
+				if (this.done) this.#catchUp.tell(out, from, { term: message.term, round: 0, attempt: 0 });
 				else if (this.#coordination.receiveVote(out, from, message, this.#alive, nowMs))
 					this.#coordinatorChanged(out, nowMs);
 				break;
@@ -311,7 +314,7 @@ export class TrainingJob
 		if (this.#coordination.tick(out, this.#alive, nowMs)) this.#coordinatorChanged(out, nowMs);
 		if (this.#coordination.leads && nowMs - this.#lastHeartbeatMs >= this.#timing.heartbeatMs) {
 			this.#lastHeartbeatMs = nowMs;
-			out.sendAll(this.#others, { kind: "heartbeat", ...this.#position });
+			out.sendAll(this.#others, { kind: "heartbeat", ...this.#catchUp.position });
 		}
 		this.#maybeOpen(out, nowMs);
 		if (nowMs - this.#lastResendMs < RESEND_MS) return;
@@ -319,7 +322,7 @@ export class TrainingJob
 		this.#results.resend(out, this.#alive, nowMs);
 		// Compares notes with one participant after the other: whatever was lost on the way is found.
 		const partner = this.#others[this.#resends++ % this.#others.length];
-		if (partner !== undefined) this.#askStatus(out, partner);
+		if (partner !== undefined) this.#catchUp.ask(out, partner);
 	}
 
 	#coordinatorChanged(out: Collector, nowMs: number): void {
@@ -341,54 +344,9 @@ export class TrainingJob
 		out.output({ kind: "coordinator", term, coordinator, certified: certified?.term === term });
 	}
 
-	// --- catching up ------------------------------------------------------------------------
-
-	get #position() {
-		return { term: this.#coordination.term, round: this.round, attempt: this.#attempts.attempt };
-	}
-
-	/** True for this node's round; otherwise whoever is behind learns what it lacks. */
+	/** True for a message that this node can use now. */
 	#inStep(out: Collector, from: PeerId, round: number): boolean {
-		if (round > this.round) this.#askStatus(out, from);
-		else if (round < this.round)
-			this.#tellStatus(out, from, { term: this.#coordination.term, round, attempt: 0 });
-		return round === this.round && !this.done;
-	}
-
-	#compare(
-		out: Collector,
-		from: PeerId,
-		theirs: {
-			readonly kind: string;
-			readonly term: number;
-			readonly round: number;
-			readonly attempt: number;
-		},
-	): void {
-		const { term, round, attempt } = this.#position;
-		this.#tellStatus(out, from, theirs);
-		const ahead =
-			theirs.round > round || theirs.term > term || (theirs.round === round && theirs.attempt > attempt);
-		if (ahead) this.#askStatus(out, from);
-	}
-
-	#askStatus(out: Collector, from: PeerId): void {
-		out.send(from, { kind: "status", ...this.#position });
-	}
-
-	/** Gives a peer the certified term and round, and the Dead certificates, that it lacks. */
-	#tellStatus(
-		out: Collector,
-		from: PeerId,
-		theirs: { readonly term: number; readonly round: number; readonly attempt: number },
-	): void {
-		const { certified } = this.#coordination;
-		if (certified !== undefined && theirs.term < certified.term)
-			out.send(from, { kind: "term", ...certified });
-		const { last, round } = this.#checkpoint;
-		if (last !== undefined && theirs.round < round) out.send(from, { kind: "result", ...last });
-		if (theirs.round === round && theirs.attempt < this.#attempts.attempt)
-			this.#attempts.tellDead(out, from, theirs.attempt);
+		return this.#catchUp.inStep(out, from, round) && !this.done;
 	}
 
 	get #epoch(): number {

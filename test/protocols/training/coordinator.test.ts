@@ -23,7 +23,8 @@ const BEFORE_VOTE = ["heartbeat", "open", "roster", "shares", "shareSet", "recei
 describe("a coordinator that dies", () => {
 	for (const stage of STAGES) {
 		test(`at its first ${stage}: the next in line finishes the round`, () => {
-			const job = new JobSimulation({ members: 5, rounds: 2 });
+			// After the only round's result nobody would need a coordinator any more.
+			const job = new JobSimulation({ members: 5, rounds: stage.startsWith("result") ? 2 : 1 });
 			const first = job.coordinator;
 			job.onSend(stage, (from) => job.crash(from), { from: first });
 			job.run();
@@ -38,7 +39,7 @@ describe("a coordinator that dies", () => {
 
 	for (const stage of ["roster", "shareSet", "propose", "certified", "opening"]) {
 		test(`having sent its ${stage} to two others only`, () => {
-			const job = new JobSimulation({ members: 5, rounds: 2 });
+			const job = new JobSimulation({ members: 5, rounds: 1 });
 			const first = job.coordinator;
 			let reached = 0;
 			job.simulation.intercept(({ from, message }) => {
@@ -55,7 +56,7 @@ describe("a coordinator that dies", () => {
 describe("a coordinator that dies and restarts at once", () => {
 	for (const stage of STAGES) {
 		test(`at its first ${stage}: it recovers the attempt it took part in`, () => {
-			const job = new JobSimulation({ members: 5, rounds: 2 });
+			const job = new JobSimulation({ members: 5, rounds: 1 });
 			job.onSend(
 				stage,
 				(from) => {
