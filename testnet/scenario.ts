@@ -17,7 +17,7 @@ const ROUNDS_AWAY = 2;
 const LONGEST_AWAY_MS = 15_000;
 const CATCH_UP_TIMEOUT_MS = 60_000;
 /** Fewer rounds leave no room for two kills and two returns. */
-const LEAST_ROUNDS_FOR_SCRIPT = 20;
+export const LEAST_ROUNDS_FOR_SCRIPT = 20;
 const LEAST_ROUNDS_FOR_DROP = 12;
 const PHASE_TIMEOUT_MS = 60_000;
 
