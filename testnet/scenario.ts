@@ -18,7 +18,7 @@ const LONGEST_AWAY_MS = 15_000;
 const CATCH_UP_TIMEOUT_MS = 60_000;
 /** Fewer rounds leave no room for two kills and two returns. */
 export const LEAST_ROUNDS_FOR_SCRIPT = 20;
-const LEAST_ROUNDS_FOR_DROP = 12;
+const LEAST_ROUNDS_FOR_DROP = 5;
 const PHASE_TIMEOUT_MS = 60_000;
 
 export interface Stage {
@@ -64,9 +64,7 @@ export async function scriptedScenario(stage: Stage): Promise<Incidents> {
 	);
 	const coordinator = daemonOf(stage, coordinatorOf(stage, latest));
 	await killAndReturn(stage, incidents, coordinator, "coordinator");
-	await rounds.next(`${coordinator.name} taking part again`, (round) =>
-		round.survivors.includes(coordinator.peer),
-	);
+	await takingPart(stage, [coordinator]);
 	return incidents;
 }
 
@@ -105,9 +103,7 @@ export async function dropScenario(stage: Stage, share: number): Promise<Inciden
 	);
 	await awhile(stage, during + ROUNDS_AWAY);
 	await Promise.all(victims.map((victim) => comeBack(stage, incidents, victim)));
-	await rounds.next(`${names.join(" and ")} taking part again`, ({ survivors }) =>
-		victims.every(({ peer }) => survivors.includes(peer)),
-	);
+	await takingPart(stage, victims);
 	return incidents;
 }
 
@@ -143,6 +139,15 @@ async function killAndReturn(
 	}
 	await awhile(stage, before + ROUNDS_AWAY);
 	await comeBack(stage, incidents, daemon);
+}
+
+/** Until they are among a round's survivors; the job may end before that, and they hold its model all the same. */
+async function takingPart({ rounds, plannedRounds }: Stage, daemons: readonly Daemon[]): Promise<void> {
+	const names = daemons.map(({ name }) => name).join(" and ");
+	await rounds.next(
+		`${names} taking part again`,
+		({ round, survivors }) => round >= plannedRounds || daemons.every(({ peer }) => survivors.includes(peer)),
+	);
 }
 
 /** Until a round is agreed, or long enough that it will not be without those who are away. */
