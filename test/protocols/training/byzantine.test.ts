@@ -284,12 +284,14 @@ describe("forgeries", () => {
 
 	test("a later attempt without proof that the earlier is dead is not joined", () => {
 		const { job, liar } = underWay();
+		let forged = 0;
 		job.simulation.intercept((envelope) => {
 			const { from, message } = envelope;
-			if (from !== job.peer(liar) || message.kind !== "session" || message.round !== 1) return undefined;
+			if (from !== job.peer(liar) || message.kind !== "session" || message.round !== 2) return undefined;
 			const body = decodeMessage(message.body);
 			if (body.kind !== "open") return undefined;
-			const slot = { scope: "ab".repeat(32), subject: "survivors", instance: "job/1", attempt: 0 };
+			const slot = { scope: "ab".repeat(32), subject: "survivors", instance: "job/2", attempt: 0 };
+			forged++;
 			// One abstention, its own, is no proof.
 			const ballots = [signBallot(job.keys[liar] as SigningKey, slot, null)];
 			const precedingDead = [{ slot, ballots }];
@@ -298,6 +300,7 @@ describe("forgeries", () => {
 			];
 		});
 		job.run();
+		expect(forged).toBeGreaterThan(0);
 		job.check();
 		for (const index of job.peers.keys()) {
 			if (index === liar) continue;
