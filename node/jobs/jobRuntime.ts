@@ -13,6 +13,7 @@ import {
 	type JobStart,
 	startBeacon,
 } from "../../protocols/agreement/index.ts";
+import { quorum } from "../../protocols/certificate/index.ts";
 import type { Fault } from "../../protocols/contract.ts";
 import {
 	type Charter,
@@ -248,6 +249,20 @@ export class JobRuntime {
 		this.#agreementDriver.step(() => this.agreement.connectivity(peer, connected));
 		const training = this.#training;
 		training?.driver.step((nowMs) => training.job.connectivity(peer, connected, nowMs));
+	}
+
+	/** Why no round can end at present, as far as this node's links tell: too few participants are connected. */
+	outOfReach(): string | undefined {
+		const { participation, participants } = this;
+		if (participation === undefined || participants === undefined || this.#training?.job.done !== false)
+			return undefined;
+		const { network, self } = this.#around;
+		const linked = new Set(network.peers().flatMap(({ peer, connected }) => (connected ? [peer] : [])));
+		const connected = participants.filter((peer) => peer === self.peer || linked.has(peer)).length;
+		const { corruption, minimumSurvivors } = participation;
+		const needed = Math.max(quorum({ members: participants, corruption }), minimumSurvivors);
+		if (connected >= needed) return undefined;
+		return `${connected} of ${participants.length} participants are connected, ${needed} are needed; it goes on by itself`;
 	}
 
 	/** Stops training on this node; the job goes on elsewhere. {@link resume} takes it up again. */

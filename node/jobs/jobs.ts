@@ -94,6 +94,8 @@ export class Jobs implements JobService {
 		string,
 		{ readonly chargeId: string; readonly samplerDistance: number }
 	>();
+	/** Jobs that wait for no more than links to participants. */
+	readonly #outOfReach = new Set<string>();
 	readonly #unsubscribe: (() => void)[] = [];
 	readonly #keeping: RecordKeeping;
 
@@ -124,7 +126,10 @@ export class Jobs implements JobService {
 			}),
 			network.onAnnouncement(ROUNDS_TOPIC, (from, body) => jobs.#heardOfRound(from, body)),
 			network.onPeerChange((peer, connected) => {
-				for (const job of jobs.#jobs.values()) job.connectivity(peer, connected);
+				for (const job of jobs.#jobs.values()) {
+					job.connectivity(peer, connected);
+					jobs.#noteReach(job).catch(options.onFatal);
+				}
 			}),
 		);
 		for (const [kind, records] of options.records) {
@@ -490,6 +495,11 @@ export class Jobs implements JobService {
 					job: id,
 					data: { round: output.round, attempt: output.attempt, reason: output.reason },
 				});
+				// One attempt may end by a dropout; two in a row are worth a look.
+				if (output.attempt > 0 && this.#standing.get(id)?.state === "running") {
+					const reason = `attempt ${output.attempt + 1} at round ${output.round} ended: ${output.reason}`;
+					await this.#setState(job, "waiting", reason);
+				}
 				return;
 			}
 			case "withdrawn":
@@ -572,6 +582,19 @@ export class Jobs implements JobService {
 				// Only a hint: members learn of the round from heartbeats as well.
 				this.#options.log.debug({ err: error }, "a round could not be announced");
 			});
+	}
+
+	/** Says that a job waits when too few participants are connected, and that it runs when they are back. */
+	async #noteReach(job: JobRuntime): Promise<void> {
+		const id = job.jobId;
+		const state = this.#standing.get(id)?.state;
+		const reason = job.outOfReach();
+		if (reason !== undefined && state === "running") {
+			this.#outOfReach.add(id);
+			await this.#setState(job, "waiting", reason);
+		} else if (reason === undefined && this.#outOfReach.delete(id) && state === "waiting") {
+			await this.#setState(job, "running");
+		}
 	}
 
 	async #finalise(chargeId: string): Promise<void> {
