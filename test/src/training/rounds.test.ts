@@ -11,7 +11,7 @@ import { selfComposed } from "../../../src/privacy/accounting/events.ts";
 import { epsilonOf } from "../../../src/privacy/accounting/rdp.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
 import { type CommonState, decodeCommonState, encodeCommonState } from "../../../src/training/commonState.ts";
-import { Contributor, type SiteData } from "../../../src/training/contribution.ts";
+import { Contributor } from "../../../src/training/contribution.ts";
 import {
 	checkJobSpec,
 	jobSpecHash,
@@ -20,6 +20,7 @@ import {
 } from "../../../src/training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease } from "../../../src/training/release.ts";
+import type { SiteData } from "../../../src/training/siteData.ts";
 
 const WHO: Participation = { participants: 5, corruption: 1, minimumSurvivors: 4 };
 const trainers: Trainer[] = [];
