@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { AlthingError } from "../../crypto/error.ts";
 import type { RpcClient } from "../rpc/client.ts";
-import { GAP_EVENT, jobRoundEvent, jobStateEvent } from "../rpc/eventTypes.ts";
+import { GAP_EVENT, JOB_STAGE_EVENT, jobRoundEvent, jobStateEvent } from "../rpc/eventTypes.ts";
 import type { JobDetail, JobState, NodeEvent, RoundView } from "../rpc/services.ts";
 import { type ExitCode, exitCodes } from "./exitCodes.ts";
 import type { Output } from "./output.ts";
@@ -127,6 +127,8 @@ class Progress {
 		}
 		const change = jobStateEvent(event);
 		if (change !== undefined) return this.#enter(change.state, change.reason);
+		// A round has seven stages: news for programs, noise for people.
+		if (event.type === JOB_STAGE_EVENT && !this.#out.json) return undefined;
 		this.#out.line(event, ({ type, data }) =>
 			this.#out.colors.dim(
 				`${type} ${printable(typeof data.message === "string" ? data.message : JSON.stringify(data))}`,

@@ -12,7 +12,7 @@ import {
 	signProposal,
 	verifyProposal,
 } from "../../protocols/agreement/index.ts";
-import { type Charter, charterHash, memberOf } from "../../protocols/federation/index.ts";
+import { type Charter, charterHash } from "../../protocols/federation/index.ts";
 import {
 	type CoordinationTiming,
 	type RoundResult,
@@ -33,6 +33,7 @@ import type { JobDetail, JobService, JobState, JobSummary, JsonObject, RoundView
 import type { Collection, Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
+import { agreementEvent, trainingEvent } from "./jobEvents.ts";
 import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
 import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
@@ -423,31 +424,23 @@ export class Jobs implements JobService {
 		output: Extract<JobEvent, { kind: "agreement" }>["output"],
 	): Promise<void> {
 		const { publish } = this.#options;
+		const event = agreementEvent(job.charter, job.spec.name, output);
+		if (event !== undefined) publish({ ...event, job: job.jobId });
 		switch (output.kind) {
 			case "proposed": {
-				publish({
-					type: "job.proposed",
-					job: job.jobId,
-					data: { name: job.spec.name, submitter: output.proposal.submitter },
-				});
 				const verdict = this.#judge(job);
 				if (verdict.decision === "accept") job.respond(true, "within our policy");
 				else if (verdict.decision === "refuse") {
 					job.respond(false, verdict.reason);
 					await this.#setState(job, "rejected", verdict.reason);
-				} else publish({ type: "job.approval_wanted", job: job.jobId, data: { name: job.spec.name } });
+				} else {
+					const { name } = job.spec;
+					const data = { message: `job ${name} waits for a person's approval`, name };
+					publish({ type: "job.approval_wanted", job: job.jobId, data });
+				}
 				return;
 			}
 			case "response":
-				publish({
-					type: "job.response",
-					job: job.jobId,
-					data: {
-						peer: output.response.peer,
-						accept: output.response.accept,
-						reason: output.response.reason,
-					},
-				});
 				return;
 			case "started":
 				if (job.participates && !job.paused && this.#standing.get(job.jobId)?.state !== "completed")
@@ -468,21 +461,9 @@ export class Jobs implements JobService {
 	): Promise<void> {
 		const { publish, budgets } = this.#options;
 		const id = job.jobId;
+		const event = trainingEvent(job.charter, output);
+		if (event !== undefined) publish({ ...event, job: id });
 		switch (output.kind) {
-			case "coordinator":
-				publish({
-					type: "job.coordinator",
-					job: id,
-					data: { term: output.term, coordinator: output.coordinator, certified: output.certified },
-				});
-				return;
-			case "stage":
-				publish({
-					type: "job.stage",
-					job: id,
-					data: { round: output.round, attempt: output.attempt, stage: output.stage },
-				});
-				return;
 			case "retry": {
 				this.#options.metrics.retries.inc();
 				const contribution = this.#contributions.get(`${id}/${output.round}`);
@@ -490,11 +471,6 @@ export class Jobs implements JobService {
 					for (const partition of ["train", "heldOut"])
 						await budgets.refund(`${contribution.chargeId}/${partition}`, output.attempt);
 				}
-				publish({
-					type: "job.retry",
-					job: id,
-					data: { round: output.round, attempt: output.attempt, reason: output.reason },
-				});
 				// One attempt may end by a dropout; two in a row are worth a look.
 				if (output.attempt > 0 && this.#standing.get(id)?.state === "running") {
 					const reason = `attempt ${output.attempt + 1} at round ${output.round} ended: ${output.reason}`;
@@ -503,14 +479,7 @@ export class Jobs implements JobService {
 				return;
 			}
 			case "withdrawn":
-				publish({
-					type: "job.withdrawn",
-					job: id,
-					data: { round: output.round, code: output.code, reason: output.reason },
-				});
 				await this.#setState(job, "waiting", output.reason);
-				return;
-			case "round":
 				return;
 			case "done":
 				await this.#setState(job, "completed");
@@ -749,9 +718,4 @@ export class Jobs implements JobService {
 			data: { state, ...(reason === undefined ? {} : { reason }) },
 		});
 	}
-}
-
-/** The organization's name under a charter, for people; the peer id where it is no member. */
-export function organizationOf(charter: Charter, peer: PeerId): string {
-	return memberOf(charter, peer)?.organization ?? peer;
 }

@@ -5,7 +5,7 @@
  * process ids cannot tell, such as two containers sharing a directory.
  */
 import { readFileSync } from "node:fs";
-import { link, readFile, rename, unlink, writeFile } from "node:fs/promises";
+import { link, readFile, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { toHex } from "../../crypto/encoding.ts";
@@ -29,7 +29,7 @@ type Owner = z.infer<typeof ownerSchema>;
 
 const LOCK_FILE = "daemon.lock";
 /** Each try loses only to another starter that won; more than a few mean something is odd. */
-const MAX_TRIES = 10;
+const MAX_TRIES = 50;
 
 /** Takes the lock of a data directory. Throws `lifecycle.already_running` naming pid and directory. */
 export async function acquireInstanceLock(directory: string): Promise<InstanceLock> {
@@ -45,8 +45,7 @@ export async function acquireInstanceLock(directory: string): Promise<InstanceLo
 			if (text === undefined) continue;
 			const owner = parseOwner(text);
 			if (owner && isRunning(owner)) throw alreadyRunning(directory, owner.pid);
-			if (!(await removeStale(path, text, `${prepared}-stale`))) continue;
-			tookOver = true;
+			tookOver = (await takeOver(path, text, prepared)) || tookOver;
 		}
 	} finally {
 		await unlink(prepared);
@@ -72,20 +71,34 @@ class FileLock implements InstanceLock {
 }
 
 /**
- * Moves the stale lock away. Between reading and moving, another starter may have replaced
- * it by its own: then that one is put back. False when it was not the stale one.
+ * Removes a stale lock. Only the holder of a second lock, taken the same way, may do so: two
+ * starters that both read the stale one could otherwise remove each other's fresh lock.
+ * @returns false when another starter was faster; the caller looks again
  */
-async function removeStale(path: string, expected: string, aside: string): Promise<boolean> {
-	try {
-		await rename(path, aside);
-	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-		throw error;
+async function takeOver(path: string, expected: string, prepared: string): Promise<boolean> {
+	const guard = `${path}.takeover`;
+	if (!(await linked(prepared, guard))) {
+		const text = await readIfThere(guard);
+		const holder = text === undefined ? undefined : parseOwner(text);
+		// Left by a starter that died between two lines of this function.
+		if (text !== undefined && !(holder && isRunning(holder))) await unlinkIfThere(guard);
+		return false;
 	}
-	const isStale = (await readFile(aside, "utf8")) === expected;
-	if (!isStale) await linked(aside, path);
-	await unlink(aside);
-	return isStale;
+	try {
+		if ((await readIfThere(path)) !== expected) return false;
+		await unlink(path);
+		return true;
+	} finally {
+		await unlinkIfThere(guard);
+	}
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+	try {
+		await unlink(path);
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+	}
 }
 
 async function linked(from: string, to: string): Promise<boolean> {

@@ -5,6 +5,7 @@
  * |---|---|
  * | `job.round` | a {@link RoundView}: a round was agreed |
  * | `job.state` | `{ state, reason? }`: the job changed its state |
+ * | `job.stage` | `{ round, attempt, stage }`: a phase of the aggregation began |
  * | `stream.gap` | `{ requested, oldest }`: events between the two are gone |
  *
  * Any other `job.*`, `federation.*` or `peer.*` event carries a sentence in `data.message`.
@@ -13,6 +14,7 @@ import type { JobState, NodeEvent, RoundView } from "./services.ts";
 
 export const JOB_ROUND_EVENT = "job.round";
 export const JOB_STATE_EVENT = "job.state";
+export const JOB_STAGE_EVENT = "job.stage";
 export const GAP_EVENT = "stream.gap";
 
 /** The round of a `job.round` event. */

@@ -51,7 +51,7 @@ export function reachabilityNotes(addresses: readonly string[], options: Network
 	) {
 		notes.push("Only private addresses: sites outside this network need a port forward, or a relay.");
 	}
-	if (options.relay?.use !== undefined) {
+	if ((options.relay?.use ?? []).length > 0) {
 		notes.push(
 			relayed ? "Reachable through a relay." : "A relay is configured but has given no reservation yet.",
 		);

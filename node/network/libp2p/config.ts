@@ -131,7 +131,9 @@ export async function createNode(
 						}),
 					}
 				: {}),
-			...(relay.use === undefined ? {} : { autonat: autoNAT({ protocolPrefix: PREFIX }), dcutr: dcutr() }),
+			...((relay.use ?? []).length === 0
+				? {}
+				: { autonat: autoNAT({ protocolPrefix: PREFIX }), dcutr: dcutr() }),
 		},
 	})) as unknown as Node;
 }
