@@ -13,15 +13,8 @@ import {
 	verifyProposal,
 } from "../../protocols/agreement/index.ts";
 import { type Charter, charterHash } from "../../protocols/federation/index.ts";
-import {
-	type CoordinationTiming,
-	type RoundResult,
-	resultHash,
-	type TrainingTask,
-	type TrainingTaskResult,
-} from "../../protocols/training/index.ts";
+import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
-import { slackDelta } from "../../src/privacy/noiseShares.ts";
 import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
@@ -36,7 +29,8 @@ import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
 import { agreementEvent, trainingEvent } from "./jobEvents.ts";
 import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
-import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+import { RoundWork } from "./roundWork.ts";
+import type { WorkerResult, WorkerTask } from "./trainingTasks.ts";
 
 /** What the jobs need of the daemon. */
 export interface JobsOptions {
@@ -76,9 +70,6 @@ const decisionSchema = z.strictObject({
 });
 type Standing = z.infer<typeof decisionSchema>;
 
-/** The largest sample's tail probability (plan.ts), charged beside the accountant. */
-const SUMMATION_TAIL = 1e-13;
-
 /** Gossip topic on which coordinators announce certified rounds. */
 const ROUNDS_TOPIC = "rounds";
 const roundAnnouncementSchema = z.strictObject({ jobId: z.string().max(64), round: z.int().min(0) });
@@ -90,11 +81,7 @@ export class Jobs implements JobService {
 	readonly #history = new Map<string, RoundView[]>();
 	readonly #standings: Collection<Standing>;
 	readonly #rounds: Collection<RoundView>;
-	/** Contributions computed and their charges: id and the sampler's distance, by job and round. */
-	readonly #contributions = new Map<
-		string,
-		{ readonly chargeId: string; readonly samplerDistance: number }
-	>();
+	readonly #work: RoundWork;
 	/** Jobs that wait for no more than links to participants. */
 	readonly #outOfReach = new Set<string>();
 	readonly #unsubscribe: (() => void)[] = [];
@@ -103,6 +90,7 @@ export class Jobs implements JobService {
 	private constructor(options: JobsOptions) {
 		this.#options = options;
 		this.#keeping = new RecordKeeping(options.store, options.budgets);
+		this.#work = new RoundWork(options);
 		this.#standings = options.store.collection("job-standing", decisionSchema);
 		this.#rounds = options.store.collection("job-rounds", roundView, "index");
 	}
@@ -315,7 +303,7 @@ export class Jobs implements JobService {
 				gatherMs: options.gatherMs,
 				journal: options.store.journal,
 				blobs: options.store.blobs,
-				execute: (runtime, task) => this.#execute(runtime, task),
+				execute: (runtime, task) => this.#work.execute(runtime, task),
 				onEvent: (runtime, event) => this.#onEvent(runtime, event),
 				onFatal: options.onFatal,
 			},
@@ -459,18 +447,14 @@ export class Jobs implements JobService {
 		job: JobRuntime,
 		output: Extract<JobEvent, { kind: "training" }>["output"],
 	): Promise<void> {
-		const { publish, budgets } = this.#options;
+		const { publish } = this.#options;
 		const id = job.jobId;
 		const event = trainingEvent(job.charter, output);
 		if (event !== undefined) publish({ ...event, job: id });
 		switch (output.kind) {
 			case "retry": {
 				this.#options.metrics.retries.inc();
-				const contribution = this.#contributions.get(`${id}/${output.round}`);
-				if (output.dead && contribution !== undefined) {
-					for (const partition of ["train", "heldOut"])
-						await budgets.refund(`${contribution.chargeId}/${partition}`, output.attempt);
-				}
+				if (output.dead) await this.#work.refund(id, output.round, output.attempt);
 				// One attempt may end by a dropout; two in a row are worth a look.
 				if (output.attempt > 0 && this.#standing.get(id)?.state === "running") {
 					const reason = `attempt ${output.attempt + 1} at round ${output.round} ended: ${output.reason}`;
@@ -491,10 +475,8 @@ export class Jobs implements JobService {
 	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {
 		const { publish, budgets, onRound } = this.#options;
 		const id = job.jobId;
-		const previous = this.#contributions.get(`${id}/${content.round}`);
-		this.#contributions.delete(`${id}/${content.round}`);
-		if (previous !== undefined && content.outcome === "released") await this.#finalise(previous.chargeId);
-		await this.#keeping.round(job, content, usage, previous?.chargeId);
+		const chargeId = await this.#work.settle(id, content.round, content.outcome === "released");
+		await this.#keeping.round(job, content, usage, chargeId);
 		const { loss, accuracy } = content.metrics;
 		const view: RoundView = {
 			round: content.round,
@@ -564,124 +546,6 @@ export class Jobs implements JobService {
 		} else if (reason === undefined && this.#outOfReach.delete(id) && state === "waiting") {
 			await this.#setState(job, "running");
 		}
-	}
-
-	async #finalise(chargeId: string): Promise<void> {
-		for (const partition of ["train", "heldOut"]) {
-			await this.#options.budgets.finalise(`${chargeId}/${partition}`).catch((error: unknown) => {
-				// Nothing was charged for this partition in this round.
-				if (!(error instanceof AlthingError) || error.code !== "budget.unknown_charge") throw error;
-			});
-		}
-	}
-
-	/** Carries out a machine's work: budget charges here, everything else on the worker pool. */
-	async #execute(job: JobRuntime, task: TrainingTask): Promise<TrainingTaskResult> {
-		const { pool } = this.#options;
-		const group = job.jobId;
-		switch (task.kind) {
-			case "charge":
-				await this.#charge(job, task.round, task.attempt);
-				return { kind: "charged" };
-			case "contribute": {
-				const result = await pool.run(
-					{ kind: "contribute", job: this.#context(job), round: task.round, state: task.state },
-					{ group },
-				);
-				if (result.kind !== "contribution")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
-				this.#contributions.set(`${job.jobId}/${task.round}`, {
-					chargeId: `${job.jobId}/${task.round}/${toHex(randomBytes(8))}`,
-					samplerDistance: result.samplerDistance,
-				});
-				return { kind: "contribution", vector: result.vector };
-			}
-			case "apply": {
-				const result = await pool.run({ ...task, job: this.#context(job) }, { group });
-				if (result.kind !== "applied")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
-				return result;
-			}
-			case "aggregate": {
-				const result = await pool.run({ kind: "aggregate", task: task.task }, { group });
-				if (result.kind !== "aggregated")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
-				return result;
-			}
-		}
-	}
-
-	/** Charges training and, in a round that evaluates, held-out records. */
-	async #charge(job: JobRuntime, round: number, attempt: number): Promise<void> {
-		const { plan, spec, participation } = job;
-		const contribution = this.#contributions.get(`${job.jobId}/${round}`);
-		if (plan === undefined || participation === undefined || contribution === undefined) {
-			throw new AlthingError(
-				"budget.no_contribution",
-				`there is no contribution of round ${round} to charge for`,
-			);
-		}
-		if (
-			plan.trainingEvent === undefined ||
-			plan.evaluationEvent === undefined ||
-			spec.privacy.mechanism === "none"
-		)
-			return;
-		const extraDelta =
-			plan.parameterSigma > 0
-				? slackDelta({
-						sigmaLocal: plan.parameterSigma,
-						length: plan.length,
-						maximumContributors: participation.participants,
-						samplerDistance: contribution.samplerDistance,
-						epsilon: spec.privacy.epsilon,
-					}) + SUMMATION_TAIL
-				: slackDelta({
-						sigmaLocal: plan.metricSigma,
-						length: plan.length * plan.localSteps,
-						maximumContributors: 1,
-						samplerDistance: contribution.samplerDistance,
-						epsilon: spec.privacy.epsilon,
-					}) +
-					SUMMATION_TAIL * plan.localSteps;
-		const common = { dataset: spec.data.set, jobId: job.jobId, round, attempt, extraDelta };
-		const charges = [
-			{
-				...common,
-				chargeId: `${contribution.chargeId}/train`,
-				partition: "train" as const,
-				event: plan.trainingEvent,
-			},
-		];
-		const heldOut = {
-			...common,
-			chargeId: `${contribution.chargeId}/heldOut`,
-			partition: "heldOut" as const,
-			event: plan.evaluationEvent,
-		};
-		await this.#options.budgets.charge(
-			round % spec.training.evaluateEveryRounds === 0 ? [...charges, heldOut] : charges,
-		);
-	}
-
-	#context(job: JobRuntime): JobContext {
-		const { datasets, backend } = this.#options;
-		const dataset = datasets.get(job.spec.data.set);
-		if (dataset === undefined || job.participation === undefined) {
-			throw new AlthingError(
-				"job.no_data",
-				`data set ${job.spec.data.set} is not registered here any more; add it again and resume the job`,
-			);
-		}
-		return {
-			jobId: job.jobId,
-			spec: job.spec,
-			participation: job.participation,
-			dataPath: dataset.path,
-			splitKey: dataset.splitKey,
-			backend,
-			threads: 1,
-		};
 	}
 
 	#summary(job: JobRuntime): JobSummary {

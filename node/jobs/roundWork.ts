@@ -1,0 +1,176 @@
+/**
+ * The work that training asks this node for: contributions and their charges, masks, releases.
+ * Every contribution has one charge, bound to the very vector that was computed.
+ */
+import { toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { randomBytes } from "../../crypto/random.ts";
+import type { TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
+import type { BackendName } from "../../src/learning/trainer.ts";
+import { slackDelta } from "../../src/privacy/noiseShares.ts";
+import type { Budgets } from "../budget/budgets.ts";
+import type { Datasets } from "../data/datasets.ts";
+import type { WorkerPool } from "../workers/workerPool.ts";
+import type { JobRuntime } from "./jobRuntime.ts";
+import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+
+/** The largest sample's tail probability (plan.ts), charged beside the accountant. */
+const SUMMATION_TAIL = 1e-13;
+
+/** A record is charged in one of two parts of the data set (src/privacy/budget/ledger.ts). */
+const PARTITIONS = ["train", "heldOut"] as const;
+
+export interface RoundWorkOptions {
+	readonly pool: WorkerPool<WorkerTask, WorkerResult>;
+	readonly datasets: Datasets;
+	readonly budgets: Budgets;
+	readonly backend: BackendName;
+}
+
+export class RoundWork {
+	readonly #options: RoundWorkOptions;
+	/** By job and round: the charge's id, and how far the noise drawn is from its exact law. */
+	readonly #contributions = new Map<
+		string,
+		{ readonly chargeId: string; readonly samplerDistance: number }
+	>();
+
+	constructor(options: RoundWorkOptions) {
+		this.#options = options;
+	}
+
+	/** Carries out a machine's work: budget charges here, everything else on the worker pool. */
+	async execute(job: JobRuntime, task: TrainingTask): Promise<TrainingTaskResult> {
+		const { pool } = this.#options;
+		const group = job.jobId;
+		switch (task.kind) {
+			case "charge":
+				await this.#charge(job, task.round, task.attempt);
+				return { kind: "charged" };
+			case "contribute": {
+				const result = await pool.run(
+					{ kind: "contribute", job: this.#context(job), round: task.round, state: task.state },
+					{ group },
+				);
+				if (result.kind !== "contribution")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				this.#contributions.set(`${job.jobId}/${task.round}`, {
+					chargeId: `${job.jobId}/${task.round}/${toHex(randomBytes(8))}`,
+					samplerDistance: result.samplerDistance,
+				});
+				return { kind: "contribution", vector: result.vector };
+			}
+			case "apply": {
+				const result = await pool.run({ ...task, job: this.#context(job) }, { group });
+				if (result.kind !== "applied")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				return result;
+			}
+			case "aggregate": {
+				const result = await pool.run({ kind: "aggregate", task: task.task }, { group });
+				if (result.kind !== "aggregated")
+					throw new AlthingError("workers.protocol", "the worker answered something else");
+				return result;
+			}
+		}
+	}
+
+	/** Charges training and, in a round that evaluates, held-out records. */
+	async #charge(job: JobRuntime, round: number, attempt: number): Promise<void> {
+		const { plan, spec, participation } = job;
+		const contribution = this.#contributions.get(`${job.jobId}/${round}`);
+		if (plan === undefined || participation === undefined || contribution === undefined) {
+			throw new AlthingError(
+				"budget.no_contribution",
+				`there is no contribution of round ${round} to charge for`,
+			);
+		}
+		if (
+			plan.trainingEvent === undefined ||
+			plan.evaluationEvent === undefined ||
+			spec.privacy.mechanism === "none"
+		)
+			return;
+		const extraDelta =
+			plan.parameterSigma > 0
+				? slackDelta({
+						sigmaLocal: plan.parameterSigma,
+						length: plan.length,
+						maximumContributors: participation.participants,
+						samplerDistance: contribution.samplerDistance,
+						epsilon: spec.privacy.epsilon,
+					}) + SUMMATION_TAIL
+				: slackDelta({
+						sigmaLocal: plan.metricSigma,
+						length: plan.length * plan.localSteps,
+						maximumContributors: 1,
+						samplerDistance: contribution.samplerDistance,
+						epsilon: spec.privacy.epsilon,
+					}) +
+					SUMMATION_TAIL * plan.localSteps;
+		const common = { dataset: spec.data.set, jobId: job.jobId, round, attempt, extraDelta };
+		const charges = [
+			{
+				...common,
+				chargeId: `${contribution.chargeId}/train`,
+				partition: "train" as const,
+				event: plan.trainingEvent,
+			},
+		];
+		const heldOut = {
+			...common,
+			chargeId: `${contribution.chargeId}/heldOut`,
+			partition: "heldOut" as const,
+			event: plan.evaluationEvent,
+		};
+		await this.#options.budgets.charge(
+			round % spec.training.evaluateEveryRounds === 0 ? [...charges, heldOut] : charges,
+		);
+	}
+
+	#context(job: JobRuntime): JobContext {
+		const { datasets, backend } = this.#options;
+		const dataset = datasets.get(job.spec.data.set);
+		if (dataset === undefined || job.participation === undefined) {
+			throw new AlthingError(
+				"job.no_data",
+				`data set ${job.spec.data.set} is not registered here any more; add it again and resume the job`,
+			);
+		}
+		return {
+			jobId: job.jobId,
+			spec: job.spec,
+			participation: job.participation,
+			dataPath: dataset.path,
+			splitKey: dataset.splitKey,
+			backend,
+			threads: 1,
+		};
+	}
+
+	/** Takes back an attempt that a Dead certificate proves released nothing. */
+	async refund(jobId: string, round: number, attempt: number): Promise<void> {
+		const contribution = this.#contributions.get(`${jobId}/${round}`);
+		if (contribution === undefined) return;
+		for (const partition of PARTITIONS)
+			await this.#options.budgets.refund(`${contribution.chargeId}/${partition}`, attempt);
+	}
+
+	/** The round is certified: its charge is final if its sum was released. @returns the charge's id, if there was one */
+	async settle(jobId: string, round: number, released: boolean): Promise<string | undefined> {
+		const key = `${jobId}/${round}`;
+		const chargeId = this.#contributions.get(key)?.chargeId;
+		this.#contributions.delete(key);
+		if (chargeId !== undefined && released) await this.#finalise(chargeId);
+		return chargeId;
+	}
+
+	async #finalise(chargeId: string): Promise<void> {
+		for (const partition of PARTITIONS) {
+			await this.#options.budgets.finalise(`${chargeId}/${partition}`).catch((error: unknown) => {
+				// Nothing was charged for this partition in this round.
+				if (!(error instanceof AlthingError) || error.code !== "budget.unknown_charge") throw error;
+			});
+		}
+	}
+}
