@@ -359,7 +359,7 @@ export class JobRuntime {
 				return network.send(to, trainingKind(this.jobId), blob === undefined ? { body } : { body, blob });
 			},
 			execute: (task) => this.#around.execute(this, task),
-			onOutput: (output) => this.#trainingOutput(output),
+			onOutput: (output) => this.#trainingOutput(job, output),
 			onFault: (fault) => this.#around.onEvent(this, { kind: "fault", fault }),
 			onFatal: this.#around.onFatal,
 			onUndelivered: (to, error) => log.debug({ peer: to, err: error }, "training message not delivered"),
@@ -374,14 +374,19 @@ export class JobRuntime {
 		driver.step((now) => job.start(now));
 	}
 
-	async #trainingOutput(output: TrainingOutput): Promise<void> {
+	async #trainingOutput(job: TrainingJob, output: TrainingOutput): Promise<void> {
 		if (output.kind === "round") {
-			await this.#around.onEvent(this, { kind: "round", content: output.content, usage: this.#takeUsage() });
+			await this.#around.onEvent(this, {
+				kind: "round",
+				content: output.content,
+				usage: this.#takeUsage(job),
+			});
 		}
 		await this.#around.onEvent(this, { kind: "training", output });
 	}
 
-	#takeUsage(): RoundUsage {
+	/** @param job what the round was run by: it may have been paused since */
+	#takeUsage(job: TrainingJob): RoundUsage {
 		const { bytesSent, bytesReceived, sinceMs, cpu } = this.#usage;
 		const { user, system } = process.cpuUsage(cpu);
 		this.#resetUsage();
@@ -390,8 +395,8 @@ export class JobRuntime {
 			bytesReceived,
 			seconds: (this.#around.nowMs() - sinceMs) / 1000,
 			cpuSeconds: (user + system) / 1e6,
-			coordinator: this.#training?.job.coordinator ?? "",
-			term: this.#training?.job.term ?? 0,
+			coordinator: job.coordinator,
+			term: job.term,
 		};
 	}
 

@@ -416,7 +416,7 @@ export function digitsSlice(index: number, count: number): string {
 export function digitsJob(
 	options: { name?: string; rounds?: number; epsilon?: number; set?: string; phaseTimeoutMs?: number } = {},
 ): Json {
-	const { name = "digits", rounds = 4, epsilon = 6, set = "digits-8x8", phaseTimeoutMs = 2000 } = options;
+	const { name = "digits", rounds = 4, epsilon = 6, set = "digits-8x8", phaseTimeoutMs = 1000 } = options;
 	return {
 		name,
 		technique: "federated_learning",

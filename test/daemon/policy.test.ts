@@ -159,7 +159,7 @@ describe("a person", () => {
 		timeout: TEST_MS,
 	}, async () => {
 		const node = fleet.node(1);
-		const job = await approved(await submit({ epsilon: 2, rounds: 12 }));
+		const job = await approved(await submit({ epsilon: 2, rounds: 8 }));
 		await node.untilJob(job, ({ history }) => history.length >= 1);
 		await node.call("job.abort", { job, reason: "we need the machine" });
 		await node.stop();
@@ -193,7 +193,7 @@ describe("a budget", () => {
 
 	it("that runs out midway takes the organization out; the others go on", { timeout: TEST_MS }, async () => {
 		const node = fleet.node(1);
-		const job = await approved(await submit({ epsilon: 4, rounds: 8 }));
+		const job = await approved(await submit({ epsilon: 4, rounds: 5 }));
 		await node.untilJob(job, ({ history }) => history.length >= 1);
 		await setBudget(node, (await spent(node)) + 0.001);
 		const withdrawn = await node.untilEvent("job.withdrawn", (event) => event.job === job);
@@ -213,7 +213,7 @@ describe("a budget", () => {
 		timeout: TEST_MS,
 	}, async () => {
 		const [first, second] = [fleet.node(1), fleet.node(2)];
-		const job = await approved(await submit({ epsilon: 4, rounds: 8 }));
+		const job = await approved(await submit({ epsilon: 4, rounds: 5 }));
 		for (const node of [first, second]) {
 			await node.untilJob(job, ({ history }) => history.length >= 1);
 			await setBudget(node, (await spent(node)) + 0.001);
