@@ -159,7 +159,7 @@ describe("a person", () => {
 		timeout: TEST_MS,
 	}, async () => {
 		const node = fleet.node(1);
-		const job = await approved(await submit({ epsilon: 2, rounds: 8 }));
+		const job = await approved(await submit({ epsilon: 2, rounds: 24 }));
 		await node.untilJob(job, ({ history }) => history.length >= 1);
 		await node.call("job.abort", { job, reason: "we need the machine" });
 		await node.stop();
