@@ -68,6 +68,8 @@ export interface JobAgreementOptions extends StartRules {
 const RESEND_MS = 1000;
 /** While a person is asked nothing changes for hours: repetition slows down to this. */
 const MAX_RESEND_MS = 30_000;
+/** Every so many repetitions a node also passes on the others' messages, for those whose author cannot reach everybody. */
+const FORWARD_EVERY = 4;
 /** Each further attempt waits twice as long, this often: attempts stay few, however long a member is away. */
 const MAX_DOUBLINGS = 12;
 
@@ -94,6 +96,7 @@ export class JobAgreement {
 	#attemptSinceMs = 0;
 	#lastResendMs = Number.NEGATIVE_INFINITY;
 	#resendMs = RESEND_MS;
+	#resends = 0;
 
 	/** @throws AlthingError `agreement.bad_record` when a journal record cannot be read */
 	constructor(options: JobAgreementOptions) {
@@ -158,6 +161,7 @@ export class JobAgreement {
 		if (this.#options.promises.length === 0)
 			out.persist(encodePromise({ kind: "proposal", proposal: this.proposal }));
 		this.#attemptSinceMs = nowMs;
+		this.#lastResendMs = nowMs;
 		if (this.#abort !== undefined)
 			out.output({ kind: "aborted", by: this.#abort.by, reason: this.#abort.reason });
 		else if (this.#started !== undefined) out.output({ kind: "started", ...this.#started });
@@ -274,7 +278,11 @@ export class JobAgreement {
 		if (nowMs - this.#lastResendMs >= this.#resendMs) {
 			this.#lastResendMs = nowMs;
 			this.#resendMs = Math.min(2 * this.#resendMs, MAX_RESEND_MS);
-			for (const peer of this.#others) this.#introduce(out, peer);
+			this.#resends++;
+			for (const peer of this.#others) {
+				if (this.#resends % FORWARD_EVERY === 0) this.#introduce(out, peer);
+				else this.#repeatOwn(out, peer);
+			}
 		}
 		this.#giveUpLeader(out, nowMs);
 		if (this.#deciding) out.timer("tick", RESEND_MS / 4);
@@ -315,6 +323,19 @@ export class JobAgreement {
 		if (this.#proposed !== undefined) this.#sendStartProposal(out, [peer]);
 		const own = this.#lock.ballot(this.#slot);
 		if (own !== undefined) out.send(peer, { kind: "ballot", ballot: own });
+	}
+
+	/** Our own part again, and the start in question: n members cost n squared messages, not n cubed. */
+	#repeatOwn(out: Collector, peer: PeerId): void {
+		const { self } = this.#options;
+		out.send(peer, { kind: "proposal", proposal: this.proposal });
+		const response = this.#responses.get(self.peer);
+		if (response !== undefined) out.send(peer, { kind: "response", response });
+		const reveal = this.#reveals.get(self.peer);
+		if (reveal !== undefined) out.send(peer, { kind: "reveal", reveal });
+		this.#sendStartProposal(out, [peer]);
+		const ballot = this.#lock.ballot(this.#slot);
+		if (ballot !== undefined) out.send(peer, { kind: "ballot", ballot });
 	}
 
 	#sendStartProposal(out: Collector, to: readonly PeerId[]): void {
