@@ -96,7 +96,7 @@ describe("the testnet", () => {
 				rounds.filter(({ survivors }) => !(survivors as unknown[]).includes(name));
 			expect(without(participant)).not.toEqual([]);
 			expect(without(coordinator)).not.toEqual([]);
-			expect((rounds.at(-1)?.cohort as unknown[]).length).toBe(5);
+			expect(rounds.at(-1)?.cohort).toHaveLength(5);
 
 			// Noise may cost some accuracy, but a model that learned nothing says benign always: 63 %.
 			expect((summary.privateModel as { accuracy: number }).accuracy).toBeGreaterThan(0.8);
