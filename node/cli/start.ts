@@ -16,7 +16,9 @@ export async function start(
 			passphrase,
 			...(options.config === undefined ? {} : { configFile: options.config }),
 		});
-		return await stopped;
+		const code = await stopped;
+		// A part given up at the drain deadline may still hold a handle; the process ends all the same.
+		process.exit(code);
 	} catch (error) {
 		out.error(error);
 		return exitCodeOf(error);
