@@ -1,7 +1,6 @@
 /** Wire messages: canonical CBOR, every field bounded, every statement signed by its author. */
 import { z } from "zod";
-import { decodeCanonical, type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
+import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
@@ -13,6 +12,7 @@ import {
 	type QuorumCertificate,
 	quorumCertificateSchema,
 } from "../certificate/index.ts";
+import { decodeMessageOf } from "../wire.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { DOMAIN } from "./sessionId.ts";
 
@@ -233,16 +233,7 @@ export function encodeMessage(message: AggregationMessage): Uint8Array {
 	return encodeCanonical(message as Encodable);
 }
 
-/**
- * Decodes and checks the shape, sizes and ranges of a message from a peer.
- * @throws AlthingError `encoding.not_canonical` | `encoding.too_large` | `aggregation.malformed`
- */
+/** @throws AlthingError `aggregation.malformed` when the bytes are no message of this protocol. */
 export function decodeMessage(encoded: Uint8Array): AggregationMessage {
-	const parsed = aggregationMessageSchema.safeParse(decodeCanonical(encoded, MAX_MESSAGE_BYTES));
-	if (parsed.success) return parsed.data;
-	const issue = parsed.error.issues[0];
-	throw new AlthingError(
-		"aggregation.malformed",
-		`The aggregation message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message ?? "unknown"}.`,
-	);
+	return decodeMessageOf("aggregation", aggregationMessageSchema, encoded, MAX_MESSAGE_BYTES);
 }

@@ -1,11 +1,13 @@
 /** Wire messages by which a federation agrees to run a job. */
 import { z } from "zod";
-import { decodeCanonical, encodeCanonical, toHex } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
+import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { type PeerId, type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
-import { bytes, bytesUpTo, hashBytes, peerId, signatureBytes } from "../wire.ts";
+import { bytes, bytesUpTo, decodeMessageOf, hashBytes, peerId, signatureBytes } from "../wire.ts";
+
+/** Largest encoded message; the network refuses larger ones too. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
 
 /** A resolved job specification is text and small numbers; larger ones are refused. */
 export const MAX_SPEC_BYTES = 64 * 1024;
@@ -87,21 +89,9 @@ export function encodeAgreementMessage(message: AgreementMessage): Uint8Array {
 	return encodeCanonical(message as never);
 }
 
-/** @throws AlthingError `agreement.malformed` */
-export function decodeAgreementMessage(body: Uint8Array): AgreementMessage {
-	let value: unknown;
-	try {
-		value = decodeCanonical(body, 1024 * 1024);
-	} catch (error) {
-		throw new AlthingError("agreement.malformed", "job message is not canonical CBOR", {}, { cause: error });
-	}
-	const parsed = agreementMessageSchema.safeParse(value);
-	if (parsed.success) return parsed.data;
-	const issue = parsed.error.issues[0];
-	throw new AlthingError(
-		"agreement.malformed",
-		`job message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message}`,
-	);
+/** @throws AlthingError `agreement.malformed` when the bytes are no message of this protocol. */
+export function decodeAgreementMessage(encoded: Uint8Array): AgreementMessage {
+	return decodeMessageOf("agreement", agreementMessageSchema, encoded, MAX_MESSAGE_BYTES);
 }
 
 /** A job's id: 32 hex digits of the hash of everything its submitter signed. */

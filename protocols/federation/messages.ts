@@ -1,9 +1,8 @@
 /** Wire messages of the membership protocol: canonical CBOR, checked by schema on arrival. */
 import { z } from "zod";
-import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
+import { encodeCanonical } from "../../crypto/encoding.ts";
 import { ballotSchema, deadCertificateSchema } from "../certificate/index.ts";
-import { hashBytes, peerId } from "../wire.ts";
+import { decodeMessageOf, hashBytes, peerId } from "../wire.ts";
 import { chainLinkSchema } from "./chain.ts";
 import { changeRequestSchema, verdictSchema } from "./changeRequest.ts";
 import { MAX_CHAIN_LINKS, MAX_MESSAGE_BYTES, MAX_PENDING, MAX_PROPOSALS } from "./constants.ts";
@@ -54,23 +53,6 @@ export function encodeFederationMessage(message: FederationMessage): Uint8Array 
 }
 
 /** @throws AlthingError `federation.malformed` when the bytes are no message of this protocol. */
-export function decodeFederationMessage(bytes: Uint8Array): FederationMessage {
-	let value: unknown;
-	try {
-		value = decodeCanonical(bytes, MAX_MESSAGE_BYTES);
-	} catch (cause) {
-		throw new AlthingError(
-			"federation.malformed",
-			`The federation message cannot be decoded: ${(cause as Error).message}`,
-			{},
-			{ cause },
-		);
-	}
-	const parsed = federationMessageSchema.safeParse(value);
-	if (parsed.success) return parsed.data;
-	const issue = parsed.error.issues[0];
-	throw new AlthingError(
-		"federation.malformed",
-		`The federation message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message}.`,
-	);
+export function decodeFederationMessage(encoded: Uint8Array): FederationMessage {
+	return decodeMessageOf("federation", federationMessageSchema, encoded, MAX_MESSAGE_BYTES);
 }

@@ -1,10 +1,12 @@
 /** Wire messages of a training job, between its participants. */
 import { z } from "zod";
-import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
+import { encodeCanonical } from "../../crypto/encoding.ts";
 import { ballotSchema, quorumCertificateSchema } from "../certificate/index.ts";
-import { bytesUpTo, peerId, signatureBytes } from "../wire.ts";
+import { bytesUpTo, decodeMessageOf, peerId, signatureBytes } from "../wire.ts";
 import { roundResultSchema } from "./result.ts";
+
+/** Largest encoded message; the network refuses larger ones too. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
 
 /** Largest body of one aggregation message carried inside a training message. */
 const MAX_SESSION_BYTES = 900 * 1024;
@@ -64,25 +66,6 @@ export function encodeTrainingMessage(message: TrainingMessage): Uint8Array {
 }
 
 /** @throws AlthingError `training.malformed` when the bytes are no message of this protocol. */
-export function decodeTrainingMessage(bytes: Uint8Array): TrainingMessage {
-	let value: unknown;
-	try {
-		value = decodeCanonical(bytes, 1024 * 1024);
-	} catch (error) {
-		throw new AlthingError(
-			"training.malformed",
-			"training message is not canonical CBOR",
-			{},
-			{ cause: error },
-		);
-	}
-	const parsed = trainingMessageSchema.safeParse(value);
-	if (!parsed.success) {
-		const issue = parsed.error.issues[0];
-		throw new AlthingError(
-			"training.malformed",
-			`training message is malformed at ${issue?.path.join(".") || "its top"}: ${issue?.message}`,
-		);
-	}
-	return parsed.data;
+export function decodeTrainingMessage(encoded: Uint8Array): TrainingMessage {
+	return decodeMessageOf("training", trainingMessageSchema, encoded, MAX_MESSAGE_BYTES);
 }

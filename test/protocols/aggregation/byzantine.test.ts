@@ -76,14 +76,20 @@ describe("a bad message", () => {
 		const done = encodeMessage({ kind: "done", sid: new Uint8Array(32) });
 		const refused = (bytes: Uint8Array) => cohort.simulation.injectBytes(from, to, bytes);
 		expect(refused(done)).toBeUndefined();
-		expect(refused(done.subarray(1))).toMatchObject({ code: "encoding.not_canonical" });
+		expect(refused(done.subarray(1))).toMatchObject({
+			code: "aggregation.malformed",
+			cause: { code: "encoding.not_canonical" },
+		});
 		expect(refused(canonical({ kind: "done", sid: new Uint8Array(31) }))).toMatchObject({
 			code: "aggregation.malformed",
 		});
 		expect(refused(canonical({ kind: "done", sid: new Uint8Array(32), extra: 1 }))).toMatchObject({
 			code: "aggregation.malformed",
 		});
-		expect(refused(new Uint8Array(2 ** 20 + 1))).toMatchObject({ code: "encoding.too_large" });
+		expect(refused(new Uint8Array(2 ** 20 + 1))).toMatchObject({
+			code: "aggregation.malformed",
+			cause: { code: "encoding.too_large" },
+		});
 		cohort.runUntilEnded();
 		expectReleased(cohort, ALL, ALL);
 	});
