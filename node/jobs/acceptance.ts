@@ -56,6 +56,9 @@ export function requireCharter(spec: ResolvedJobSpec, charter: Charter): void {
 	const charterMinimum = minimumSurvivorsOf(charter, charter.members.length);
 	if (minimum !== undefined && minimum > charter.members.length)
 		refuse(`it asks for ${minimum} survivors of ${charter.members.length} members`);
+	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
+	if (minimum !== undefined && minimum < charterMinimum)
+		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
 	planTraining(spec, {
 		participants: charter.members.length,
 		corruption: corruptionOf(charter),
@@ -69,7 +72,8 @@ export function judgeJob(input: {
 	readonly charter: Charter;
 	readonly policy: JobPolicy;
 	readonly ledger: BudgetLedger;
-	readonly hasDataset: (name: string) => boolean;
+	/** Training records of a registered data set; undefined where there is none of that name. */
+	readonly trainingRows: (name: string) => number | undefined;
 	readonly submitter: PeerId;
 	readonly self: PeerId;
 }): Acceptance {
@@ -107,7 +111,18 @@ export function judgeJob(input: {
 			`the model has ${plan.parameterCount} parameters, our policy allows ${policy.maximumParameters}`,
 		);
 	}
-	if (!input.hasDataset(data.set)) return refuse("policy.no_data", `we have no data set named ${data.set}`);
+	const rows = input.trainingRows(data.set);
+	if (rows === undefined) return refuse("policy.no_data", `we have no data set named ${data.set}`);
+	const { minimumRecords } = charter.rules.dataRequirements;
+	if (rows < minimumRecords)
+		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);
+	if (privacy.mechanism !== "none") {
+		// The bound on summation errors (src/training/plan.ts) holds up to the public batch size.
+		const publicBatch =
+			privacy.mechanism === "distributed_gaussian" ? spec.training.expectedBatch : spec.training.localBatch;
+		if (rows * privacy.samplingRate > (publicBatch ?? 0))
+			return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
+	}
 	if (plan.trainingEvent !== undefined && plan.evaluationEvent !== undefined) {
 		try {
 			const fits =

@@ -70,6 +70,8 @@ const decisionSchema = z.strictObject({
 });
 type Standing = z.infer<typeof decisionSchema>;
 
+/** Undecided jobs of one member that are kept: each costs memory and a place in the journal. */
+const MAX_OPEN_PROPOSALS = 32;
 /** Gossip topic on which coordinators announce certified rounds. */
 const ROUNDS_TOPIC = "rounds";
 const roundAnnouncementSchema = z.strictObject({ jobId: z.string().max(64), round: z.int().min(0) });
@@ -329,7 +331,25 @@ export class Jobs implements JobService {
 				log.warn({ peer: from }, "a job proposal that does not verify was dropped");
 				return;
 			}
-			if (!this.#jobs.has(jobIdOf(proposal))) this.#take(proposal, []);
+			if (this.#jobs.has(jobIdOf(proposal))) return;
+			const charter = this.#options.charterByHash(proposal.charterHash);
+			if (charter !== undefined && charter.version < this.#options.charter().version - 1) {
+				log.warn({ peer: from }, "a job proposal under a superseded charter was dropped");
+				return;
+			}
+			const open = [...this.#jobs.values()].filter(
+				(job) =>
+					job.proposal.submitter === proposal.submitter &&
+					this.#standing.get(job.jobId)?.state === "proposed",
+			);
+			if (open.length >= MAX_OPEN_PROPOSALS) {
+				log.warn(
+					{ peer: from, submitter: proposal.submitter },
+					"a member has too many open proposals: dropped",
+				);
+				return;
+			}
+			this.#take(proposal, []);
 		} catch (error) {
 			log.warn({ peer: from, err: error }, "a job message was dropped");
 		}
@@ -354,7 +374,7 @@ export class Jobs implements JobService {
 			charter: job.charter,
 			policy,
 			ledger: budgets.ledger,
-			hasDataset: (name) => datasets.get(name) !== undefined,
+			trainingRows: (name) => datasets.get(name)?.trainingRows,
 			submitter: job.proposal.submitter,
 			self: self.peer,
 		});

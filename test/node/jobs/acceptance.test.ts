@@ -1,0 +1,130 @@
+import { describe, expect, it } from "vitest";
+import { generateIdentitySeed, signingKeyFromSeed } from "../../../crypto/identity.ts";
+import { type JobPolicy, judgeJob } from "../../../node/jobs/acceptance.ts";
+import type { Charter } from "../../../protocols/federation/index.ts";
+import { rulesSchema } from "../../../protocols/federation/index.ts";
+import { BudgetLedger } from "../../../src/privacy/budget/ledger.ts";
+import { checkJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
+
+const keys = Array.from({ length: 5 }, () => signingKeyFromSeed(generateIdentitySeed()));
+
+function charter(rules: object = {}): Charter {
+	return {
+		format: "althing/charter/1",
+		federation: "demo",
+		version: 5,
+		previous: new Uint8Array(32),
+		members: keys
+			.map(({ peer }) => ({ peer, joinedVersion: 1, organization: "Org", declared: {}, addresses: [] }))
+			.sort((a, b) => (a.peer < b.peer ? -1 : 1)),
+		rules: rulesSchema.parse(rules),
+		createdAt: new Date(0).toISOString(),
+		changes: [],
+	};
+}
+
+const POLICY: JobPolicy = {
+	maximumEpsilon: 8,
+	maximumDelta: 1e-5,
+	techniques: ["federated_learning"],
+	dataSets: "all",
+	maximumParameters: 1_000_000,
+	autoApproveJobs: true,
+};
+
+function spec(overrides: { privacy?: object; aggregation?: object; training?: object } = {}) {
+	return resolveJobSpec(
+		checkJobSpec({
+			name: "digits",
+			technique: "federated_learning",
+			data: { set: "digits-8x8" },
+			model: { kind: "softmax_regression" },
+			training: { rounds: 5, expectedBatch: 500, ...overrides.training },
+			privacy: {
+				mechanism: "distributed_gaussian",
+				epsilon: 4,
+				delta: 1e-6,
+				samplingRate: 0.3,
+				...overrides.privacy,
+			},
+			aggregation: overrides.aggregation ?? {},
+		}),
+	);
+}
+
+function judge(
+	overrides: {
+		spec?: ReturnType<typeof spec>;
+		rules?: object;
+		policy?: Partial<JobPolicy>;
+		rows?: number | undefined;
+		limit?: number;
+		submitter?: string;
+	} = {},
+) {
+	const ledger = new BudgetLedger();
+	const limits = { epsilonLimit: overrides.limit ?? 10, deltaLimit: 1e-5 };
+	ledger.apply(ledger.prepareAccount("digits-8x8", limits));
+	return judgeJob({
+		spec: overrides.spec ?? spec(),
+		charter: charter(overrides.rules),
+		policy: { ...POLICY, ...overrides.policy },
+		ledger,
+		trainingRows: () => ("rows" in overrides ? overrides.rows : 300),
+		submitter: overrides.submitter ?? "somebody else",
+		self: "us",
+	});
+}
+
+describe("an organization's answer to a proposed job", () => {
+	it("is yes within charter, policy, data and budget; a person's where the policy asks for one", () => {
+		expect(judge()).toEqual({ decision: "accept" });
+		expect(judge({ policy: { autoApproveJobs: false } })).toEqual({ decision: "ask" });
+		expect(judge({ policy: { autoApproveJobs: false }, submitter: "us" })).toEqual({ decision: "accept" });
+	});
+
+	it.each([
+		["epsilon above the charter's floor", { spec: spec({ privacy: { epsilon: 9 } }) }, /above the allowed 8/],
+		[
+			"no privacy where it is required",
+			{ spec: { ...spec(), privacy: { mechanism: "none" as const } } },
+			/requires differential privacy/,
+		],
+		[
+			"a mechanism the charter does not allow",
+			{ rules: { privacyFloor: { techniques: ["site_gaussian"] } } },
+			/not among/,
+		],
+		[
+			"fewer survivors than the charter asks for",
+			{ spec: spec({ aggregation: { minimumSurvivors: 3 } }) },
+			/the charter asks for 4/,
+		],
+		[
+			"more survivors than members",
+			{ spec: spec({ aggregation: { minimumSurvivors: 6 } }) },
+			/6 survivors of 5/,
+		],
+		["epsilon above our policy", { policy: { maximumEpsilon: 2 } }, /our policy allows epsilon up to 2/],
+		["delta above our policy", { policy: { maximumDelta: 1e-7 } }, /delta up to/],
+		[
+			"a technique we do not take part in",
+			{ policy: { techniques: [] } },
+			/does not allow federated_learning/,
+		],
+		["a data set we do not lend", { policy: { dataSets: [] } }, /does not lend/],
+		["a model too large", { policy: { maximumParameters: 100 } }, /650 parameters, our policy allows 100/],
+		["a data set we do not have", { rows: undefined }, /no data set named/],
+		[
+			"fewer records than the charter asks for",
+			{ rules: { dataRequirements: { minimumRecords: 1000 } } },
+			/asks for 1000 records/,
+		],
+		["a public batch smaller than our own sample", { rows: 2000 }, /samples more than/],
+		["a budget that does not cover it", { limit: 1 }, /limit is epsilon 1/],
+	])("is no for %s, with the reason", (_, overrides, reason) => {
+		const answer = judge(overrides);
+		expect(answer.decision).toBe("refuse");
+		expect(answer).toHaveProperty("reason", expect.stringMatching(reason));
+	});
+});
