@@ -85,7 +85,9 @@ const aggregationSchema = z.strictObject({
 		.min(2)
 		.max(64)
 		.optional()
-		.describe("fewest sites a sum may be opened for, not below the charter's threshold, which is the default"),
+		.describe(
+			"fewest sites a sum may be opened for, not below the charter's threshold, which is the default",
+		),
 	phaseTimeoutMs: z.int().min(500).max(600_000).default(5000),
 	updateNormBound: z
 		.number()
