@@ -14,7 +14,7 @@ import { examineNode } from "./doctor.ts";
 import { Federation } from "./federation/federation.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { JobsUnlessMember } from "./jobs/jobsUnlessMember.ts";
-import type { WorkerResult, WorkerTask } from "./jobs/trainingTasks.ts";
+import { answerOf, type WorkerResult, type WorkerTask } from "./jobs/trainingTasks.ts";
 import { openKeystore } from "./keystore/keystore.ts";
 import { prepareDataDirectory } from "./lifecycle/dataDirectory.ts";
 import { createHealthServer } from "./lifecycle/healthServer.ts";
@@ -172,9 +172,8 @@ class Daemon {
 		this.#models = new Models({
 			store,
 			predict: async (spec, state, features) => {
-				const result = await this.#openedPool().run({ kind: "predict", spec, state, features });
-				if (result.kind !== "predictions") throw new Error("the worker answered something else");
-				return result.outputs;
+				const answer = await this.#openedPool().run({ kind: "predict", spec, state, features });
+				return answerOf(answer, "predictions").outputs;
 			},
 		});
 	}

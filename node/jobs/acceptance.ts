@@ -8,7 +8,7 @@ import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/
 import { selfComposed } from "../../src/privacy/accounting/events.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
-import { planTraining } from "../../src/training/plan.ts";
+import { planTraining, type TrainingPlan } from "../../src/training/plan.ts";
 
 /** The organization's limits, from its configuration. */
 export interface JobPolicy {
@@ -28,9 +28,10 @@ export type Acceptance =
 /**
  * Checks a specification against the charter's floor: a job that breaks it is refused by
  * everybody, so its submitter is told at once.
+ * @returns the plan that follows if every member takes part
  * @throws AlthingError `job.below_privacy_floor` or what the plan throws
  */
-export function requireCharter(spec: ResolvedJobSpec, charter: Charter): void {
+export function requireCharter(spec: ResolvedJobSpec, charter: Charter): TrainingPlan {
 	const { privacyFloor } = charter.rules;
 	const refuse = (why: string): never => {
 		throw new AlthingError(
@@ -59,7 +60,7 @@ export function requireCharter(spec: ResolvedJobSpec, charter: Charter): void {
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	planTraining(spec, {
+	return planTraining(spec, {
 		participants: charter.members.length,
 		corruption: corruptionOf(charter),
 		minimumSurvivors: minimum ?? charterMinimum,
@@ -79,8 +80,9 @@ export function judgeJob(input: {
 }): Acceptance {
 	const { spec, charter, policy, ledger } = input;
 	const refuse = (code: string, reason: string): Acceptance => ({ decision: "refuse", code, reason });
+	let plan: TrainingPlan;
 	try {
-		requireCharter(spec, charter);
+		plan = requireCharter(spec, charter);
 	} catch (error) {
 		return refuse(
 			error instanceof AlthingError ? error.code : "job.invalid",
@@ -88,12 +90,6 @@ export function judgeJob(input: {
 		);
 	}
 	const { privacy, data } = spec;
-	const plan = planTraining(spec, {
-		participants: charter.members.length,
-		corruption: corruptionOf(charter),
-		minimumSurvivors:
-			spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, charter.members.length),
-	});
 	if (privacy.mechanism !== "none") {
 		if (privacy.epsilon > policy.maximumEpsilon)
 			return refuse("policy.epsilon", `our policy allows epsilon up to ${policy.maximumEpsilon}`);

@@ -1,5 +1,5 @@
 /** One job on this node: drives its agreement and, once started, its training over the network. */
-import { decodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { decodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
@@ -92,7 +92,7 @@ export interface RoundUsage {
 	readonly term: number;
 }
 
-export function agreementKind(jobId: string): string {
+function agreementKind(jobId: string): string {
 	return `agreement/${jobId}`;
 }
 
@@ -101,7 +101,7 @@ export function trainingKind(jobId: string): string {
 }
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
-export function specOf(proposal: JobProposal): ResolvedJobSpec {
+function specOf(proposal: JobProposal): ResolvedJobSpec {
 	return resolveJobSpec(checkJobSpec(decodeCanonical(proposal.spec)));
 }
 
@@ -421,14 +421,4 @@ export class JobRuntime {
 		}
 		use(message);
 	}
-}
-
-/** Short form of a job id for people; the RPC accepts any unambiguous prefix. */
-export function shortJobId(jobId: string): string {
-	return jobId.slice(0, 12);
-}
-
-/** Hex of a result or state hash. */
-export function hashText(hash: Uint8Array): string {
-	return toHex(hash);
 }

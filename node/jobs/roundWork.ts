@@ -12,7 +12,7 @@ import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
-import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+import { answerOf, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 
 /** The largest sample's tail probability (plan.ts), charged beside the accountant. */
 const SUMMATION_TAIL = 1e-13;
@@ -48,30 +48,21 @@ export class RoundWork {
 				await this.#charge(job, task.round, task.attempt);
 				return { kind: "charged" };
 			case "contribute": {
-				const result = await pool.run(
+				const answer = await pool.run(
 					{ kind: "contribute", job: this.#context(job), round: task.round, state: task.state },
 					{ group },
 				);
-				if (result.kind !== "contribution")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
+				const result = answerOf(answer, "contribution");
 				this.#contributions.set(`${job.jobId}/${task.round}`, {
 					chargeId: `${job.jobId}/${task.round}/${toHex(randomBytes(8))}`,
 					samplerDistance: result.samplerDistance,
 				});
 				return { kind: "contribution", vector: result.vector };
 			}
-			case "apply": {
-				const result = await pool.run({ ...task, job: this.#context(job) }, { group });
-				if (result.kind !== "applied")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
-				return result;
-			}
-			case "aggregate": {
-				const result = await pool.run({ kind: "aggregate", task: task.task }, { group });
-				if (result.kind !== "aggregated")
-					throw new AlthingError("workers.protocol", "the worker answered something else");
-				return result;
-			}
+			case "apply":
+				return answerOf(await pool.run({ ...task, job: this.#context(job) }, { group }), "applied");
+			case "aggregate":
+				return answerOf(await pool.run({ kind: "aggregate", task: task.task }, { group }), "aggregated");
 		}
 	}
 

@@ -1,4 +1,5 @@
 /** Tasks that the node hands to its worker threads, and what comes back: plain data only. */
+import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
@@ -54,3 +55,19 @@ export type WorkerResult =
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
 	| { readonly kind: "predictions"; readonly outputs: Float32Array }
 	| { readonly kind: "done" };
+
+/**
+ * A worker's answer of the kind that was asked for.
+ * @throws AlthingError `workers.protocol` for another kind: a defect, never a peer's doing
+ */
+export function answerOf<Kind extends WorkerResult["kind"]>(
+	result: WorkerResult,
+	kind: Kind,
+): Extract<WorkerResult, { kind: Kind }> {
+	if (result.kind !== kind)
+		throw new AlthingError(
+			"workers.protocol",
+			`a worker answered ${result.kind} where ${kind} was asked for`,
+		);
+	return result as Extract<WorkerResult, { kind: Kind }>;
+}
