@@ -49,6 +49,12 @@ export function rdpOf(event: PrivacyEvent): RdpCurve {
 			}
 			return total;
 		}
+		default:
+			throw new AlthingError(
+				"privacy.unsupported_event",
+				`No Renyi bound is known here for "${event.kind}".`,
+				{ kind: event.kind },
+			);
 	}
 }
 

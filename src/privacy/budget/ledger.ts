@@ -12,6 +12,7 @@
  * and of what was released already. The epsilon of the data set is therefore the larger
  * of the two, not their sum.
  */
+import { encodeCanonical, toHex } from "../../../crypto/encoding.ts";
 import { AlthingError } from "../../../crypto/error.ts";
 import { composed, type PrivacyEvent, selfComposed } from "../accounting/events.ts";
 import { epsilonFromRdp, rdpOf } from "../accounting/rdp.ts";
@@ -335,16 +336,7 @@ function composedEvent(charges: readonly Cost[]): PrivacyEvent {
 
 /** The same text for the same event, whatever the order of its keys after decoding. */
 function eventKey(event: PrivacyEvent): string {
-	switch (event.kind) {
-		case "gaussian":
-			return `gaussian(${event.noiseMultiplier})`;
-		case "poissonSampled":
-			return `poisson(${event.samplingProbability},${eventKey(event.event)})`;
-		case "selfComposed":
-			return `times(${event.count},${eventKey(event.event)})`;
-		case "composed":
-			return `all(${event.events.map(eventKey).join(",")})`;
-	}
+	return toHex(encodeCanonical(event as never));
 }
 
 /** One id, one charge: a reused id for another update would be a release that is never paid for. */
