@@ -1,6 +1,5 @@
 /** One job on this node: drives its agreement and, once started, its training over the network. */
 import { decodeCanonical } from "../../crypto/encoding.ts";
-import { hashFields } from "../../crypto/hash.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
@@ -34,16 +33,9 @@ import {
 	type TrainingTask,
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
-import { initialParameters } from "../../src/learning/model.ts";
-import { initialOptimizerState } from "../../src/learning/optimizer.ts";
-import { encodeCommonState } from "../../src/training/commonState.ts";
-import {
-	checkJobSpec,
-	jobSpecHash,
-	type ResolvedJobSpec,
-	resolveJobSpec,
-} from "../../src/training/jobSpec.ts";
-import { type Participation, planHash, planTraining, type TrainingPlan } from "../../src/training/plan.ts";
+import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
+import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
 import { MachineDriver } from "./machineDriver.ts";
@@ -129,7 +121,7 @@ export class JobRuntime {
 	/** Training is stopped here by this organization, also for a start still to come. */
 	#paused = false;
 	#participation: Participation | undefined;
-	#plan: TrainingPlan | undefined;
+	#plan: JobPlan | undefined;
 	#usage = { bytesSent: 0, bytesReceived: 0, sinceMs: 0, cpu: process.cpuUsage() };
 
 	constructor(
@@ -192,7 +184,7 @@ export class JobRuntime {
 		return this.#paused;
 	}
 
-	get plan(): TrainingPlan | undefined {
+	get plan(): JobPlan | undefined {
 		return this.#plan;
 	}
 
@@ -310,10 +302,9 @@ export class JobRuntime {
 			corruption,
 			minimumSurvivors: this.spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, members.length),
 		};
-		const plan = planTraining(this.spec, this.#participation);
+		const plan = planJob(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);
-		const { serverLearningRate: learningRate, momentum } = this.spec.training;
 		const states = new Map<string, Uint8Array>();
 		for (const hash of statesNeeded(records)) {
 			const state = await blobs.get(hash);
@@ -324,19 +315,16 @@ export class JobRuntime {
 			federationId: this.proposal.federationId,
 			charterHash: charterHash(charter),
 			jobId: this.jobId,
-			configHash: planHash(jobSpecHash(this.spec), plan, this.#participation),
+			configHash: plan.hash,
 			electorate: { members, corruption },
-			rounds: this.spec.training.rounds,
+			rounds: plan.rounds,
 			roundsPerEpoch: ROUNDS_PER_EPOCH,
 			minimumSurvivors: this.#participation.minimumSurvivors,
 			length: plan.length,
-			modulusBits: plan.encoding.modulusBits,
+			modulusBits: plan.modulusBits,
 			phaseTimeoutMs: this.spec.aggregation.phaseTimeoutMs,
 			seed,
-			initialState: encodeCommonState({
-				parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", this.jobId, seed)),
-				optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
-			}),
+			initialState: plan.initialState(this.jobId, seed),
 			promises: records,
 			states,
 			random: randomBytes,

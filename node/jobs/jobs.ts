@@ -507,7 +507,7 @@ export class Jobs implements JobService {
 			survivors: content.survivors,
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
-			epsilonSpent: job.plan?.trainingEvent === undefined ? 0 : budgets.spentBy(job.spec.data.set, id),
+			epsilonSpent: job.spec.privacy.mechanism === "none" ? 0 : budgets.spentBy(job.spec.data.set, id),
 			bytesSent: usage.bytesSent,
 			bytesReceived: usage.bytesReceived,
 			seconds: usage.seconds,

@@ -91,7 +91,7 @@ export class RecordKeeping {
 				assumedCorrupt: participation.corruption,
 				quorum: quorum({ members: participants, corruption: participation.corruption }),
 				minimumSurvivors: participation.minimumSurvivors,
-				modulusBits: plan.encoding.modulusBits,
+				modulusBits: plan.modulusBits,
 				length: plan.length,
 			},
 			resultHash: toHex(content.stateHash),
@@ -108,7 +108,8 @@ export class RecordKeeping {
 		chargeId: string,
 		at: string,
 	): Promise<void> {
-		const { spec, plan } = job;
+		const { spec } = job;
+		const plan = job.plan?.training;
 		if (plan?.trainingEvent === undefined || spec.privacy.mechanism === "none") return;
 		const dataset = spec.data.set;
 		const spent = this.#budgets.spentBy(dataset, job.jobId);

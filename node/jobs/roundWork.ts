@@ -7,15 +7,11 @@ import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import type { TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
-import { slackDelta } from "../../src/privacy/noiseShares.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
 import { answerOf, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
-
-/** The largest sample's tail probability (plan.ts), charged beside the accountant. */
-const SUMMATION_TAIL = 1e-13;
 
 /** A record is charged in one of two parts of the data set (src/privacy/budget/ledger.ts). */
 const PARTITIONS = ["train", "heldOut"] as const;
@@ -66,56 +62,26 @@ export class RoundWork {
 		}
 	}
 
-	/** Charges training and, in a round that evaluates, held-out records. */
+	/** Charges what the round's contribution costs, durably, before it leaves. */
 	async #charge(job: JobRuntime, round: number, attempt: number): Promise<void> {
-		const { plan, spec, participation } = job;
-		const contribution = this.#contributions.get(`${job.jobId}/${round}`);
-		if (plan === undefined || participation === undefined || contribution === undefined) {
+		const { plan, spec, jobId } = job;
+		const contribution = this.#contributions.get(`${jobId}/${round}`);
+		if (plan === undefined || contribution === undefined) {
 			throw new AlthingError(
 				"budget.no_contribution",
 				`there is no contribution of round ${round} to charge for`,
 			);
 		}
-		if (
-			plan.trainingEvent === undefined ||
-			plan.evaluationEvent === undefined ||
-			spec.privacy.mechanism === "none"
-		)
-			return;
-		const extraDelta =
-			plan.parameterSigma > 0
-				? slackDelta({
-						sigmaLocal: plan.parameterSigma,
-						length: plan.length,
-						maximumContributors: participation.participants,
-						samplerDistance: contribution.samplerDistance,
-						epsilon: spec.privacy.epsilon,
-					}) + SUMMATION_TAIL
-				: slackDelta({
-						sigmaLocal: plan.metricSigma,
-						length: plan.length * plan.localSteps,
-						maximumContributors: 1,
-						samplerDistance: contribution.samplerDistance,
-						epsilon: spec.privacy.epsilon,
-					}) +
-					SUMMATION_TAIL * plan.localSteps;
-		const common = { dataset: spec.data.set, jobId: job.jobId, round, attempt, extraDelta };
-		const charges = [
-			{
-				...common,
-				chargeId: `${contribution.chargeId}/train`,
-				partition: "train" as const,
-				event: plan.trainingEvent,
-			},
-		];
-		const heldOut = {
-			...common,
-			chargeId: `${contribution.chargeId}/heldOut`,
-			partition: "heldOut" as const,
-			event: plan.evaluationEvent,
-		};
+		const { chargeId, samplerDistance } = contribution;
 		await this.#options.budgets.charge(
-			round % spec.training.evaluateEveryRounds === 0 ? [...charges, heldOut] : charges,
+			plan.charges(round, samplerDistance).map((charge) => ({
+				...charge,
+				dataset: spec.data.set,
+				jobId,
+				round,
+				attempt,
+				chargeId: `${chargeId}/${charge.partition}`,
+			})),
 		);
 	}
 
