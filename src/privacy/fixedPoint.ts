@@ -97,6 +97,11 @@ export function planEncoding(request: EncodingRequest): EncodingPlan {
 	);
 }
 
+/** What the sensitivity of any plan for vectors of this length is at least, in integer units. */
+export function leastSensitivity(length: number): number {
+	return (LEAST_ROUNDING_RATIO + 1) * Math.sqrt(length);
+}
+
 function planAt(
 	request: EncodingRequest,
 	scaleExponent: number,

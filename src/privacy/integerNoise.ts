@@ -73,7 +73,7 @@ export function effectiveNoiseMultiplier(noise: {
 export function sigmaFor(noise: { readonly noiseMultiplier: number; readonly sensitivity: number }): number {
 	requirePositive("noise multiplier", noise.noiseMultiplier);
 	requirePositive("sensitivity", noise.sensitivity);
-	return Math.hypot(noise.noiseMultiplier * noise.sensitivity, ROUNDING_SIGMA) * (1 + MARGIN);
+	return Math.sqrt((noise.noiseMultiplier * noise.sensitivity) ** 2 + ROUNDING_SIGMA ** 2) * (1 + MARGIN);
 }
 
 /**

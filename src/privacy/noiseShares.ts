@@ -1,5 +1,7 @@
 /** How much noise each site adds so that the released sum carries enough, whoever drops out or colludes. */
 import { AlthingError } from "../../crypto/error.ts";
+import { leastSensitivity } from "./fixedPoint.ts";
+import { latticeSlack, ROUNDING_SIGMA, sigmaFor } from "./integerNoise.ts";
 
 export interface NoiseShareRequest {
 	/** Noise multiplier z the accountant charges with, > 0. */
@@ -17,23 +19,34 @@ export interface NoiseShareRequest {
 export interface NoiseSharePlan {
 	/** Standard deviation of each site's discrete Gaussian share per coordinate, integer units. */
 	readonly sigmaLocal: number;
-	/** What the sum carries at least: z x sensitivity. */
+	/** What the sum carries at least, so that it may be charged with z (integerNoise.ts). */
 	readonly sigmaTarget: number;
 	readonly minimumHonestSurvivors: number;
-	/** sigma of the sum of all shares over the sensitivity: the headroom's `largestNoiseMultiplier`. */
-	readonly largestNoiseMultiplier: number;
 }
 
 /** Below this the sum of discrete Gaussians is not close enough to a discrete Gaussian to argue by. */
 export const LEAST_SIGMA_LOCAL = 4;
 
-/** @see planNoiseShares for the ratio; it depends on the counts alone, so the encoding can be planned first. */
+/**
+ * Upper bound on sigma of the sum of all shares over the sensitivity, whatever the encoding turns
+ * out to be: it depends on the counts and the length alone, so the encoding can be planned first.
+ * With n contributors and h honest survivors the sum carries sqrt(n / h) sqrt((z S)^2 + r^2), and
+ * S >= leastSensitivity(length).
+ * @throws AlthingError `privacy.bad_noise_plan`, `privacy.no_honest_noise`
+ */
 export function largestNoiseMultiplier(
-	request: Pick<
-		NoiseShareRequest,
-		"noiseMultiplier" | "minimumSurvivors" | "corrupted" | "maximumContributors"
-	>,
+	request: Omit<NoiseShareRequest, "sensitivity"> & { readonly length: number },
 ): number {
+	const { noiseMultiplier, minimumSurvivors, corrupted, maximumContributors, length } = request;
+	requireHonestNoise(request);
+	return (
+		Math.sqrt(noiseMultiplier ** 2 + (ROUNDING_SIGMA / leastSensitivity(length)) ** 2) *
+		Math.sqrt(maximumContributors / (minimumSurvivors - corrupted)) *
+		(1 + 2 ** -40)
+	);
+}
+
+function requireHonestNoise(request: Omit<NoiseShareRequest, "sensitivity">): void {
 	const { noiseMultiplier, minimumSurvivors, corrupted, maximumContributors } = request;
 	for (const [name, count] of Object.entries({ minimumSurvivors, corrupted, maximumContributors })) {
 		if (!Number.isSafeInteger(count) || count < 0) {
@@ -59,28 +72,22 @@ export function largestNoiseMultiplier(
 			`At most ${maximumContributors} contributors cannot be fewer than the ${minimumSurvivors} that must survive.`,
 		);
 	}
-	return noiseMultiplier * Math.sqrt(maximumContributors / (minimumSurvivors - corrupted));
 }
 
 /**
- * sigmaLocal = z S / sqrt(minimumSurvivors - corrupted): independent shares' variances add,
- * so the honest survivors, at least that many, carry sigma >= z S in every sum that may be
- * released. More survivors carry more noise than charged for.
+ * sigmaLocal = sqrt((z S)^2 + r^2) / sqrt(minimumSurvivors - corrupted): independent shares'
+ * variances add, so the honest survivors, at least that many, carry what integerNoise.ts charges
+ * as a Gaussian of multiplier z in every sum that may be released. More survivors carry more noise
+ * than charged for.
  * @throws AlthingError `privacy.no_honest_noise` when corrupted >= minimumSurvivors,
  *   `privacy.noise_too_fine` when sigmaLocal < 4 integer units, `privacy.bad_noise_plan`
  *   for anything out of range
  */
 export function planNoiseShares(request: NoiseShareRequest): NoiseSharePlan {
-	const largest = largestNoiseMultiplier(request);
+	requireHonestNoise(request);
 	const { noiseMultiplier, sensitivity, minimumSurvivors, corrupted } = request;
-	if (!(sensitivity > 0 && sensitivity < Number.POSITIVE_INFINITY)) {
-		throw new AlthingError(
-			"privacy.bad_noise_plan",
-			`The sensitivity must be positive and finite, not ${sensitivity}.`,
-		);
-	}
 	const minimumHonestSurvivors = minimumSurvivors - corrupted;
-	const sigmaTarget = noiseMultiplier * sensitivity;
+	const sigmaTarget = sigmaFor({ noiseMultiplier, sensitivity });
 	// The last factor covers floating-point rounding, upwards.
 	const sigmaLocal = (sigmaTarget / Math.sqrt(minimumHonestSurvivors)) * (1 + 2 ** -50);
 	if (sigmaLocal < LEAST_SIGMA_LOCAL) {
@@ -90,7 +97,7 @@ export function planNoiseShares(request: NoiseShareRequest): NoiseSharePlan {
 			{ sigmaLocal },
 		);
 	}
-	return { sigmaLocal, sigmaTarget, minimumHonestSurvivors, largestNoiseMultiplier: largest };
+	return { sigmaLocal, sigmaTarget, minimumHonestSurvivors };
 }
 
 /**
@@ -100,9 +107,10 @@ export function planNoiseShares(request: NoiseShareRequest): NoiseSharePlan {
  * (1) A sum of n discrete Gaussians of sigmaLocal has a density within exp(+-tau) of the
  * discrete Gaussian of sigmaLocal sqrt(n) per coordinate, tau = 10 sum_{k=1}^{n-1}
  * exp(-2 pi^2 sigmaLocal^2 k/(k+1)) (Kairouz, Liu, Steinke 2021, Thm. 5), so the vectors of
- * length d are within total variation expm1(d tau). (2) Each sampled share is within
- * `samplerDistance` of its exact law per coordinate, n d of them. With eta the sum of both,
- * an (epsilon, delta)-DP ideal mechanism becomes (epsilon, delta + (1 + e^epsilon) eta)-DP.
+ * length d are within total variation expm1(d tau). (2) That discrete Gaussian is charged as a
+ * continuous one, at `latticeSlack`. (3) Each sampled share is within `samplerDistance` of its
+ * exact law per coordinate, n d of them. With eta the sum of the three, an (epsilon, delta)-DP
+ * ideal mechanism becomes (epsilon, delta + (1 + e^epsilon) eta)-DP.
  * @param epsilon the largest epsilon the account can reach (its limit)
  */
 export function slackDelta(slack: {
@@ -117,6 +125,7 @@ export function slackDelta(slack: {
 	for (let k = 1; k < maximumContributors; k++) {
 		tau += 10 * Math.exp((-2 * Math.PI * Math.PI * sigmaLocal * sigmaLocal * k) / (k + 1));
 	}
-	const distance = Math.expm1(length * tau) + length * maximumContributors * samplerDistance;
+	const distance =
+		Math.expm1(length * tau) + latticeSlack({ length }) + length * maximumContributors * samplerDistance;
 	return (1 + Math.exp(epsilon)) * distance;
 }

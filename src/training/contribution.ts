@@ -9,10 +9,11 @@ import { poissonSample } from "../data/poissonSampling.ts";
 import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
 import type { Trainer } from "../learning/trainer.ts";
 import { type EncodingPlan, encode, planEncoding, toRing } from "../privacy/fixedPoint.ts";
+import { sigmaFor } from "../privacy/integerNoise.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import { largestSample, SUMMATION_ERROR, type TrainingPlan } from "./plan.ts";
+import { largestSample, largestSiteNoise, SUMMATION_ERROR, type TrainingPlan } from "./plan.ts";
 import type { SiteData } from "./siteData.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
@@ -48,7 +49,12 @@ export class Contributor {
 					: undefined;
 		if (spec.privacy.mechanism === "site_gaussian") {
 			const grid = siteGrid(spec.privacy.clippingNorm, spec.training.localBatch, plan);
-			this.#siteNoise = { grid, sampler: tableGaussian(plan.noiseMultiplier * grid.sensitivity) };
+			this.#siteNoise = {
+				grid,
+				sampler: tableGaussian(
+					sigmaFor({ noiseMultiplier: plan.noiseMultiplier, sensitivity: grid.sensitivity }),
+				),
+			};
 		}
 	}
 
@@ -148,7 +154,7 @@ function siteGrid(clippingNorm: number, expectedBatch: number, plan: TrainingPla
 		clippingNorm: clippingNorm * (1 + SUMMATION_ERROR * largestSample(expectedBatch)),
 		maximumContributors: 1,
 		perSiteBound: Math.max(16, expectedBatch),
-		largestNoiseMultiplier: plan.noiseMultiplier,
+		largestNoiseMultiplier: largestSiteNoise(plan.noiseMultiplier, plan.parameterCount),
 		modulusBits: 32,
 	});
 }

@@ -20,6 +20,7 @@ import {
 import { calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
 import { gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
 import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
+import { sigmaFor } from "../privacy/integerNoise.ts";
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 
@@ -173,7 +174,7 @@ export function planTraining(spec: ResolvedJobSpec, who: Participation): Trainin
 			clippingNorm: privacy.clippingNorm * (1 + SUMMATION_ERROR * largestSample(batch)),
 			maximumContributors: who.participants,
 			perSiteBound: Math.max(16, batch / 2),
-			largestNoiseMultiplier: largestNoiseMultiplier(shares),
+			largestNoiseMultiplier: largestNoiseMultiplier({ ...shares, length }),
 		});
 		const { sigmaLocal } = planNoiseShares({ ...shares, sensitivity: encoding.sensitivity });
 		return {
@@ -194,7 +195,8 @@ export function planTraining(spec: ResolvedJobSpec, who: Participation): Trainin
 		clippingNorm: bound / FINE_GRID,
 		maximumContributors: who.participants,
 		perSiteBound: FINE_GRID,
-		largestNoiseMultiplier: evaluationMultiplier * Math.sqrt(METRICS * who.participants),
+		largestNoiseMultiplier:
+			largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), length) * Math.sqrt(who.participants),
 		modulusBits: 32,
 	});
 	const metricUnit = bound / FINE_GRID;
@@ -203,8 +205,10 @@ export function planTraining(spec: ResolvedJobSpec, who: Participation): Trainin
 		...events,
 		encoding,
 		parameterSigma: 0,
-		metricSigma:
-			evaluationMultiplier * (metricUnit * encoding.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS)),
+		metricSigma: sigmaFor({
+			noiseMultiplier: evaluationMultiplier,
+			sensitivity: metricUnit * encoding.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS),
+		}),
 		metricUnit,
 		noiseMultiplier,
 		localSteps,
@@ -224,6 +228,17 @@ function unitOfEvaluation(encoding: EncodingPlan, share: number): number {
 		"privacy.no_headroom",
 		"the noise of this job is too small to cover its evaluations; evaluate less often (training.evaluateEveryRounds)",
 	);
+}
+
+/** The headroom of an encoding whose noise one site adds all by itself: sigma over the sensitivity, at most. */
+export function largestSiteNoise(noiseMultiplier: number, length: number): number {
+	return largestNoiseMultiplier({
+		noiseMultiplier,
+		length,
+		minimumSurvivors: 1,
+		corrupted: 0,
+		maximumContributors: 1,
+	});
 }
 
 /** Records a site's Poisson sample exceeds with probability below 1e-13 (Chernoff), all of them at one site. */
