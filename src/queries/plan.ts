@@ -15,7 +15,7 @@ import { AlthingError, hasCode } from "../../crypto/error.ts";
 import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { gaussian, type PrivacyEvent } from "../privacy/accounting/events.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
-import { largestNoiseMultiplier, type NoiseSharePlan, planNoiseShares } from "../privacy/noiseShares.ts";
+import { type NoiseSharePlan, planNoiseShares } from "../privacy/noiseShares.ts";
 import type { Participation } from "../training/plan.ts";
 import { treeLength } from "./quantileTree.ts";
 import { cellCount, type QuerySpec } from "./spec.ts";
@@ -59,7 +59,6 @@ export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 		corrupted: who.corruption,
 		maximumContributors: who.participants,
 	};
-	const ratio = largestNoiseMultiplier(shares);
 	for (let units = wantedUnits(noiseMultiplier, touched, who); units >= 1; units /= 2) {
 		const sensitivity = units * Math.sqrt(touched) * (1 + 2 ** -50);
 		const noise = sharesOf({ ...shares, sensitivity });
@@ -86,7 +85,7 @@ export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 	}
 	throw new AlthingError(
 		"privacy.no_headroom",
-		`The sum over ${who.participants} sites of up to ${spec.maximumRecordsPerSite} records each, with noise ${ratio.toPrecision(3)} times the sensitivity, does not fit integers modulo 2^${MODULUS_BITS} with enough resolution. Lower maximumRecordsPerSite to what the largest site really has.`,
+		`The sum over ${who.participants} sites of up to ${spec.maximumRecordsPerSite} records each, with noise ${noiseMultiplier.toPrecision(3)} times the sensitivity, does not fit integers modulo 2^${MODULUS_BITS} with enough resolution. Lower maximumRecordsPerSite to what the largest site really has.`,
 		{ ...who, maximumRecordsPerSite: spec.maximumRecordsPerSite },
 	);
 }
@@ -130,7 +129,7 @@ export function layoutOf(spec: QuerySpec): { readonly length: number; readonly t
 /** The least power of two with noise of enough units. */
 function wantedUnits(noiseMultiplier: number, touched: number, who: Participation): number {
 	const perUnit = noiseMultiplier * Math.sqrt(touched);
-	const local = perUnit / Math.sqrt(who.minimumSurvivors - who.corruption);
+	const local = perUnit / Math.sqrt(Math.max(1, who.minimumSurvivors - who.corruption));
 	const wanted = Math.max(1, WANTED_SIGMA / perUnit, WANTED_SIGMA_LOCAL / local);
 	return Math.min(LARGEST_UNITS, 2 ** Math.ceil(Math.log2(wanted)));
 }
