@@ -7,6 +7,7 @@
  * (src/privacy/README.md has the argument).
  */
 import { AlthingError } from "../../../crypto/error.ts";
+import type { Adjacency } from "./adjacency.ts";
 import type { PrivacyEvent } from "./events.ts";
 
 /** The orders alpha at which every curve is evaluated: dense where epsilon is large, sparse where it is tiny. */
@@ -25,7 +26,14 @@ const ROUNDING = 1 + 1e-10;
  * The RDP curve of an event; composition adds, per order (Mironov 2017, Prop. 1).
  * @throws AlthingError `privacy.unsupported_event` for sampling of anything but a Gaussian
  */
-export function rdpOf(event: PrivacyEvent): RdpCurve {
+export function rdpOf(event: PrivacyEvent, adjacency: Adjacency = "addRemove"): RdpCurve {
+	if (adjacency !== "addRemove") {
+		throw new AlthingError(
+			"privacy.unsupported_event",
+			`No Renyi bound is known here under "${adjacency}".`,
+			{ adjacency },
+		);
+	}
 	switch (event.kind) {
 		case "gaussian":
 			return Float64Array.from(RDP_ORDERS, (order) => gaussianRdp(event.noiseMultiplier, order) * ROUNDING);
@@ -153,12 +161,39 @@ function epsilonAtOrder(rdp: number, order: number, delta: number): number {
 	return Math.max(0, rdp + Math.log1p(-1 / order) - Math.log(delta * order) / (order - 1));
 }
 
+/** Delta at an epsilon, and the order that gave it. */
+export interface DeltaBound {
+	readonly delta: number;
+	readonly order: number;
+}
+
+/**
+ * Smallest delta over the orders such that the curve implies (epsilon, delta)-DP: the
+ * inverse of {@link epsilonFromRdp}.
+ * @param epsilon >= 0
+ * @throws AlthingError `privacy.bad_epsilon` outside the range
+ */
+export function deltaFromRdp(curve: RdpCurve, epsilon: number): DeltaBound {
+	if (!(epsilon >= 0)) {
+		throw new AlthingError("privacy.bad_epsilon", `Epsilon must be at least 0, not ${epsilon}.`, { epsilon });
+	}
+	let best: DeltaBound = { delta: 1, order: RDP_ORDERS[0]! };
+	for (const [i, order] of RDP_ORDERS.entries()) {
+		const rdp = curve[i]!;
+		const converted = Math.exp((order - 1) * (rdp - epsilon + Math.log1p(-1 / order)) - Math.log(order));
+		const delta = Math.min(converted, Math.sqrt(-Math.expm1(-rdp)));
+		if (delta < best.delta) best = { delta, order };
+	}
+	return best;
+}
+
 /** {@link epsilonFromRdp} of an event's curve. */
 export function epsilonOf(event: PrivacyEvent, delta: number): number {
 	return epsilonFromRdp(rdpOf(event), delta).epsilon;
 }
 
-function requireDelta(delta: number): void {
+/** @throws AlthingError `privacy.bad_delta` unless delta is in (0, 1) */
+export function requireDelta(delta: number): void {
 	if (!(delta > 0 && delta < 1)) {
 		throw new AlthingError("privacy.bad_delta", `Delta must be strictly between 0 and 1, not ${delta}.`, {
 			delta,
