@@ -3,13 +3,13 @@
  * scientist submits. Unknown keys are refused; every default is stated here; the resolved
  * specification (data set description filled in) is what every organization signs for.
  */
-import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
 import { dataDescriptionSchema } from "../data/description.ts";
+import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 
 const name = z
 	.string()
@@ -118,72 +118,18 @@ export type JobSpec = z.infer<typeof jobSpecSchema>;
 /** A job with its data description filled in: the thing that is hashed, signed and run. */
 export type ResolvedJobSpec = JobSpec & { data: { description: z.infer<typeof dataDescriptionSchema> } };
 
-/** Techniques that the documents name and later versions run; asked for today they are refused by name. */
-const LATER_TECHNIQUES = ["differential_privacy", "secure_mpc", "homomorphic_encryption", "psi", "query"];
-
 /**
- * Parses a job file.
+ * Parses a training job's file.
  * @param text the YAML (or JSON) text; `file` names it in errors.
  * @throws AlthingError `job.invalid_file` naming file, line, column, key and what is allowed.
  */
 export function parseJobSpec(text: string, file: string): JobSpec {
-	const lines = new LineCounter();
-	const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-	const syntax = document.errors[0];
-	if (syntax !== undefined) {
-		const { line, col } = lines.linePos(syntax.pos[0]);
-		throw new AlthingError("job.invalid_file", `${file}:${line}:${col}: ${syntax.message}`, {
-			file,
-			line,
-			column: col,
-		});
-	}
-	const parsed = jobSpecSchema.safeParse(document.toJS());
-	if (parsed.success) return validated(parsed.data, file);
-	const problems = parsed.error.issues.map((issue) => {
-		const path = issue.path.map(String);
-		const key = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-		const node =
-			document.getIn(key === undefined ? path : [...path, key], true) ??
-			document.getIn(path.slice(0, -1), true);
-		const range = (node as { range?: [number, number, number] } | undefined)?.range;
-		const { line, col } = lines.linePos(range?.[0] ?? 0);
-		return {
-			line,
-			column: col,
-			key: [...path, ...(key === undefined ? [] : [key])].join("."),
-			message: describe(issue, document.getIn(path)),
-		};
-	});
-	const first = problems[0];
-	throw new AlthingError(
-		"job.invalid_file",
-		problems
-			.map((p) => `${file}:${p.line}:${p.column}: ${p.key === "" ? "" : `${p.key}: `}${p.message}`)
-			.join("\n"),
-		{ file, line: first?.line, column: first?.column, key: first?.key, problems },
-	);
+	return validated(readSpecification(text, file, jobSpecSchema), file);
 }
 
-function describe(issue: z.core.$ZodIssue, value: unknown): string {
-	if (issue.code === "unrecognized_keys")
-		return `unknown key ${issue.keys.map((key) => `"${key}"`).join(", ")}`;
-	if (issue.path[0] === "technique") {
-		return LATER_TECHNIQUES.includes(String(value))
-			? `technique "${value}" is not offered by this version; it runs federated_learning`
-			: `unknown technique "${value}"; allowed: federated_learning`;
-	}
-	return issue.message;
-}
-
-/** Checks a specification that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */
+/** Checks a training specification that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */
 export function checkJobSpec(value: unknown): JobSpec {
-	const parsed = jobSpecSchema.safeParse(value);
-	if (parsed.success) return validated(parsed.data, "job");
-	const problems = parsed.error.issues.map(
-		(issue) => `${issue.path.join(".") || "job"}: ${describe(issue, undefined)}`,
-	);
-	throw new AlthingError("job.invalid", problems.join("\n"), { problems });
+	return validated(checkSpecification(value, jobSpecSchema), "job");
 }
 
 /** Rules between fields. */
