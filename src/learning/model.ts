@@ -1,6 +1,6 @@
 /**
- * What is trained: a small, typed, serializable description of a dense network, the task it
- * learns, the layout of its parameters in one flat Float32Array, and their public initial value.
+ * What is trained: a small, typed, serializable description of a network, the task it learns, the
+ * layout of its parameters in one flat Float32Array, and their public initial value.
  *
  * A description is part of a signed job specification, so it is validated with hard bounds and has
  * one canonical hash. Everything here is a pure function of its arguments: every node computes the
@@ -11,27 +11,10 @@ import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { addMask } from "../../crypto/maskStream.ts";
+import { type ParameterRole, parameterTensors } from "./layerParameters.ts";
+import { type ActivationFunction, type Layer, layerSchema, MODEL_LIMITS } from "./layers.ts";
 import { float32ToBytes } from "./littleEndian.ts";
-
-/** Hard bounds on a description, so that a hostile job specification cannot exhaust a site. */
-export const MODEL_LIMITS = {
-	inputs: 1_000_000,
-	units: 65_536,
-	layers: 64,
-	/** 200 MB of Float32 parameters. */
-	parameters: 50_000_000,
-} as const;
-
-const denseSchema = z.strictObject({
-	kind: z.literal("dense"),
-	units: z.int().min(1).max(MODEL_LIMITS.units),
-	useBias: z.boolean().default(true),
-});
-
-const activationSchema = z.strictObject({
-	kind: z.literal("activation"),
-	function: z.enum(["relu", "tanh", "sigmoid"]),
-});
+import { type ShapedModel, shapesOf, sizeOf } from "./shapes.ts";
 
 /**
  * The shape of a model description, as found in job files. The last layer is dense and yields
@@ -39,11 +22,14 @@ const activationSchema = z.strictObject({
  */
 export const modelSchema = z
 	.strictObject({
+		/** Features of a record. */
 		inputs: z.int().min(1).max(MODEL_LIMITS.inputs),
-		layers: z
-			.array(z.discriminatedUnion("kind", [denseSchema, activationSchema]))
-			.min(1)
-			.max(MODEL_LIMITS.layers),
+		/**
+		 * How they are arranged, row-major, where they are more than a vector: [height, width,
+		 * channels] of an image, [steps, features] of a sequence. Holds `inputs` values.
+		 */
+		inputShape: z.array(z.int().min(1).max(MODEL_LIMITS.inputs)).min(1).max(3).optional(),
+		layers: z.array(layerSchema).min(1).max(MODEL_LIMITS.layers),
 		task: z.enum(["regression", "binary", "multiclass"]),
 	})
 	.superRefine((model, context) => {
@@ -60,15 +46,17 @@ export const modelSchema = z
 		} else if (model.task !== "multiclass" && last.units !== 1) {
 			refuse(["layers", model.layers.length - 1, "units"], `a ${model.task} model has exactly 1 output unit`);
 		}
-		if (countParameters(model) > MODEL_LIMITS.parameters) {
-			refuse(["layers"], `more than ${MODEL_LIMITS.parameters} parameters`);
+		try {
+			if (parameterCount(model) > MODEL_LIMITS.parameters) {
+				refuse(["layers"], `more than ${MODEL_LIMITS.parameters} parameters`);
+			}
+		} catch (error) {
+			if (!(error instanceof AlthingError)) throw error;
+			refuse(["layers"], String(error.facts.problem));
 		}
 	});
 
 export type Model = z.infer<typeof modelSchema>;
-export type Layer = Model["layers"][number];
-export type DenseLayer = Extract<Layer, { kind: "dense" }>;
-export type ActivationFunction = Extract<Layer, { kind: "activation" }>["function"];
 /** `regression`: squared error (z - y)^2; `binary`: logistic loss, labels 0 or 1; `multiclass`: softmax cross-entropy, labels 0..classes-1. */
 export type Task = Model["task"];
 
@@ -133,46 +121,37 @@ export function outputUnits(model: Model): number {
 }
 
 /** Number of trainable parameters, biases included. */
-export function parameterCount(model: Model): number {
-	return countParameters(model);
+export function parameterCount(model: ShapedModel): number {
+	const last = parameterLayout(model).at(-1);
+	return last === undefined ? 0 : last.offset + last.length;
 }
 
-function countParameters(model: { inputs: number; layers: readonly Layer[] }): number {
-	let width = model.inputs;
-	let count = 0;
-	for (const layer of model.layers) {
-		if (layer.kind !== "dense") continue;
-		count += width * layer.units + (layer.useBias ? layer.units : 0);
-		width = layer.units;
-	}
-	return count;
-}
-
-/** One tensor inside the flat parameter vector; kernels are row-major [fan-in, units], biases [units]. */
+/** One tensor inside the flat parameter vector, row-major. */
 export interface ParameterSlot {
+	/** For example `layers.0.kernel`, or `layers.2.layers.0.kernel` inside a residual block. */
 	readonly name: string;
+	/** Index of the layer of the model it belongs to. */
 	readonly layer: number;
-	readonly role: "kernel" | "bias";
+	readonly role: ParameterRole;
+	/** See {@link parameterTensors}. */
 	readonly shape: readonly number[];
+	/** Values that one output depends on, and outputs that one value reaches. */
+	readonly fans: readonly [number, number];
 	readonly offset: number;
 	readonly length: number;
 }
 
-/** The tensors of the flat parameter vector in order: for each dense layer its kernel, then its bias. */
-export function parameterLayout(model: Model): ParameterSlot[] {
+/** The tensors of the flat parameter vector in order: layer after layer, each its kernel before its bias. */
+export function parameterLayout(model: ShapedModel): ParameterSlot[] {
+	const shapes = shapesOf(model);
 	const slots: ParameterSlot[] = [];
-	let width = model.inputs;
 	let offset = 0;
-	const place = (layer: number, role: ParameterSlot["role"], shape: number[]) => {
-		const length = shape.reduce((product, size) => product * size, 1);
-		slots.push({ name: `layers.${layer}.${role}`, layer, role, shape, offset, length });
-		offset += length;
-	};
 	model.layers.forEach((layer, index) => {
-		if (layer.kind !== "dense") return;
-		place(index, "kernel", [width, layer.units]);
-		if (layer.useBias) place(index, "bias", [layer.units]);
-		width = layer.units;
+		for (const { name, role, shape, fans } of parameterTensors(layer, shapes[index]!)) {
+			const length = sizeOf(shape);
+			slots.push({ name: `layers.${index}.${name}`, layer: index, role, shape, fans, offset, length });
+			offset += length;
+		}
 	});
 	return slots;
 }
@@ -217,8 +196,8 @@ export function parametersHash(model: Model, parameters: Float32Array): Uint8Arr
 }
 
 /**
- * Initial parameters from a public 32-byte seed: Glorot uniform kernels (Glorot and Bengio, 2010:
- * U(-s, s), s = sqrt(6 / (fan-in + fan-out))), zero biases.
+ * Initial parameters from a public 32-byte seed: Glorot uniform kernels and embeddings (Glorot and
+ * Bengio, 2010: U(-s, s), s = sqrt(6 / (fan-in + fan-out))), zero biases, scales of one.
  *
  * Uses an AES-CTR expansion of the seed and only exactly rounded IEEE operations, so that all
  * machines agree bit for bit.
@@ -237,7 +216,11 @@ export function initialParameters(model: Model, seed: Uint8Array): Float32Array 
 	const parameters = new Float32Array(parameterCount(model));
 	for (const slot of parameterLayout(model)) {
 		if (slot.role === "bias") continue;
-		const [fanIn = 1, fanOut = 1] = slot.shape;
+		if (slot.role === "scale") {
+			parameters.fill(1, slot.offset, slot.offset + slot.length);
+			continue;
+		}
+		const [fanIn, fanOut] = slot.fans;
 		const scale = Math.sqrt(6 / (fanIn + fanOut));
 		const words = new Uint32Array(slot.length);
 		addMask(words, hashFields("althing/model/initialization/v1", seed, slot.name));

@@ -4,7 +4,8 @@
  * backward pass is an ordinary inference graph.
  */
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { type ActivationFunction, type Model, outputUnits, parameterLayout } from "../model.ts";
+import type { ActivationFunction } from "../layers.ts";
+import { type Model, outputUnits, parameterLayout } from "../model.ts";
 import {
 	encodeOnnxModel,
 	floatTensor,

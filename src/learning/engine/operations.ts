@@ -5,7 +5,7 @@
  * graph under construction for ONNX. All tensors are float32; matrices are [rows, columns] with one
  * row per example; [rows, 1] broadcasts over columns and a scalar over everything.
  */
-import type { ActivationFunction } from "../model.ts";
+import type { ActivationFunction } from "../layers.ts";
 
 export interface TensorOperations<T> {
 	/** A scalar known when the program is built. */

@@ -7,7 +7,8 @@
  * (Goodfellow 2015, "Efficient per-example gradient computations", arXiv:1510.01799); the clipped
  * sum is then a^T (c * e) with one factor c per row (book-keeping, Bu et al. 2023, arXiv:2210.00038).
  */
-import type { DenseLayer, Layer } from "../model.ts";
+import { AlthingError } from "../../../crypto/error.ts";
+import type { Layer, LayerOf } from "../layers.ts";
 import type { TensorOperations } from "./operations.ts";
 
 /** What the forward pass leaves for the backward pass. */
@@ -46,10 +47,12 @@ export interface LayerRule {
 const SQUARE_UNDERFLOW = 2 ** -106;
 
 export function ruleOf(layer: Layer): LayerRule {
-	return layer.kind === "dense" ? denseRule(layer) : activationRule(layer);
+	if (layer.kind === "dense") return denseRule(layer);
+	if (layer.kind === "activation") return activationRule(layer);
+	throw new AlthingError("learning.unsupported_layer", `The engine has no rule for ${layer.kind} layers.`);
 }
 
-function denseRule(layer: DenseLayer): LayerRule {
+function denseRule(layer: LayerOf<"dense">): LayerRule {
 	return {
 		parameterTensors: layer.useBias ? 2 : 1,
 		forward: (ops, input, [kernel, bias]) => ops.affine(input, kernel!, bias),
@@ -71,7 +74,7 @@ function denseRule(layer: DenseLayer): LayerRule {
 	};
 }
 
-function activationRule(layer: Extract<Layer, { kind: "activation" }>): LayerRule {
+function activationRule(layer: LayerOf<"activation">): LayerRule {
 	return {
 		parameterTensors: 0,
 		forward: (ops, input) => ops.activate(layer.function, input),

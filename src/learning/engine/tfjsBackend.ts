@@ -7,7 +7,8 @@ import { createRequire } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-backend-wasm";
 import { AlthingError } from "../../../crypto/error.ts";
-import { type ActivationFunction, type Model, parameterLayout } from "../model.ts";
+import type { ActivationFunction } from "../layers.ts";
+import { type Model, parameterLayout } from "../model.ts";
 import type { Backend, ProgramInputs, ProgramKind, ProgramOutputs, TensorOperations } from "./operations.ts";
 import { buildProgram } from "./programs.ts";
 

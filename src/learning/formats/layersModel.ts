@@ -4,9 +4,15 @@
  */
 import { z } from "zod";
 import { AlthingError } from "../../../crypto/error.ts";
+import type { Layer } from "../layers.ts";
 import { float32FromBytes, float32ToBytes } from "../littleEndian.ts";
-import { type Layer, parameterCount, parameterLayout, parseModel, type Task } from "../model.ts";
-import { OUTPUT_FUNCTION, requireTrainedModel, type TrainedModel } from "./trainedModel.ts";
+import { parameterCount, parameterLayout, parseModel, type Task } from "../model.ts";
+import {
+	OUTPUT_FUNCTION,
+	requireDenseLayers,
+	requireTrainedModel,
+	type TrainedModel,
+} from "./trainedModel.ts";
 
 export interface LayersModelFiles {
 	/** Text of `model.json`. */
@@ -18,7 +24,7 @@ export interface LayersModelFiles {
 /** @throws AlthingError as {@link requireTrainedModel}. */
 export function exportLayersModel(trained: TrainedModel): LayersModelFiles {
 	const { model, parameters } = requireTrainedModel(trained);
-	const layers = model.layers.map((layer, index) => ({
+	const layers = requireDenseLayers(model, "LayersModel").map((layer, index) => ({
 		class_name: layer.kind === "dense" ? "Dense" : "Activation",
 		config: {
 			name: layerName(index),

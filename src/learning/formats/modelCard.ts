@@ -74,7 +74,11 @@ export function modelCardJson(card: ModelCard): string {
 /** The card as markdown. Texts from job files and peers are escaped: they show as written and cannot add markup. */
 export function modelCardMarkdown(card: ModelCard): string {
 	const layers = card.model.layers.map((layer) =>
-		layer.kind === "dense" ? `dense ${layer.units}${layer.useBias ? "" : " (no bias)"}` : layer.function,
+		layer.kind === "dense"
+			? `dense ${layer.units}${layer.useBias ? "" : " (no bias)"}`
+			: layer.kind === "activation"
+				? layer.function
+				: layer.kind,
 	);
 	const privacy =
 		card.privacy.length === 0

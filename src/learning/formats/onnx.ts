@@ -12,8 +12,9 @@ import {
 	type OnnxNode,
 	onnxNode,
 } from "../engine/onnxProtobuf.ts";
-import { type Layer, outputUnits, parameterLayout, parseModel, type Task } from "../model.ts";
-import { joinTensors, requireTrainedModel, type TrainedModel } from "./trainedModel.ts";
+import type { Layer } from "../layers.ts";
+import { outputUnits, parameterLayout, parseModel, type Task } from "../model.ts";
+import { joinTensors, requireDenseLayers, requireTrainedModel, type TrainedModel } from "./trainedModel.ts";
 
 const ACTIVATION_OPERATORS = { relu: "Relu", tanh: "Tanh", sigmoid: "Sigmoid" } as const;
 const OUTPUT_OPERATORS = { regression: undefined, binary: "Sigmoid", multiclass: "Softmax" } as const;
@@ -22,7 +23,7 @@ const OUTPUT_OPERATORS = { regression: undefined, binary: "Sigmoid", multiclass:
 export function exportOnnx(trained: TrainedModel): Uint8Array {
 	const { model, parameters } = requireTrainedModel(trained);
 	const slots = parameterLayout(model);
-	const operators = model.layers.map((layer, index) => ({
+	const operators = requireDenseLayers(model, "ONNX").map((layer, index) => ({
 		operator: layer.kind === "dense" ? "Gemm" : ACTIVATION_OPERATORS[layer.function],
 		weights: slots.filter((slot) => slot.layer === index).map((slot) => slot.name),
 	}));

@@ -2,12 +2,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { toHex } from "../../../crypto/encoding.ts";
 import { sha256 } from "../../../crypto/hash.ts";
+import { MODEL_LIMITS } from "../../../src/learning/layers.ts";
 import { float32ToBytes } from "../../../src/learning/littleEndian.ts";
 import {
 	initialParameters,
 	linearRegression,
 	logisticRegression,
-	MODEL_LIMITS,
 	type Model,
 	modelHash,
 	multilayerPerceptron,
@@ -46,7 +46,7 @@ describe("descriptions", () => {
 	test.each<[string, unknown, string]>([
 		["nothing", undefined, "model"],
 		["an unknown key", { ...perceptron, optimizer: "adam" }, "optimizer"],
-		["an unknown layer", { ...perceptron, layers: [{ kind: "conv2d" }] }, "layers.0"],
+		["an unknown layer", { ...perceptron, layers: [{ kind: "conv9d" }] }, "layers.0"],
 		["no layers", { ...perceptron, layers: [] }, "layers"],
 		["no inputs", { ...perceptron, inputs: 0 }, "inputs"],
 		["a fraction of a unit", { ...perceptron, layers: [dense(1.5)] }, "layers.0.units"],

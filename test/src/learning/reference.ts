@@ -58,6 +58,7 @@ export function exampleGradient(model: Model, parameters: ArrayLike<number>, x: 
 			);
 			continue;
 		}
+		if (layer.kind !== "dense") throw new Error(`no reference for ${layer.kind}`);
 		const { units } = layer;
 		const bias = offset + value.length * units;
 		const source = value;
@@ -88,6 +89,7 @@ export function exampleGradient(model: Model, parameters: ArrayLike<number>, x: 
 			});
 			continue;
 		}
+		if (layer.kind !== "dense") throw new Error(`no reference for ${layer.kind}`);
 		const { units } = layer;
 		const start = offsets[l]!;
 		const current = e;
