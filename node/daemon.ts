@@ -251,11 +251,13 @@ class Daemon {
 			metrics: this.#metrics,
 			publish: (event) => this.#events.publish(event),
 			onRound: async (job, content, stateHash, resultHash) => {
-				const privacy = job.spec.privacy;
+				const { spec } = job;
+				if (spec.technique === "query") return;
+				const { privacy } = spec;
 				await models.record({
 					jobId: job.jobId,
-					name: job.spec.name,
-					spec: job.spec,
+					name: spec.name,
+					spec,
 					round: content.round,
 					stateHash,
 					resultHash,
@@ -263,7 +265,7 @@ class Daemon {
 					federation: chain.head.federation,
 					...(privacy.mechanism === "none"
 						? {}
-						: { epsilonSpent: budgets.spentBy(job.spec.data.set, job.jobId), delta: privacy.delta }),
+						: { epsilonSpent: budgets.spentBy(spec.data.set, job.jobId), delta: privacy.delta }),
 					participants: job.participants?.length ?? 0,
 					backend: training.backend,
 				});

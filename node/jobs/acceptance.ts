@@ -5,10 +5,9 @@
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
-import { selfComposed } from "../../src/privacy/accounting/events.ts";
+import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
-import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
-import { planTraining, type TrainingPlan } from "../../src/training/plan.ts";
 
 /** The organization's limits, from its configuration. */
 export interface JobPolicy {
@@ -31,7 +30,7 @@ export type Acceptance =
  * @returns the plan that follows if every member takes part
  * @throws AlthingError `job.below_privacy_floor` or what the plan throws
  */
-export function requireCharter(spec: ResolvedJobSpec, charter: Charter): TrainingPlan {
+export function requireCharter(spec: ResolvedSpecification, charter: Charter): JobPlan {
 	const { privacyFloor } = charter.rules;
 	const refuse = (why: string): never => {
 		throw new AlthingError(
@@ -39,19 +38,20 @@ export function requireCharter(spec: ResolvedJobSpec, charter: Charter): Trainin
 			`the federation's charter does not allow this job: ${why}`,
 		);
 	};
-	const { privacy } = spec;
-	if (privacy.mechanism === "none") {
+	const promise = privacyPromiseOf(spec);
+	if (promise === undefined) {
 		if (privacyFloor.requireDifferentialPrivacy) refuse("it requires differential privacy");
 	} else {
-		if (privacy.epsilon > privacyFloor.maximumEpsilon) {
-			refuse(`epsilon ${privacy.epsilon} is above the allowed ${privacyFloor.maximumEpsilon}`);
+		if (promise.epsilon > privacyFloor.maximumEpsilon) {
+			refuse(`epsilon ${promise.epsilon} is above the allowed ${privacyFloor.maximumEpsilon}`);
 		}
-		if (privacy.delta > privacyFloor.maximumDelta) {
-			refuse(`delta ${privacy.delta} is above the allowed ${privacyFloor.maximumDelta}`);
+		if (promise.delta > privacyFloor.maximumDelta) {
+			refuse(`delta ${promise.delta} is above the allowed ${privacyFloor.maximumDelta}`);
 		}
 	}
-	if (!privacyFloor.techniques.includes(privacy.mechanism)) {
-		refuse(`technique ${privacy.mechanism} is not among ${privacyFloor.techniques.join(", ")}`);
+	const mechanism = promise?.mechanism ?? "none";
+	if (!privacyFloor.techniques.includes(mechanism)) {
+		refuse(`technique ${mechanism} is not among ${privacyFloor.techniques.join(", ")}`);
 	}
 	const minimum = spec.aggregation.minimumSurvivors;
 	const charterMinimum = minimumSurvivorsOf(charter, charter.members.length);
@@ -60,7 +60,7 @@ export function requireCharter(spec: ResolvedJobSpec, charter: Charter): Trainin
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	return planTraining(spec, {
+	return planJob(spec, {
 		participants: charter.members.length,
 		corruption: corruptionOf(charter),
 		minimumSurvivors: minimum ?? charterMinimum,
@@ -69,7 +69,7 @@ export function requireCharter(spec: ResolvedJobSpec, charter: Charter): Trainin
 
 /** This organization's answer. `submitter` is asked no second time for its own job. */
 export function judgeJob(input: {
-	readonly spec: ResolvedJobSpec;
+	readonly spec: ResolvedSpecification;
 	readonly charter: Charter;
 	readonly policy: JobPolicy;
 	readonly ledger: BudgetLedger;
@@ -80,7 +80,7 @@ export function judgeJob(input: {
 }): Acceptance {
 	const { spec, charter, policy, ledger } = input;
 	const refuse = (code: string, reason: string): Acceptance => ({ decision: "refuse", code, reason });
-	let plan: TrainingPlan;
+	let plan: JobPlan;
 	try {
 		plan = requireCharter(spec, charter);
 	} catch (error) {
@@ -89,11 +89,12 @@ export function judgeJob(input: {
 			error instanceof Error ? error.message : String(error),
 		);
 	}
-	const { privacy, data } = spec;
-	if (privacy.mechanism !== "none") {
-		if (privacy.epsilon > policy.maximumEpsilon)
+	const { data } = spec;
+	const promise = privacyPromiseOf(spec);
+	if (promise !== undefined) {
+		if (promise.epsilon > policy.maximumEpsilon)
 			return refuse("policy.epsilon", `our policy allows epsilon up to ${policy.maximumEpsilon}`);
-		if (privacy.delta > policy.maximumDelta)
+		if (promise.delta > policy.maximumDelta)
 			return refuse("policy.delta", `our policy allows delta up to ${policy.maximumDelta}`);
 	}
 	if (!policy.techniques.includes(spec.technique)) {
@@ -101,10 +102,11 @@ export function judgeJob(input: {
 	}
 	if (policy.dataSets !== "all" && !policy.dataSets.includes(data.set))
 		return refuse("policy.data", `our policy does not lend data set ${data.set}`);
-	if (plan.parameterCount > policy.maximumParameters) {
+	const parameters = plan.work.kind === "training" ? plan.work.plan.parameterCount : 0;
+	if (parameters > policy.maximumParameters) {
 		return refuse(
 			"policy.model_size",
-			`the model has ${plan.parameterCount} parameters, our policy allows ${policy.maximumParameters}`,
+			`the model has ${parameters} parameters, our policy allows ${policy.maximumParameters}`,
 		);
 	}
 	const rows = input.trainingRows(data.set);
@@ -112,28 +114,24 @@ export function judgeJob(input: {
 	const { minimumRecords } = charter.rules.dataRequirements;
 	if (rows < minimumRecords)
 		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);
-	if (privacy.mechanism !== "none") {
+	if (spec.technique !== "query" && spec.privacy.mechanism !== "none") {
 		// The bound on summation errors (src/training/plan.ts) holds up to the public batch size.
+		const { privacy } = spec;
 		const publicBatch =
 			privacy.mechanism === "distributed_gaussian" ? spec.training.expectedBatch : spec.training.localBatch;
 		if (rows * privacy.samplingRate > (publicBatch ?? 0))
 			return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
 	}
-	if (plan.trainingEvent !== undefined && plan.evaluationEvent !== undefined) {
-		try {
-			const fits =
-				ledger.affords(data.set, "train", selfComposed(plan.trainingEvent, spec.training.rounds), 0) &&
-				ledger.affords(data.set, "heldOut", selfComposed(plan.evaluationEvent, plan.evaluations), 0);
-			if (!fits) {
-				const limit = ledger.accounts().find(({ dataset }) => dataset === data.set)?.epsilonLimit;
-				return refuse(
-					"budget.exceeded",
-					`this job does not fit what is left of the privacy budget of data set ${data.set}, whose limit is epsilon ${limit}`,
-				);
-			}
-		} catch (error) {
-			return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
+	try {
+		if (!plan.total.every(({ partition, event }) => ledger.affords(data.set, partition, event, 0))) {
+			const limit = ledger.accounts().find(({ dataset }) => dataset === data.set)?.epsilonLimit;
+			return refuse(
+				"budget.exceeded",
+				`this job does not fit what is left of the privacy budget of data set ${data.set}, whose limit is epsilon ${limit}`,
+			);
 		}
+	} catch (error) {
+		return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
 	}
 	return { decision: policy.autoApproveJobs || input.submitter === input.self ? "accept" : "ask" };
 }

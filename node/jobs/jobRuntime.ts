@@ -34,7 +34,7 @@ import {
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
 import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
-import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
+import { checkAnyJob, type ResolvedSpecification, resolveAnyJob } from "../../src/jobs/specification.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
@@ -93,14 +93,14 @@ export function trainingKind(jobId: string): string {
 }
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
-function specOf(proposal: JobProposal): ResolvedJobSpec {
-	return resolveJobSpec(checkJobSpec(decodeCanonical(proposal.spec)));
+function specOf(proposal: JobProposal): ResolvedSpecification {
+	return resolveAnyJob(checkAnyJob(decodeCanonical(proposal.spec)));
 }
 
 export class JobRuntime {
 	readonly jobId: string;
 	readonly proposal: JobProposal;
-	readonly spec: ResolvedJobSpec;
+	readonly spec: ResolvedSpecification;
 	readonly agreement: JobAgreement;
 	readonly #around: JobSurroundings;
 	readonly #agreementDriver: MachineDriver<AgreementMessage, never, never, AgreementOutput, Uint8Array>;

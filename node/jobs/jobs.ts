@@ -14,8 +14,9 @@ import {
 } from "../../protocols/agreement/index.ts";
 import { type Charter, charterHash } from "../../protocols/federation/index.ts";
 import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
+import { answerIn } from "../../src/jobs/queryRound.ts";
+import { checkAnyJob, privacyPromiseOf, resolveAnyJob, roundsOf } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
-import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -164,9 +165,9 @@ export class Jobs implements JobService {
 	async submit(params: { spec: JsonObject }): Promise<JobSummary> {
 		const { self, federationId, datasets } = this.#options;
 		const charter = this.#options.charter();
-		const spec = checkJobSpec(params.spec);
+		const spec = checkAnyJob(params.spec);
 		const own = datasets.get(spec.data.set);
-		const resolved = resolveJobSpec(
+		const resolved = resolveAnyJob(
 			spec.data.description === undefined && own !== undefined
 				? { ...spec, data: { ...spec.data, description: own.description } }
 				: spec,
@@ -208,7 +209,8 @@ export class Jobs implements JobService {
 				};
 			}),
 			history,
-			...(history.length > 0 ? { model: job.jobId } : {}),
+			...(job.spec.technique !== "query" && history.length > 0 ? { model: job.jobId } : {}),
+			...this.#answer(job),
 		};
 	}
 
@@ -264,6 +266,13 @@ export class Jobs implements JobService {
 		await this.#setState(job, job.agreement.started === undefined ? "proposed" : "running");
 		await job.resume(records);
 		return this.#summary(job);
+	}
+
+	/** What a query found, once its round is certified. */
+	#answer(job: JobRuntime): Pick<JobDetail, "answer"> {
+		if (job.spec.technique !== "query" || job.training === undefined) return {};
+		const answer = answerIn(job.training.state);
+		return answer === undefined ? {} : { answer: JSON.parse(JSON.stringify(answer)) as JsonObject };
 	}
 
 	#undecided(prefix: string): JobRuntime {
@@ -507,7 +516,7 @@ export class Jobs implements JobService {
 			survivors: content.survivors,
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
-			epsilonSpent: job.spec.privacy.mechanism === "none" ? 0 : budgets.spentBy(job.spec.data.set, id),
+			epsilonSpent: privacyPromiseOf(job.spec) === undefined ? 0 : budgets.spentBy(job.spec.data.set, id),
 			bytesSent: usage.bytesSent,
 			bytesReceived: usage.bytesReceived,
 			seconds: usage.seconds,
@@ -531,7 +540,7 @@ export class Jobs implements JobService {
 				outcome: content.outcome,
 				stateHash,
 				cpuSeconds: usage.cpuSeconds,
-				rounds: job.spec.training.rounds,
+				rounds: roundsOf(job.spec),
 			},
 		});
 	}
@@ -581,7 +590,7 @@ export class Jobs implements JobService {
 			proposer: job.proposal.submitter,
 			createdAt: job.proposal.createdAt,
 			round: job.training?.round ?? history.length,
-			rounds: job.spec.training.rounds,
+			rounds: roundsOf(job.spec),
 			...(standing?.reason === undefined ? {} : { reason: standing.reason }),
 		};
 	}

@@ -5,6 +5,8 @@
 import { toHex } from "../../crypto/encoding.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
+import type { JobWork } from "../../src/jobs/jobPlan.ts";
+import { privacyPromiseOf } from "../../src/jobs/specification.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";
@@ -30,9 +32,9 @@ export class RecordKeeping {
 			id: job.jobId,
 			name: spec.name,
 			technique: spec.technique,
-			privacyParameters: facts(spec.privacy),
+			privacyParameters: facts(spec.technique === "query" ? spec.query.privacy : spec.privacy),
 			dataSet: facts(spec.data),
-			modelConfig: facts(spec.model),
+			modelConfig: facts(spec.technique === "query" ? spec.query : spec.model),
 			status,
 			createdBy: proposal.submitter,
 			createdAt: proposal.createdAt,
@@ -108,25 +110,17 @@ export class RecordKeeping {
 		chargeId: string,
 		at: string,
 	): Promise<void> {
-		const { spec } = job;
-		const plan = job.plan?.training;
-		if (plan?.trainingEvent === undefined || spec.privacy.mechanism === "none") return;
+		const { spec, plan } = job;
+		const promise = privacyPromiseOf(spec);
+		if (promise === undefined || plan === undefined) return;
 		const dataset = spec.data.set;
 		const spent = this.#budgets.spentBy(dataset, job.jobId);
 		const earlier = (await this.#store.budgets.get(budgetId(dataset, job.jobId)))?.consumedEpsilon ?? 0;
 		await this.#store.mechanismExecutions.put(chargeId, {
 			id: chargeId,
 			budgetId: budgetId(dataset, job.jobId),
-			mechanism: spec.privacy.mechanism,
-			parameters: {
-				round: content.round,
-				noiseMultiplier: plan.noiseMultiplier,
-				samplingRate: spec.privacy.samplingRate,
-				clippingNorm: spec.privacy.clippingNorm,
-				sigmaLocal: plan.parameterSigma,
-				sensitivity: plan.encoding.sensitivity,
-				privacyUnit: spec.privacy.unit,
-			},
+			mechanism: promise.mechanism,
+			parameters: { round: content.round, ...mechanismFacts(plan.work) },
 			epsilonConsumed: Math.max(0, spent - earlier),
 			deltaConsumed: 0,
 			utilityMetrics: facts(content.metrics),
@@ -137,10 +131,11 @@ export class RecordKeeping {
 
 	async #budget(job: JobRuntime, at: string): Promise<void> {
 		const { spec } = job;
-		if (spec.privacy.mechanism === "none") return;
+		const promise = privacyPromiseOf(spec);
+		if (promise === undefined) return;
 		const id = budgetId(spec.data.set, job.jobId);
 		const before = await this.#store.budgets.get(id);
-		const { epsilon, delta } = spec.privacy;
+		const { epsilon, delta } = promise;
 		await this.#store.budgets.put(id, {
 			id,
 			jobId: job.jobId,
@@ -154,6 +149,31 @@ export class RecordKeeping {
 			updatedAt: at,
 		});
 	}
+}
+
+/** Parameters of the mechanism that a round ran. */
+function mechanismFacts(work: JobWork): Facts {
+	const { noiseMultiplier, encoding } = work.plan;
+	const common = { noiseMultiplier, sensitivity: encoding.sensitivity };
+	if (work.kind === "query")
+		return facts({
+			...common,
+			query: work.spec.kind,
+			sigmaLocal: work.plan.sigmaLocal,
+			privacyUnit: "record",
+		});
+	const { privacy } = work.spec;
+	return facts({
+		...common,
+		sigmaLocal: work.plan.parameterSigma,
+		...(privacy.mechanism === "none"
+			? {}
+			: {
+					samplingRate: privacy.samplingRate,
+					clippingNorm: privacy.clippingNorm,
+					privacyUnit: privacy.unit,
+				}),
+	});
 }
 
 function budgetId(dataset: string, jobId: string): string {

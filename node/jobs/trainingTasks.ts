@@ -1,6 +1,7 @@
 /** Tasks that the node hands to its worker threads, and what comes back: plain data only. */
 import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
+import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
@@ -8,7 +9,7 @@ import type { Participation } from "../../src/training/plan.ts";
 /** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
 export interface JobContext {
 	readonly jobId: string;
-	readonly spec: ResolvedJobSpec;
+	readonly spec: ResolvedSpecification;
 	readonly participation: Participation;
 	/** The organization's file for the job's data set. */
 	readonly dataPath: string;

@@ -1,14 +1,22 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
+import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { Contributor } from "../../src/training/contribution.ts";
-import { modelOf, planTraining, type TrainingPlan } from "../../src/training/plan.ts";
+import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
+import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
-import { loadSiteData } from "../../src/training/siteData.ts";
+import { loadSiteData, readRawRecords } from "../../src/training/siteData.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+
+interface Contribution {
+	readonly vector: Uint32Array;
+	readonly samplerDistance: number;
+}
 
 interface Site {
 	readonly contributor: Contributor;
@@ -19,20 +27,20 @@ const EMPTY = { features: new Float32Array(2), labels: new Float32Array(1), rows
 
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
 const sites = new Map<string, Promise<Site>>();
-const plans = new Map<string, TrainingPlan>();
+const plans = new Map<string, JobPlan>();
 
-function planOf(job: JobContext): TrainingPlan {
+function planOf(job: JobContext): JobPlan {
 	const known = plans.get(job.jobId);
 	if (known !== undefined) return known;
-	const plan = planTraining(job.spec, job.participation);
+	const plan = planJob(job.spec, job.participation);
 	plans.set(job.jobId, plan);
 	return plan;
 }
 
-function siteOf(job: JobContext): Promise<Site> {
+function siteOf(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
 	let site = sites.get(job.jobId);
 	if (site === undefined) {
-		site = openSite(job);
+		site = openSite(job, spec, plan);
 		sites.set(job.jobId, site);
 		// A failure must not be remembered: the file may be readable next round.
 		site.catch(() => sites.delete(job.jobId));
@@ -40,39 +48,45 @@ function siteOf(job: JobContext): Promise<Site> {
 	return site;
 }
 
-async function openSite(job: JobContext): Promise<Site> {
-	const data = loadSiteData(job.dataPath, job.spec.data.description, job.splitKey);
-	const plan = planOf(job);
+async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
+	const data = loadSiteData(job.dataPath, spec.data.description, job.splitKey);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
-	return { trainer, contributor: new Contributor({ spec: job.spec, plan, data, trainer }) };
+	return { trainer, contributor: new Contributor({ spec, plan, data, trainer }) };
+}
+
+async function contribute(job: JobContext, round: number, state: Uint8Array): Promise<Contribution> {
+	const { work } = planOf(job);
+	if (work.kind === "query") {
+		const { description } = job.spec.data;
+		const dataset = readRawRecords(job.dataPath, description);
+		return contributeToQuery({ dataset, labelColumn: description.label.column }, work.spec, work.plan);
+	}
+	const { contributor } = await siteOf(job, work.spec, work.plan);
+	const vector = await contributor.contribute(round, decodeCommonState(state, work.plan.parameterCount));
+	return { vector, samplerDistance: contributor.samplerDistance };
+}
+
+function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
+	const { job, round, sum, survivors } = task;
+	const { work } = planOf(job);
+	if (work.kind === "query")
+		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
+	const state = decodeCommonState(task.state, work.plan.parameterCount);
+	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors });
+	return { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } };
 }
 
 async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 	switch (task.kind) {
 		case "contribute": {
-			const { contributor } = await siteOf(task.job);
-			const state = decodeCommonState(task.state, planOf(task.job).parameterCount);
-			const vector = await contributor.contribute(task.round, state);
+			const contribution = await contribute(task.job, task.round, task.state);
 			return {
-				result: { kind: "contribution", vector, samplerDistance: contributor.samplerDistance },
-				transfer: [vector.buffer as ArrayBuffer],
+				result: { kind: "contribution", ...contribution },
+				transfer: [contribution.vector.buffer as ArrayBuffer],
 			};
 		}
-		case "apply": {
-			const { job, round, sum, survivors } = task;
-			const plan = planOf(job);
-			const applied = applyRelease({
-				spec: job.spec,
-				plan,
-				round,
-				state: decodeCommonState(task.state, plan.parameterCount),
-				sum,
-				survivors,
-			});
-			return {
-				result: { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } },
-			};
-		}
+		case "apply":
+			return { result: apply(task) };
 		case "aggregate":
 			return { result: { kind: "aggregated", result: runAggregationTask(task.task) } };
 		case "predict": {

@@ -168,6 +168,8 @@ export const jobDetail = jobSummary.extend({
 	history: z.array(roundView),
 	/** Id of the latest model, once a round has been agreed. */
 	model: z.string().optional(),
+	/** What a query found, once its round has been agreed. */
+	answer: jsonObject.optional(),
 });
 
 export const modelFormat = z.enum(modelFormats);

@@ -4,15 +4,20 @@
  * charges. A pure function of the specification and its participants, so every organization
  * derives the same plan; its hash is part of every session id.
  */
+import { encodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { initialParameters } from "../learning/model.ts";
 import { initialOptimizerState } from "../learning/optimizer.ts";
-import type { PrivacyEvent } from "../privacy/accounting/events.ts";
+import { type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
 import type { Partition } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
+import { planQuery, type QueryPlan } from "../queries/plan.ts";
+import type { QuerySpec } from "../queries/spec.ts";
 import { encodeCommonState } from "../training/commonState.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "../training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../training/plan.ts";
+import { UNANSWERED } from "./queryRound.ts";
+import { type ResolvedQueryJob, type ResolvedSpecification, specificationHash } from "./specification.ts";
 
 /** What releasing one round costs the records of one partition of the data set. */
 export interface RoundCharge {
@@ -22,6 +27,11 @@ export interface RoundCharge {
 	readonly extraDelta: number;
 }
 
+/** A technique's own specification and plan. */
+export type JobWork =
+	| { readonly kind: "training"; readonly spec: ResolvedJobSpec; readonly plan: TrainingPlan }
+	| { readonly kind: "query"; readonly spec: QuerySpec; readonly plan: QueryPlan };
+
 export interface JobPlan {
 	readonly rounds: number;
 	/** Coordinates of the aggregated vector, and bits of the ring. */
@@ -29,8 +39,8 @@ export interface JobPlan {
 	readonly modulusBits: 16 | 24 | 32;
 	/** All that participants must agree on beyond the common state. */
 	readonly hash: Uint8Array;
-	/** Present for a technique that trains a model. */
-	readonly training?: TrainingPlan;
+	/** What the rounds compute. */
+	readonly work: JobWork;
 	/** The common state before the first round. @param seed beacon of the job's start */
 	initialState(jobId: string, seed: Uint8Array): Uint8Array;
 	/**
@@ -38,27 +48,82 @@ export interface JobPlan {
 	 * @param samplerDistance total-variation distance per value of the noise drawn to its exact law
 	 */
 	charges(round: number, samplerDistance: number): readonly RoundCharge[];
+	/** All rounds together, for whoever decides whether the job fits a budget. */
+	readonly total: readonly Omit<RoundCharge, "extraDelta">[];
 }
 
 /** The largest sample's tail probability (src/training/plan.ts), charged beside the accountant. */
 const SUMMATION_TAIL = 1e-13;
 
-/** @throws AlthingError as {@link planTraining} does: the job cannot be run with these participants */
-export function planJob(spec: ResolvedJobSpec, who: Participation): JobPlan {
-	const plan = planTraining(spec, who);
-	const { serverLearningRate: learningRate, momentum } = spec.training;
+/**
+ * @throws AlthingError as {@link planTraining} and {@link planQuery} do: the job cannot be run
+ *   with these participants
+ */
+export function planJob(spec: ResolvedSpecification, who: Participation): JobPlan {
+	return spec.technique === "query" ? planQueryJob(spec, who) : planTrainingJob(spec, who);
+}
+
+function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
+	const plan = planQuery(spec.query, who);
+	const { privacy } = spec.query;
+	const { length, event } = plan;
+	// A query reads training and held-out records alike, and every record is one or the other.
+	const partitions = ["train", "heldOut"] as const;
 	return {
-		rounds: spec.training.rounds,
+		rounds: 1,
+		length,
+		modulusBits: plan.encoding.modulusBits,
+		hash: hashFields(
+			"althing/query-plan/1",
+			specificationHash(spec),
+			encodeCanonical({
+				...who,
+				length,
+				encoding: { ...plan.encoding },
+				unitsPerRecord: plan.unitsPerRecord,
+				sigmaLocal: plan.sigmaLocal,
+			}),
+		),
+		work: { kind: "query", spec: spec.query, plan },
+		initialState: () => UNANSWERED,
+		charges: (_round, samplerDistance) => {
+			const extraDelta = slackDelta({
+				sigmaLocal: plan.sigmaLocal,
+				length,
+				maximumContributors: who.participants,
+				samplerDistance,
+				epsilon: "epsilon" in privacy ? privacy.epsilon : Number.POSITIVE_INFINITY,
+			});
+			return partitions.map((partition) => ({ partition, event, extraDelta }));
+		},
+		total: partitions.map((partition) => ({ partition, event })),
+	};
+}
+
+function planTrainingJob(spec: ResolvedJobSpec, who: Participation): JobPlan {
+	const plan = planTraining(spec, who);
+	const { rounds, serverLearningRate: learningRate, momentum } = spec.training;
+	const { trainingEvent, evaluationEvent, evaluations } = plan;
+	return {
+		rounds,
 		length: plan.length,
 		modulusBits: plan.encoding.modulusBits,
 		hash: planHash(jobSpecHash(spec), plan, who),
-		training: plan,
+		work: { kind: "training", spec, plan },
 		initialState: (jobId, seed) =>
 			encodeCommonState({
 				parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", jobId, seed)),
 				optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
 			}),
 		charges: (round, samplerDistance) => trainingCharges(spec, plan, who, round, samplerDistance),
+		total: [
+			...(trainingEvent === undefined
+				? []
+				: [{ partition: "train" as const, event: selfComposed(trainingEvent, rounds) }]),
+			...(evaluationEvent === undefined
+				? []
+				: [{ partition: "heldOut" as const, event: selfComposed(evaluationEvent, evaluations) }]),
+		],
 	};
 }
 

@@ -18,10 +18,14 @@ const IDX_IMAGES = /images[-.]idx3-ubyte(\.gz)?$/;
  * @throws AlthingError `data.*` naming file, line and column
  */
 export function readRecords(path: string, description: DataDescription): Dataset {
-	const raw = IDX_IMAGES.test(path)
+	return prepare(readRawRecords(path, description), description);
+}
+
+/** The records in the units of their file. @throws AlthingError `data.*` */
+export function readRawRecords(path: string, description: DataDescription): Dataset {
+	return IDX_IMAGES.test(path)
 		? readIdx(path, path.replace("images", "labels").replace("idx3", "idx1"))
 		: readCsv(path, { labelColumn: description.label.column, labelKind: description.label.kind });
-	return prepare(raw, description);
 }
 
 /** @param splitKey the site's secret 32-byte key for this data set, kept as long as its budget */

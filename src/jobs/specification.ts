@@ -1,0 +1,113 @@
+/**
+ * What can be proposed to a federation: the training of a model, or a query. The technique
+ * decides which keys a job file has; the resolved specification is what every organization signs.
+ */
+import { z } from "zod";
+import { encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { catalog } from "../data/catalog.ts";
+import type { DataDescription } from "../data/description.ts";
+import { querySpecSchema } from "../queries/spec.ts";
+import {
+	checkJobSpec,
+	type JobSpec,
+	jobSpecHash,
+	jobSpecSchema,
+	parseJobSpec,
+	type ResolvedJobSpec,
+} from "../training/jobSpec.ts";
+import { checkSpecification, readSpecification } from "./specificationText.ts";
+
+const { name, description, data, aggregation } = jobSpecSchema.shape;
+
+/** A query over the records of all participants: one round, whose answer everybody learns. */
+export const queryJobSchema = z.strictObject({
+	name,
+	technique: z.literal("query"),
+	description,
+	data,
+	query: querySpecSchema,
+	aggregation: aggregation.unwrap().omit({ updateNormBound: true }).prefault({}),
+});
+
+export type QueryJob = z.infer<typeof queryJobSchema>;
+export type ResolvedQueryJob = QueryJob & { data: { description: DataDescription } };
+/** A job as submitted, of any technique. */
+export type Specification = JobSpec | QueryJob;
+/** With its data description filled in. */
+export type ResolvedSpecification = ResolvedJobSpec | ResolvedQueryJob;
+
+/** A job's file, of any technique. @throws AlthingError `job.invalid_file` naming file, line, column and key */
+export function parseAnyJob(text: string, file: string): Specification {
+	const { technique } = readSpecification(text, file, techniqueSchema);
+	return technique === "query"
+		? withEpsilon(readSpecification(text, file, queryJobSchema))
+		: parseJobSpec(text, file);
+}
+
+/** A job that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */
+export function checkAnyJob(value: unknown): Specification {
+	const { technique } = checkSpecification(value, techniqueSchema);
+	return technique === "query" ? withEpsilon(checkSpecification(value, queryJobSchema)) : checkJobSpec(value);
+}
+
+const techniqueSchema = z.looseObject({ technique: z.enum(["federated_learning", "query"]) });
+
+/**
+ * Charter and policies state what they allow in epsilon and delta, so a job must too.
+ * @throws AlthingError `job.invalid`
+ */
+function withEpsilon(job: QueryJob): QueryJob {
+	const { privacy } = job.query;
+	if ("epsilon" in privacy && privacy.delta !== undefined) return job;
+	throw new AlthingError(
+		"job.invalid",
+		"query.privacy: a query of the federation is given epsilon and delta; noise in shares is sized from them",
+	);
+}
+
+/**
+ * Fills in the public data description.
+ * @throws AlthingError `job.unknown_data` when the set is not built in and none was given.
+ */
+export function resolveAnyJob(spec: Specification): ResolvedSpecification {
+	const known = spec.data.description ?? catalog.get(spec.data.set)?.description;
+	if (known === undefined) {
+		throw new AlthingError(
+			"job.unknown_data",
+			`data set "${spec.data.set}" is not built in: give its public description under data.description`,
+			{ set: spec.data.set },
+		);
+	}
+	return { ...spec, data: { ...spec.data, description: known } };
+}
+
+/** SHA-256 of the canonical encoding of a resolved specification. */
+export function specificationHash(spec: ResolvedSpecification): Uint8Array {
+	if (spec.technique !== "query") return jobSpecHash(spec);
+	return hashFields("althing/query-job/1", encodeCanonical(spec as never));
+}
+
+/** What a job promises each record: its mechanism, epsilon and delta; none for a job without privacy. */
+export interface PrivacyPromise {
+	readonly mechanism: "distributed_gaussian" | "site_gaussian";
+	readonly epsilon: number;
+	readonly delta: number;
+}
+
+export function privacyPromiseOf(spec: Specification): PrivacyPromise | undefined {
+	if (spec.technique === "query") {
+		const { privacy } = spec.query;
+		if (!("epsilon" in privacy) || privacy.delta === undefined) return undefined;
+		return { mechanism: "distributed_gaussian", epsilon: privacy.epsilon, delta: privacy.delta };
+	}
+	const { privacy } = spec;
+	if (privacy.mechanism === "none") return undefined;
+	return { mechanism: privacy.mechanism, epsilon: privacy.epsilon, delta: privacy.delta };
+}
+
+/** Rounds that a job takes if all goes well. */
+export function roundsOf(spec: Specification): number {
+	return spec.technique === "query" ? 1 : spec.training.rounds;
+}
