@@ -22,3 +22,53 @@ export function levelStart(level: number): number {
 export function nodeAbove(cell: number, level: number, levels: number): number {
 	return levelStart(level) + Math.floor(cell / BRANCHING ** (levels - level));
 }
+
+/**
+ * The least-squares counts of the finest level's cells given noisy counts of all nodes, all with
+ * the same variance (Hay, Rastogi, Miklau, Suciu 2010, Thm. 3, for trees without a measured root).
+ */
+export function consistentCells(noisy: Float64Array, levels: number): Float64Array {
+	const averaged = noisy.slice();
+	for (let level = levels - 1; level >= 1; level--) {
+		// A node of this level stands on subtrees of height h counted in levels, itself included.
+		const height = levels - level + 1;
+		const all = BRANCHING ** height;
+		const below = BRANCHING ** (height - 1);
+		for (let node = 0; node < BRANCHING ** level; node++) {
+			const at = levelStart(level) + node;
+			const children = childSum(averaged, level, node);
+			averaged[at] = ((all - below) * noisy[at]! + (below - 1) * children) / (all - 1);
+		}
+	}
+	for (let level = 2; level <= levels; level++) {
+		for (let parent = 0; parent < BRANCHING ** (level - 1); parent++) {
+			const excess =
+				(averaged[levelStart(level - 1) + parent]! - childSum(averaged, level - 1, parent)) / BRANCHING;
+			const first = levelStart(level) + BRANCHING * parent;
+			for (let child = first; child < first + BRANCHING; child++) averaged[child]! += excess;
+		}
+	}
+	return averaged.slice(levelStart(levels));
+}
+
+function childSum(values: Float64Array, level: number, node: number): number {
+	const first = levelStart(level + 1) + BRANCHING * node;
+	let sum = 0;
+	for (let child = first; child < first + BRANCHING; child++) sum += values[child]!;
+	return sum;
+}
+
+/**
+ * Standard deviation of sum_i weights[i] cells[i] of {@link consistentCells} per unit of a node's
+ * noise. Least squares has the covariance (H^T H)^-1 and the estimator (H^T H)^-1 H^T; H^T maps
+ * weights written on the finest level alone to themselves, so the estimator applied to that
+ * vector is (H^T H)^-1 weights.
+ */
+export function deviationOf(weights: Float64Array, levels: number): number {
+	const onFinest = new Float64Array(treeLength(levels));
+	onFinest.set(weights, levelStart(levels));
+	const solved = consistentCells(onFinest, levels);
+	let variance = 0;
+	for (const [i, weight] of weights.entries()) variance += weight * solved[i]!;
+	return Math.sqrt(variance);
+}
