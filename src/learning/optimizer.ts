@@ -14,25 +14,38 @@ import { float64FromBytes, float64ToBytes } from "./littleEndian.ts";
 export interface OptimizerSettings {
 	/** Step size, > 0. */
 	readonly learningRate: number;
-	/** In [0, 1); 0 is plain gradient descent. */
+	/** Decay of the velocity, in [0, 1); 0 is plain gradient descent. Adam's beta1. */
 	readonly momentum: number;
+	/** Scale each coordinate by the root of its mean square (Adam); absent for gradient descent. */
+	readonly adam?: {
+		/** Decay of the mean square, beta2, in (0, 1). */
+		readonly secondMomentDecay: number;
+		/** Added to the root, > 0. Noise keeps the root from 0, so small values change nothing in private training. */
+		readonly epsilon: number;
+	};
 }
 
 export interface OptimizerState {
 	/** Steps taken. */
 	readonly step: number;
-	/** Heavy-ball velocity, one value a parameter; empty without momentum. */
+	/** Velocity, or with Adam the mean gradient, one value a parameter; empty without momentum. */
 	readonly velocity: Float64Array;
+	/** Adam's mean square, one value a parameter. */
+	readonly squares?: Float64Array;
 }
 
 /** The state before the first step. @throws AlthingError `learning.invalid_optimizer`. */
 export function initialOptimizerState(settings: OptimizerSettings, parameterCount: number): OptimizerState {
 	requireSettings(settings);
-	return { step: 0, velocity: new Float64Array(settings.momentum === 0 ? 0 : parameterCount) };
+	const velocity = new Float64Array(settings.momentum === 0 ? 0 : parameterCount);
+	return settings.adam === undefined
+		? { step: 0, velocity }
+		: { step: 0, velocity, squares: new Float64Array(parameterCount) };
 }
 
 /**
- * One step of heavy-ball gradient descent (Polyak, 1964): v <- momentum v + g, p <- p - learningRate v.
+ * One step: heavy-ball gradient descent (Polyak, 1964), v <- momentum v + g, p <- p - learningRate v,
+ * or Adam (Kingma, Ba 2015, algorithm 1, bias corrections included).
  *
  * @param gradient the estimate of the mean gradient; for FedAvg the pseudo-gradient, which is minus the mean delta
  * @returns new parameters and state; the arguments are left as they are
@@ -46,24 +59,14 @@ export function applyGradient(
 	gradient: Float64Array,
 ): { parameters: Float32Array; state: OptimizerState } {
 	requireSettings(settings);
-	const { learningRate, momentum } = settings;
-	const count = parameters.length;
-	if (gradient.length !== count || state.velocity.length !== (momentum === 0 ? 0 : count)) {
-		throw new AlthingError(
-			"learning.parameter_count",
-			`The optimizer was given ${count} parameters, ${gradient.length} gradient values and a state of ${state.velocity.length} values: they belong to different models or settings.`,
-			{ parameters: count, gradient: gradient.length, velocity: state.velocity.length },
-		);
-	}
-	const next = new Float32Array(count);
-	const velocity = new Float64Array(state.velocity.length);
-	for (let i = 0; i < count; i++) {
-		let direction = gradient[i]!;
-		if (momentum !== 0) {
-			direction = momentum * state.velocity[i]! + direction;
-			velocity[i] = direction;
-		}
-		next[i] = parameters[i]! - learningRate * direction;
+	requireLengths(settings, state, parameters.length, gradient.length);
+	const { direction, moments } =
+		settings.adam === undefined
+			? heavyBall(settings.momentum, state, gradient)
+			: adam(settings.momentum, settings.adam, state, gradient);
+	const next = new Float32Array(parameters.length);
+	for (let i = 0; i < next.length; i++) {
+		next[i] = parameters[i]! - settings.learningRate * direction[i]!;
 		if (!Number.isFinite(next[i]!)) {
 			throw new AlthingError(
 				"learning.not_finite",
@@ -72,34 +75,111 @@ export function applyGradient(
 			);
 		}
 	}
-	return { parameters: next, state: { step: state.step + 1, velocity } };
+	if (moments.squares !== undefined && !allFinite(moments.squares)) {
+		throw new AlthingError(
+			"learning.not_finite",
+			"A squared gradient is no longer finite: training diverges; lower the learning rate.",
+			{ step: state.step },
+		);
+	}
+	return { parameters: next, state: { step: state.step + 1, ...moments } };
+}
+
+interface Direction {
+	readonly direction: Float64Array;
+	readonly moments: Omit<OptimizerState, "step">;
+}
+
+function heavyBall(momentum: number, { velocity }: OptimizerState, gradient: Float64Array): Direction {
+	if (momentum === 0) return { direction: gradient, moments: { velocity } };
+	const next = gradient.map((value, i) => momentum * velocity[i]! + value);
+	return { direction: next, moments: { velocity: next } };
+}
+
+function adam(
+	momentum: number,
+	{ secondMomentDecay, epsilon }: NonNullable<OptimizerSettings["adam"]>,
+	state: OptimizerState,
+	gradient: Float64Array,
+): Direction {
+	const mean =
+		momentum === 0
+			? gradient
+			: gradient.map((value, i) => momentum * state.velocity[i]! + (1 - momentum) * value);
+	const squares = gradient.map(
+		(value, i) => secondMomentDecay * state.squares![i]! + (1 - secondMomentDecay) * (value * value),
+	);
+	const meanWeight = 1 - integerPower(momentum, state.step + 1);
+	const squareWeight = 1 - integerPower(secondMomentDecay, state.step + 1);
+	const direction = mean.map(
+		(value, i) => value / meanWeight / (Math.sqrt(squares[i]! / squareWeight) + epsilon),
+	);
+	return { direction, moments: { velocity: momentum === 0 ? state.velocity : mean, squares } };
+}
+
+/** By repeated multiplication: Math.pow is not exactly rounded, and engines differ in its last bits. */
+function integerPower(base: number, exponent: number): number {
+	let power = 1;
+	for (let i = 0; i < exponent && power > 0; i++) power *= base;
+	return power;
+}
+
+function requireLengths(
+	{ momentum, adam }: OptimizerSettings,
+	{ velocity, squares }: OptimizerState,
+	count: number,
+	gradient: number,
+): void {
+	const wanted = { velocity: momentum === 0 ? 0 : count, squares: adam === undefined ? undefined : count };
+	if (gradient === count && velocity.length === wanted.velocity && squares?.length === wanted.squares) return;
+	throw new AlthingError(
+		"learning.parameter_count",
+		`The optimizer was given ${count} parameters, ${gradient} gradient values and a state of ${velocity.length} and ${squares?.length ?? 0} values: they belong to different models or settings.`,
+		{ parameters: count, gradient, velocity: velocity.length },
+	);
 }
 
 /** Canonical bytes of a state, for checkpoints and hashes. */
-export function encodeOptimizerState(state: OptimizerState): Uint8Array {
-	return encodeCanonical({ step: state.step, velocity: float64ToBytes(state.velocity) });
+export function encodeOptimizerState({ step, velocity, squares }: OptimizerState): Uint8Array {
+	return encodeCanonical({
+		step,
+		velocity: float64ToBytes(velocity),
+		...(squares === undefined ? {} : { squares: float64ToBytes(squares) }),
+	});
 }
 
-const stateSchema = z.strictObject({ step: z.int().min(0), velocity: z.instanceof(Uint8Array) });
+const stateSchema = z.strictObject({
+	step: z.int().min(0),
+	velocity: z.instanceof(Uint8Array),
+	squares: z.instanceof(Uint8Array).optional(),
+});
 
 /** @throws AlthingError `learning.invalid_optimizer_state` or `encoding.*` when the bytes are damaged. */
 export function decodeOptimizerState(bytes: Uint8Array): OptimizerState {
 	const parsed = stateSchema.safeParse(decodeCanonical(bytes, bytes.length));
-	const velocity = parsed.success ? float64FromBytes(parsed.data.velocity) : undefined;
-	if (!parsed.success || !(velocity && allFinite(velocity))) {
-		throw new AlthingError(
-			"learning.invalid_optimizer_state",
-			"The stored optimizer state is damaged: resume from an earlier checkpoint.",
-		);
+	if (parsed.success) {
+		const velocity = float64FromBytes(parsed.data.velocity);
+		const squares =
+			parsed.data.squares === undefined ? {} : { squares: float64FromBytes(parsed.data.squares) };
+		if (allFinite(velocity) && allFinite(squares.squares ?? new Float64Array()))
+			return { step: parsed.data.step, velocity, ...squares };
 	}
-	return { step: parsed.data.step, velocity };
+	throw new AlthingError(
+		"learning.invalid_optimizer_state",
+		"The stored optimizer state is damaged: resume from an earlier checkpoint.",
+	);
 }
 
-function requireSettings({ learningRate, momentum }: OptimizerSettings): void {
-	if (Number.isFinite(learningRate) && learningRate > 0 && momentum >= 0 && momentum < 1) return;
+function requireSettings({ learningRate, momentum, adam }: OptimizerSettings): void {
+	const fraction = (value: number): boolean => value >= 0 && value < 1;
+	const positive = (value: number): boolean => value > 0 && value < Number.POSITIVE_INFINITY;
+	const adamIsGood =
+		adam === undefined ||
+		(fraction(adam.secondMomentDecay) && adam.secondMomentDecay > 0 && positive(adam.epsilon));
+	if (positive(learningRate) && fraction(momentum) && adamIsGood) return;
 	throw new AlthingError(
 		"learning.invalid_optimizer",
-		`The learning rate must be positive and the momentum in [0, 1), not ${learningRate} and ${momentum}.`,
+		`The learning rate must be positive and the momentum in [0, 1), not ${learningRate} and ${momentum}; Adam's second decay in (0, 1) and its epsilon positive.`,
 		{ learningRate, momentum },
 	);
 }

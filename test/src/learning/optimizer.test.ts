@@ -13,6 +13,11 @@ import { randomParameters } from "./reference.ts";
 
 const gradientDescent: OptimizerSettings = { learningRate: 0.1, momentum: 0 };
 const heavyBall: OptimizerSettings = { learningRate: 0.1, momentum: 0.9 };
+const adam: OptimizerSettings = {
+	learningRate: 0.1,
+	momentum: 0.9,
+	adam: { secondMomentDecay: 0.99, epsilon: 1e-8 },
+};
 
 describe("steps", () => {
 	test("gradient descent subtracts the scaled gradient and leaves its arguments alone", () => {
@@ -41,6 +46,31 @@ describe("steps", () => {
 		expect(parameters[0]).toBeCloseTo(-0.1 * (1 + 1.9 + 2.71), 6);
 	});
 
+	test("Adam follows the paper's algorithm, written out for one coordinate", () => {
+		let state = initialOptimizerState(adam, 1);
+		let parameters: Float32Array = Float32Array.of(1);
+		let [first, second, expected] = [0, 0, 1];
+		for (const [step, gradient] of [0.5, -2, 0.25, 1e-3].entries()) {
+			({ parameters, state } = applyGradient(adam, state, parameters, Float64Array.of(gradient)));
+			first = 0.9 * first + 0.1 * gradient;
+			second = 0.99 * second + 0.01 * gradient ** 2;
+			const corrected = first / (1 - 0.9 ** (step + 1));
+			expected -= (0.1 * corrected) / (Math.sqrt(second / (1 - 0.99 ** (step + 1))) + 1e-8);
+		}
+		expect(parameters[0]).toBeCloseTo(expected, 6);
+		expect(state.step).toBe(4);
+	});
+
+	test("Adam without momentum keeps no mean gradient, and moves each coordinate by the rate at first", () => {
+		const settings = { ...adam, momentum: 0 };
+		const state = initialOptimizerState(settings, 2);
+		const result = applyGradient(settings, state, new Float32Array(2), Float64Array.of(1e-3, -40));
+		expect(result.state.velocity.length).toBe(0);
+		expect(result.parameters[0]).toBeCloseTo(-0.1, 5);
+		expect(result.parameters[1]).toBeCloseTo(0.1, 5);
+		expect(decodeOptimizerState(encodeOptimizerState(result.state))).toEqual(result.state);
+	});
+
 	test("twenty steps end in the same bits on every machine, also when resumed from bytes", () => {
 		let parameters: Float32Array = randomParameters(1000, 1);
 		let state = initialOptimizerState(heavyBall, 1000);
@@ -59,6 +89,8 @@ describe("refusals", () => {
 		{ learningRate: Number.NaN, momentum: 0 },
 		{ learningRate: 1, momentum: 1 },
 		{ learningRate: 1, momentum: -0.1 },
+		{ learningRate: 1, momentum: 0, adam: { secondMomentDecay: 1, epsilon: 1e-8 } },
+		{ learningRate: 1, momentum: 0, adam: { secondMomentDecay: 0.9, epsilon: 0 } },
 	])("settings $learningRate, $momentum", (settings) => {
 		expect(() => initialOptimizerState(settings, 1)).toThrow(
 			expect.objectContaining({ code: "learning.invalid_optimizer" }),
@@ -68,6 +100,7 @@ describe("refusals", () => {
 	test.each<[string, OptimizerSettings, Float64Array]>([
 		["a gradient of another length", gradientDescent, new Float64Array(3)],
 		["a state without velocity", heavyBall, new Float64Array(2)],
+		["a state without mean squares", { ...adam, momentum: 0 }, new Float64Array(2)],
 	])("%s", (_, settings, gradient) => {
 		const state = initialOptimizerState(gradientDescent, 2);
 		expect(() => applyGradient(settings, state, new Float32Array(2), gradient)).toThrow(
@@ -78,6 +111,13 @@ describe("refusals", () => {
 	test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e40])("a gradient of %d", (value) => {
 		const state = initialOptimizerState(gradientDescent, 1);
 		expect(() => applyGradient(gradientDescent, state, new Float32Array(1), Float64Array.of(value))).toThrow(
+			expect.objectContaining({ code: "learning.not_finite" }),
+		);
+	});
+
+	test("a gradient whose square overflows", () => {
+		const state = initialOptimizerState(adam, 1);
+		expect(() => applyGradient(adam, state, new Float32Array(1), Float64Array.of(1e200))).toThrow(
 			expect.objectContaining({ code: "learning.not_finite" }),
 		);
 	});
