@@ -38,6 +38,24 @@ export class RandomWords {
 		return high * 2 ** 32 + this.word();
 	}
 
+	/** A uniform integer in [0, bound), exactly, by rejection; bound an integer in [1, 2^53]. */
+	belowNumber(bound: number): number {
+		if (bound <= 2 ** 32) {
+			// The smallest mask of ones that covers bound - 1.
+			const mask = bound === 1 ? 0 : 0xffffffff >>> Math.clz32(bound - 1);
+			for (;;) {
+				const value = (this.word() & mask) >>> 0;
+				if (value < bound) return value;
+			}
+		}
+		// Multiples of bound below 2^53; a value beyond the last one is drawn again.
+		const limit = 2 ** 53 - (2 ** 53 % bound);
+		for (;;) {
+			const value = this.word53();
+			if (value < limit) return value % bound;
+		}
+	}
+
 	/** A uniform integer in [0, bound), exactly, by rejection; bound >= 1. */
 	below(bound: bigint): bigint {
 		const bits = (bound - 1n).toString(2).length;

@@ -8,7 +8,22 @@ export interface Rational {
 }
 
 /**
- * sigma^2 of a double, exactly: every finite double is an integer times a power of two.
+ * A double as the fraction it is: every finite double is an integer times a power of two.
+ * @param value finite
+ */
+export function exactFraction(value: number): Rational {
+	let numerator = value;
+	let denominator = 1n;
+	while (!Number.isInteger(numerator)) {
+		// Doubling is exact in binary floating point.
+		numerator *= 2;
+		denominator *= 2n;
+	}
+	return { numerator: BigInt(numerator), denominator };
+}
+
+/**
+ * sigma^2 of a double, exactly.
  * @throws AlthingError `privacy.bad_sigma` unless 0 < sigma < infinity
  */
 export function exactSquare(sigma: number): Rational {
@@ -19,12 +34,6 @@ export function exactSquare(sigma: number): Rational {
 			{ sigma },
 		);
 	}
-	let numerator = sigma;
-	let denominator = 1n;
-	while (!Number.isInteger(numerator)) {
-		// Doubling is exact in binary floating point.
-		numerator *= 2;
-		denominator *= 2n;
-	}
-	return { numerator: BigInt(numerator) ** 2n, denominator: denominator ** 2n };
+	const { numerator, denominator } = exactFraction(sigma);
+	return { numerator: numerator ** 2n, denominator: denominator ** 2n };
 }
