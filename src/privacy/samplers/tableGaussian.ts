@@ -1,46 +1,63 @@
 /**
- * The discrete Gaussian in bulk: Walker's alias table over |x| with 106-bit thresholds.
+ * The discrete Gaussian in bulk: one 32-bit word a value for all but about one in a hundred, and
+ * yet the exact law up to a distance that is computed and charged.
  *
- * Every sample costs the same: one column, one comparison, one sign, three words; nothing
- * loops on the value drawn (a tie in the first 53 bits of the threshold, probability 2^-53,
- * draws two words more). Memory is read at a secret index, so cache timing on a shared core
- * is not excluded.
+ * The integers are cut into cells of 2^l. A sample is made by rejection: choose a cell with
+ * probability proportional to the largest weight in it (Walker's alias method on 4096 columns),
+ * a place x in it uniformly, and accept with probability exp(-(x^2 - peak^2) / (2 sigma^2)), which
+ * is at least 0.98 where it matters. Up to sigma 167 a cell is one integer and is always accepted.
+ *
+ * A word gives, from its top: the column, the leading bits of a uniform number u in [0, 1), and the
+ * place. In a column with threshold t the cell is the column's own where u < t, and is accepted where
+ * u < t p, p the probability of acceptance; otherwise it is the alias, accepted where
+ * 1 - u < (1 - t) p. So u alone decides both, and for most words its leading bits are enough:
+ * WebAssembly does these, four at a time. The others it reports; they draw further bits of u and
+ * are decided in doubles where these cannot be wrong, and else in integers to 2^-200.
+ *
+ * Timing: the number of words that need further bits depends on the randomness drawn, never on the
+ * data that the noise protects; which blocks they fell in says of a block of 4096 values that so
+ * many of them came close to a threshold or the edge of a cell, for any law of the data. Memory is
+ * read at a secret index, so cache timing by another process on the same core is not excluded.
  */
 import { AlthingError } from "../../../crypto/error.ts";
-import { type FillWords, systemWords } from "./randomWords.ts";
-import { exactSquare, type Rational } from "./rational.ts";
+import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";
+import {
+	buildCellTable,
+	type CellTable,
+	cellEnds,
+	DOUBLE_MARGIN,
+	FRACTION_BITS,
+	survival,
+	THRESHOLD_BITS,
+	ZERO_CELL,
+} from "./bulkTable.ts";
+import { type FillWords, RandomWords, systemWords } from "./randomWords.ts";
+import { type WasmNoise, wasmNoise } from "./wasmNoise.ts";
 
 /** A sampler for one sigma. Build it once per round plan: the table takes milliseconds. */
 export interface GaussianSampler {
 	readonly sigma: number;
-	/**
-	 * Upper bound on the total-variation distance of one sample to N_Z(0, s^2) for some
-	 * s >= sigma (s exceeds sigma by less than 1e-12 relative). Charge it to delta.
-	 */
+	/** Upper bound on the total-variation distance of one sample to N_Z(0, sigma^2). Charge it to delta. */
 	readonly totalVariationDistance: number;
 	/** Replace every entry of `target` by an independent sample. */
 	fill(target: Int32Array, words?: FillWords): void;
+	/**
+	 * Calls `visit` for consecutive blocks of `length` samples while they lie in `wasm.noise`; they are
+	 * wiped when it is done. `visit` must not use any sampler itself.
+	 */
+	forEachBlock(length: number, visit: VisitBlock, words?: FillWords): void;
 }
 
-/** Largest sigma of a single table; wider laws are the sum of a scaled coarse and a fine sample. */
-const LARGEST_TABLE_SIGMA = 1024;
+/** `count` samples, from position `start` of the whole on. */
+export type VisitBlock = (wasm: WasmNoise, start: number, count: number) => void;
+
 /** Below it nearly every sample is zero: no use as noise. */
 const LEAST_SIGMA = 0.1;
 /** Keeps noise far inside the 32-bit ring: beyond it no modulus would have headroom. */
 const LARGEST_SIGMA = 2 ** 22;
-/** tau below: a ripple of 2 exp(-2 pi^2 tau^2) < 2^-136. */
-const SMOOTHING = 2.2;
 
 /**
  * Build a sampler of N_Z(0, sigma^2).
- *
- * Up to sigma 1024 it is one table. Above, it is k X1 + X2 with X1, X2 from tables of
- * sigma1, sigma2 and k^2 sigma1^2 + sigma2^2 = sigma^2. Its law is
- * P[x] proportional to exp(-x^2 / 2 sigma^2) sum_j exp(-(j - c x)^2 / 2 tau^2) with
- * tau = sigma1 sigma2 / sigma; by Poisson summation the inner sum is constant up to a factor
- * 1 +- r, r = 2 sum_m exp(-2 pi^2 tau^2 m^2), so after normalising the total variation to
- * the discrete Gaussian is at most 2 r / (1 - r) (Micciancio and Walter 2017, convolution).
- * sigma2 >= 2.2 k makes tau > 2.1.
  * @throws AlthingError `privacy.bad_sigma` unless 0.1 <= sigma <= 2^22
  */
 export function tableGaussian(sigma: number): GaussianSampler {
@@ -51,29 +68,33 @@ export function tableGaussian(sigma: number): GaussianSampler {
 			{ sigma },
 		);
 	}
-	if (sigma <= LARGEST_TABLE_SIGMA) {
-		const table = buildTable(sigma);
-		return {
-			sigma,
-			totalVariationDistance: table.distance,
-			fill: (target, words = systemWords) => fillFromTable(target, table, words, 1, false),
-		};
-	}
-	const factor = Math.ceil(sigma / LARGEST_TABLE_SIGMA);
-	const fineSigma = SMOOTHING * factor;
-	// Rounded upwards: the exact variance of the sum is at least sigma^2.
-	const coarseSigma = (Math.sqrt(sigma * sigma - fineSigma * fineSigma) / factor) * (1 + 2 ** -44);
-	const coarse = buildTable(coarseSigma);
-	const fine = buildTable(fineSigma);
-	const tau = (coarseSigma * fineSigma) / (sigma * (1 + 2 ** -40));
-	const ripple = 2.001 * Math.exp(-2 * Math.PI * Math.PI * tau * tau);
+	const table = buildCellTable(sigma);
+	const forEachBlock: GaussianSampler["forEachBlock"] = (length, visit, words = systemWords) => {
+		const wasm = wasmNoise();
+		wasm.table.set(table.entries);
+		const further = new RandomWords(words);
+		const blockValues = wasm.noise.length;
+		try {
+			for (let start = 0; start < length; start += blockValues) {
+				const count = Math.min(blockValues, length - start);
+				words(wasm.words.subarray(0, count));
+				sampleBlock(wasm, table, count, further);
+				visit(wasm, start, count);
+			}
+		} finally {
+			wasm.wipe();
+		}
+	};
 	return {
 		sigma,
-		totalVariationDistance: coarse.distance + fine.distance + (2 * ripple) / (1 - ripple),
-		fill: (target, words = systemWords) => {
-			fillFromTable(target, coarse, words, factor, false);
-			fillFromTable(target, fine, words, 1, true);
-		},
+		totalVariationDistance: table.totalVariationDistance,
+		forEachBlock,
+		fill: (target, words) =>
+			forEachBlock(
+				target.length,
+				(wasm, start, count) => target.set(wasm.noise.subarray(0, count), start),
+				words,
+			),
 	};
 }
 
@@ -84,164 +105,71 @@ export function fillDiscreteGaussian(target: Int32Array, sigma: number, words?: 
 	return sampler;
 }
 
-interface AliasTable {
-	/** log2 of the number of columns. */
-	readonly columnBits: number;
-	/** Column i yields i below its 106-bit threshold (high, low 53-bit halves), alias[i] from it on. */
-	readonly thresholdHigh: Float64Array;
-	readonly thresholdLow: Float64Array;
-	readonly alias: Int32Array;
-	readonly distance: number;
+/** The samples of the block's first `count` words. */
+function sampleBlock(wasm: WasmNoise, table: CellTable, count: number, further: RandomWords): void {
+	const unsure = wasm.sample(count, table.lowBits, ZERO_CELL * 2 ** table.lowBits);
+	for (let i = 0; i < unsure; i++) {
+		const position = wasm.unsure[i]!;
+		// Up to three lanes beyond the count hold what was there before.
+		if (position < count) wasm.noise[position] = settle(table, wasm.words[position]!, further);
+	}
 }
 
-/** Words per sample: column and sign, and 53 bits of threshold. */
-const WORDS_PER_SAMPLE = 3;
-const BLOCK_SAMPLES = 4096;
-
-/** `target[i]` = (accumulate ? target[i] : 0) + factor x sample. */
-function fillFromTable(
-	target: Int32Array,
-	table: AliasTable,
-	fillWords: FillWords,
-	factor: number,
-	accumulate: boolean,
-): void {
-	const { thresholdHigh, thresholdLow, alias } = table;
-	const shift = 32 - table.columnBits;
-	const keep = accumulate ? -1 : 0;
-	const block = new Uint32Array(WORDS_PER_SAMPLE * BLOCK_SAMPLES);
-	const extra = new Uint32Array(2);
-	for (let start = 0; start < target.length; start += BLOCK_SAMPLES) {
-		const end = Math.min(start + BLOCK_SAMPLES, target.length);
-		const words = block.subarray(0, WORDS_PER_SAMPLE * (end - start));
-		fillWords(words);
-		for (let i = start, w = 0; i < end; i++, w += WORDS_PER_SAMPLE) {
-			const selector = words[w]!;
-			// columnBits is at most 15, so the lowest bit, the sign, is no part of the column.
-			const column = selector >>> shift;
-			const uniform = (words[w + 1]! >>> 11) * 2 ** 32 + words[w + 2]!;
-			const high = thresholdHigh[column]!;
-			let own = uniform < high;
-			if (uniform === high) {
-				fillWords(extra);
-				own = (extra[0]! >>> 11) * 2 ** 32 + extra[1]! < thresholdLow[column]!;
-			}
-			const magnitude = own ? column : alias[column]!;
-			const sign = -(selector & 1);
-			target[i] = (target[i]! & keep) + factor * ((magnitude ^ sign) - sign);
-		}
+/** The sample of an unsure word; where it is rejected, of fresh words. */
+function settle(table: CellTable, unsureWord: number, further: RandomWords): number {
+	for (let word = unsureWord; ; word = further.word()) {
+		const sample = decide(table, word, further);
+		if (sample !== undefined) return sample;
 	}
-	// Spent randomness is the noise itself: leave no copy behind.
-	block.fill(0);
-	extra.fill(0);
-}
-
-/** Fractional bits of the fixed-point exponentials. */
-const PRECISION = 256n;
-const ONE = 1n << PRECISION;
-const THRESHOLD_BITS = 106n;
-
-/**
- * Weights of |x| to 256 fractional bits, rounded to a total of exactly columns x 2^106, then
- * Vose's alias construction in integers: the table's law IS the rounded weights, so its
- * distance to the exact law is the rounding plus the tail cut off, both computed here.
- */
-function buildTable(sigma: number): AliasTable {
-	const variance = exactSquare(sigma);
-	// 14 deviations: the tail beyond is below 2 exp(-98) < 2^-140.
-	const support = Math.ceil(14 * sigma) + 1;
-	const columnBits = Math.max(1, Math.ceil(Math.log2(support)));
-	const columns = 1 << columnBits;
-	const weights = foldedWeights(variance, columns);
-	let total = 0n;
-	for (const weight of weights) total += weight;
-
-	const full = 1n << THRESHOLD_BITS;
-	const target = full << BigInt(columnBits);
-	const scaled = weights.map((weight) => (weight * target) / total);
-	let assigned = 0n;
-	for (const value of scaled) assigned += value;
-	// Rounding down lost less than one unit per column; the mode takes the rest.
-	const remainder = target - assigned;
-	scaled[0]! += remainder;
-
-	const thresholdHigh = new Float64Array(columns);
-	const thresholdLow = new Float64Array(columns);
-	const alias = new Int32Array(columns);
-	const setThreshold = (column: number, threshold: bigint): void => {
-		thresholdHigh[column] = Number(threshold >> 53n);
-		thresholdLow[column] = Number(BigInt.asUintN(53, threshold));
-	};
-	const light: number[] = [];
-	const heavy: number[] = [];
-	for (let i = 0; i < columns; i++) (scaled[i]! < full ? light : heavy).push(i);
-	while (light.length > 0 && heavy.length > 0) {
-		const small = light.pop()!;
-		const large = heavy.at(-1)!;
-		setThreshold(small, scaled[small]!);
-		alias[small] = large;
-		scaled[large]! -= full - scaled[small]!;
-		if (scaled[large]! < full) light.push(heavy.pop()!);
-	}
-	// Integer totals match exactly, so whatever is left is a full column of its own.
-	for (const column of [...light, ...heavy]) {
-		thresholdHigh[column] = 2 ** 53;
-		alias[column] = column;
-	}
-	return {
-		columnBits,
-		thresholdHigh,
-		thresholdLow,
-		alias,
-		distance: tableDistance(columns, columnBits, sigma),
-	};
 }
 
 /**
- * Total variation of the table to the exact law, from above: each of the columns' weights
- * moved by less than one unit of 2^-(106 + columnBits) and the mode by their sum; the
- * arithmetic of the weights is good to 2^-200 in all; the tail beyond the columns, which
- * is cut off, carries at most 2 exp(-columns^2 / 2 sigma^2) (sub-Gaussian, CKS Cor. 17).
+ * The sample that a word with further bits of its u stands for, undefined where it is rejected:
+ * the definition that the table's entries abbreviate.
  */
-function tableDistance(columns: number, columnBits: number, sigma: number): number {
-	const rounding = columns * 2 ** -(Number(THRESHOLD_BITS) + columnBits);
-	const tail = 2 * Math.exp(-(columns * columns) / (2 * sigma * sigma));
-	return rounding + 2 ** -200 + 2 * tail;
+export function decide(table: CellTable, word: number, further: RandomWords): number | undefined {
+	const { sigma, lowBits } = table;
+	const column = word >>> FRACTION_BITS;
+	const place = word & (2 ** lowBits - 1);
+	const leading = (word & (2 ** FRACTION_BITS - 1)) >>> lowBits;
+	const next = further.word53();
+	// u lies in [uniform, uniform + 2^-53), up to the rounding of a double.
+	const uniform = (leading + next / 2 ** 53) / 2 ** (FRACTION_BITS - lowBits);
+	const threshold = table.roundedThresholds[column]!;
+
+	const isOwn = uniform < threshold;
+	const cell = isOwn ? column : table.alias[column]!;
+	const sample = (cell - ZERO_CELL) * 2 ** lowBits + place;
+	const probability = survival(sample, cellEnds(cell, lowBits).peak, sigma);
+	const slack = isOwn ? threshold * probability - uniform : (1 - threshold) * probability - (1 - uniform);
+	if (Math.abs(uniform - threshold) > DOUBLE_MARGIN && Math.abs(slack) > DOUBLE_MARGIN) {
+		return slack > 0 ? sample : undefined;
+	}
+	return decideInIntegers(table, word, next, further);
 }
 
-/** Fixed-point exp(-x^2 / (2 sigma^2)) for x = 0, and twice it for x = 1 .. columns - 1. */
-function foldedWeights(variance: Rational, columns: number): bigint[] {
-	// w(x+1) = w(x) step(x), step(x+1) = step(x) curvature: two multiplications per entry. Rounding
-	// of at most 2^-255 each compounds to less than columns^2 2^-254 < 2^-220 absolute.
-	const curvature = expNegative(variance.denominator, variance.numerator);
-	let step = expNegative(variance.denominator, 2n * variance.numerator);
-	let weight = ONE;
-	const weights = [ONE];
-	for (let x = 1; x < columns; x++) {
-		weight = (weight * step) >> PRECISION;
-		step = (step * curvature) >> PRECISION;
-		weights.push(2n * weight);
-	}
-	return weights;
-}
+/** The same in integers, u to 213 bits beyond its leading ones. Once in about 2^38 values. */
+export function decideInIntegers(
+	table: CellTable,
+	word: number,
+	next: number,
+	further: RandomWords,
+): number | undefined {
+	const { lowBits, variance } = table;
+	const column = word >>> FRACTION_BITS;
+	const place = word & (2 ** lowBits - 1);
+	let uniform = (BigInt((word & (2 ** FRACTION_BITS - 1)) >>> lowBits) << 53n) | BigInt(next);
+	for (let i = 0; i < 5; i++) uniform = (uniform << 32n) | BigInt(further.word());
+	const bits = BigInt(FRACTION_BITS - lowBits) + 53n + 160n;
+	const threshold = table.thresholds[column]! << (bits - THRESHOLD_BITS);
 
-/** Fixed-point exp(-numerator / denominator) by range reduction and the Taylor series, 64 guard bits. */
-function expNegative(numerator: bigint, denominator: bigint): bigint {
-	const guard = 64n;
-	const one = ONE << guard;
-	const bits = PRECISION + guard;
-	let halvings = 0;
-	let argument = (numerator << bits) / denominator;
-	while (argument > one >> 4n) {
-		argument >>= 1n;
-		halvings++;
-	}
-	let term = one;
-	let sum = one;
-	for (let i = 1n; term !== 0n && term !== -1n; i++) {
-		term = -((term * argument) >> bits) / i;
-		sum += term;
-	}
-	for (let i = 0; i < halvings; i++) sum = (sum * sum) >> bits;
-	return sum >> guard;
+	const isOwn = uniform < threshold;
+	const cell = isOwn ? column : table.alias[column]!;
+	const sample = (cell - ZERO_CELL) * 2 ** lowBits + place;
+	const { peak } = cellEnds(cell, lowBits);
+	const excess = BigInt(sample) ** 2n - BigInt(peak) ** 2n;
+	const probability = fixedPointExp(excess * variance.denominator, 2n * variance.numerator);
+	const one = 1n << bits;
+	const [used, whole] = isOwn ? [uniform, threshold] : [one - uniform, one - threshold];
+	return used << EXPONENTIAL_BITS < whole * probability ? sample : undefined;
 }
