@@ -14,6 +14,7 @@ import { registerFederation } from "./commands/federation.ts";
 import { registerJob } from "./commands/job.ts";
 import { registerModel } from "./commands/model.ts";
 import { registerNode } from "./commands/node.ts";
+import { registerQuery } from "./commands/query.ts";
 import { registerToken } from "./commands/token.ts";
 import { exitCodeOf, exitCodes } from "./exitCodes.ts";
 import { createOutput } from "./output.ts";
@@ -39,6 +40,7 @@ export function buildProgram(bind: Bind): Command {
 	registerJob(program, bind);
 	registerModel(program, bind);
 	registerBudget(program, bind);
+	registerQuery(program, bind);
 	registerToken(program, bind);
 	registerCompletion(program, bind);
 	return program;
