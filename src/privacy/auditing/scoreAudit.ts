@@ -1,0 +1,209 @@
+/**
+ * From attack scores to a verdict on a claim. Two bounds, because each is blind where the other sees:
+ *
+ * - `oneRun` holds whatever the mechanism does with all canaries at once (Steinke, Nasr,
+ *   Jagielski 2023), and is far from the truth for that reason.
+ * - `independent` is sharp and treats each canary as a run of its own. It holds where canaries
+ *   do not touch each other, as gradient canaries on coordinates of their own with independent
+ *   noise, or truly separate runs. It can therefore prove that an implementation is not the
+ *   mechanism it claims to be.
+ */
+import { clopperPearsonUpper, requireSignificance } from "./clopperPearson.ts";
+import { gaussianDelta, normalQuantile } from "./gaussianTradeoff.ts";
+import { type Guesses, oneRunEpsilonLower } from "./oneRun.ts";
+import { type LeastFalsePositiveRate, refutesTradeoff } from "./oneRunTradeoff.ts";
+
+export interface CanaryScores {
+	/** Whether each canary was in, by a fair coin of its own. */
+	readonly included: readonly boolean[];
+	/** Higher: the attacker rather believes it was in. */
+	readonly scores: Float64Array;
+	/**
+	 * Thresholds fixed before the run; without them half of the canaries are spent on finding one.
+	 * With log-likelihood ratios as scores, 0 is the middle.
+	 */
+	readonly thresholds?: readonly number[];
+}
+
+export interface ScoreClaim {
+	/** The delta that lower bounds on epsilon are stated at, in (0, 1). */
+	readonly delta: number;
+	/** The claimed trade-off curve. */
+	readonly curve: LeastFalsePositiveRate;
+}
+
+export interface OneRunBound extends Guesses {
+	readonly epsilonLower: number;
+	/** The claimed curve as a whole is refuted. */
+	readonly refutesClaim: boolean;
+}
+
+export interface IndependentBound {
+	/** From one pair of rates, nothing assumed of the curve. */
+	readonly epsilonLower: number;
+	/** If the mechanism is a Gaussian one: its epsilon is at least this. */
+	readonly gaussianEpsilonLower: number;
+	readonly refutesClaim: boolean;
+	/** Of the threshold that gave `gaussianEpsilonLower`, with their confidence bounds. */
+	readonly truePositiveRate: RateBounds;
+	readonly falsePositiveRate: RateBounds;
+}
+
+export interface RateBounds {
+	readonly measured: number;
+	readonly lower: number;
+	readonly upper: number;
+}
+
+export interface ScoreAudit {
+	readonly canaries: number;
+	/** All that is said is wrong with at most this probability, if the claim is true. */
+	readonly significance: number;
+	readonly oneRun: OneRunBound;
+	readonly independent: IndependentBound;
+}
+
+/** Shares of the canaries that are guessed, the surest first; all are tried, and paid for. */
+const GUESSED_SHARES = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5] as const;
+
+/**
+ * Both bounds, together wrong with probability at most `significance`.
+ * @param claim what is audited
+ * @param significance in (0, 1)
+ * @throws AlthingError `audit.bad_argument`
+ */
+export function auditScores(canaries: CanaryScores, claim: ScoreClaim, significance: number): ScoreAudit {
+	requireSignificance(significance);
+	return {
+		canaries: canaries.scores.length,
+		significance,
+		oneRun: oneRunBound(canaries, claim, significance / 2),
+		independent: independentBound(canaries, claim, significance / 2),
+	};
+}
+
+/** The surest guesses: scores furthest from their median, upper ones guessed in, lower ones out. */
+function oneRunBound(
+	{ included, scores }: CanaryScores,
+	claim: ScoreClaim,
+	significance: number,
+): OneRunBound {
+	const canaries = scores.length;
+	const byScore = [...scores.keys()].sort((a, b) => scores[b]! - scores[a]!);
+	const each = significance / GUESSED_SHARES.length;
+	let best: OneRunBound = { canaries, guesses: 0, correct: 0, epsilonLower: 0, refutesClaim: false };
+	for (const share of GUESSED_SHARES) {
+		const side = Math.floor((share * canaries) / 2);
+		if (side === 0) continue;
+		let correct = 0;
+		for (const canary of byScore.slice(0, side)) if (included[canary]) correct++;
+		for (const canary of byScore.slice(-side)) if (!included[canary]) correct++;
+		const guesses = { canaries, guesses: 2 * side, correct };
+		const epsilonLower = oneRunEpsilonLower(guesses, claim.delta, each);
+		const refutesClaim = refutesTradeoff(guesses, claim.curve, each);
+		// Where nothing is proven yet, more guesses say more.
+		const shown = epsilonLower >= best.epsilonLower ? guesses : best;
+		best = {
+			...{ canaries, guesses: shown.guesses, correct: shown.correct },
+			epsilonLower: Math.max(epsilonLower, best.epsilonLower),
+			refutesClaim: refutesClaim || best.refutesClaim,
+		};
+	}
+	return best;
+}
+
+function independentBound(canaries: CanaryScores, claim: ScoreClaim, significance: number): IndependentBound {
+	const { included, scores } = canaries;
+	const all = [...scores.keys()];
+	const given = canaries.thresholds;
+	// Canaries' order says nothing of their coins, so even ones may choose and odd ones measure.
+	const measuring = given === undefined ? all.filter((i) => i % 2 === 1) : all;
+	const thresholds = given ?? [
+		bestThreshold(
+			all.filter((i) => i % 2 === 0),
+			included,
+			scores,
+		),
+	];
+	const inside = measuring.filter((i) => included[i]).map((i) => scores[i]!);
+	const outside = measuring.filter((i) => !included[i]).map((i) => scores[i]!);
+	const none: RateBounds = { measured: Number.NaN, lower: 0, upper: 1 };
+	let best: IndependentBound = {
+		epsilonLower: 0,
+		gaussianEpsilonLower: 0,
+		refutesClaim: false,
+		truePositiveRate: none,
+		falsePositiveRate: none,
+	};
+	if (inside.length === 0 || outside.length === 0) return best;
+	// Two rates, each bounded from both sides, at every threshold.
+	const each = significance / (4 * thresholds.length);
+	let largestMu = Number.NEGATIVE_INFINITY;
+	for (const threshold of thresholds) {
+		const tpr = rateBounds(inside.filter((score) => score >= threshold).length, inside.length, each);
+		const fpr = rateBounds(outside.filter((score) => score >= threshold).length, outside.length, each);
+		const mu = normalQuantile(tpr.lower) - normalQuantile(fpr.upper);
+		if (mu > largestMu) best = { ...best, truePositiveRate: tpr, falsePositiveRate: fpr };
+		largestMu = Math.max(largestMu, mu);
+		best = {
+			...best,
+			epsilonLower: Math.max(best.epsilonLower, epsilonOfRates(tpr, fpr, claim.delta)),
+			gaussianEpsilonLower: largestMu > 0 ? gaussianEpsilon(largestMu, claim.delta) : 0,
+			refutesClaim: best.refutesClaim || fpr.upper < claim.curve(tpr.lower),
+		};
+	}
+	return best;
+}
+
+/** Epsilon that the rates prove at delta, both ways round. */
+function epsilonOfRates(tpr: RateBounds, fpr: RateBounds, delta: number): number {
+	const ratio = (above: number, below: number) => (above > delta ? Math.log((above - delta) / below) : 0);
+	return Math.max(0, ratio(tpr.lower, fpr.upper), ratio(1 - fpr.upper, 1 - tpr.lower));
+}
+
+function rateBounds(count: number, trials: number, significance: number): RateBounds {
+	return {
+		measured: count / trials,
+		lower: 1 - clopperPearsonUpper(trials - count, trials, significance),
+		upper: clopperPearsonUpper(count, trials, significance),
+	};
+}
+
+/** The threshold with the largest difference of rates: a heuristic, nothing rests on it. */
+function bestThreshold(
+	choosing: readonly number[],
+	included: readonly boolean[],
+	scores: Float64Array,
+): number {
+	const ranked = choosing.toSorted((a, b) => scores[b]! - scores[a]!);
+	const members = Math.max(1, choosing.filter((i) => included[i]).length);
+	const outsiders = Math.max(1, choosing.length - members);
+	let advantage = 0;
+	let largest = Number.NEGATIVE_INFINITY;
+	let threshold = 0;
+	for (const canary of ranked) {
+		advantage += included[canary] ? 1 / members : -1 / outsiders;
+		if (advantage > largest) {
+			largest = advantage;
+			threshold = scores[canary]!;
+		}
+	}
+	return threshold;
+}
+
+/** The epsilon of mu-Gaussian differential privacy at delta, rounded down. */
+function gaussianEpsilon(mu: number, delta: number): number {
+	if (gaussianDelta(mu, 0) <= delta) return 0;
+	let low = 0;
+	let high = 1;
+	while (gaussianDelta(mu, high) > delta) {
+		low = high;
+		high *= 2;
+	}
+	for (let i = 0; i < 50; i++) {
+		const middle = (low + high) / 2;
+		if (gaussianDelta(mu, middle) > delta) low = middle;
+		else high = middle;
+	}
+	return low;
+}

@@ -1,0 +1,216 @@
+/**
+ * An audit of training in one run: canaries go through the path that records take (Poisson
+ * sample, clipping, encoding, every site's noise share, sum in the ring, release) and an
+ * attacker who knows everything but the coins tells which were in.
+ */
+import { AlthingError } from "../../../crypto/error.ts";
+import { randomBytes } from "../../../crypto/random.ts";
+import { planJob } from "../../jobs/jobPlan.ts";
+import type { Trainer } from "../../learning/trainer.ts";
+import { decodeCommonState } from "../../training/commonState.ts";
+import { Contributor } from "../../training/contribution.ts";
+import type { ResolvedJobSpec } from "../../training/jobSpec.ts";
+import type { Participation, TrainingPlan } from "../../training/plan.ts";
+import { applyRelease } from "../../training/release.ts";
+import type { SiteData } from "../../training/siteData.ts";
+import { epsilonBounds } from "../accounting/accountant.ts";
+import { type PrivacyEvent, selfComposed } from "../accounting/events.ts";
+import { decode, fromRing } from "../fixedPoint.ts";
+import { type Canary, CanaryTrainer, plantCanaries, tossCoins } from "./canaries.ts";
+import { auditScores, type CanaryScores, type ScoreAudit } from "./scoreAudit.ts";
+import { claimsOf, curveOfClaims } from "./tradeoffCurve.ts";
+
+/** Adds the sites' vectors modulo 2^bits; the audit of a protocol passes one that runs it. */
+export type SumVectors = (vectors: readonly Uint32Array[], modulusBits: number) => Promise<Uint32Array>;
+
+export interface TrainingRun {
+	readonly spec: ResolvedJobSpec;
+	readonly who: Participation;
+	/** What is executed. */
+	readonly plan: TrainingPlan;
+	/** Rounds to run, at most the job's. */
+	readonly rounds: number;
+	/** Records of the audited site; the others have none and add their noise, as in the worst case. */
+	readonly data: SiteData;
+	readonly trainer: Trainer;
+	readonly canaries: readonly Canary[];
+	/** Default: in the clear, which gives the same numbers. */
+	readonly sum?: SumVectors;
+}
+
+export interface AuditClaim {
+	/** What the rounds are charged as, all of them. */
+	readonly event: PrivacyEvent;
+	/** At which delta epsilon is stated. */
+	readonly delta: number;
+}
+
+export interface TrainingAudit extends ScoreAudit {
+	readonly rounds: number;
+	/** The accountant's epsilon for the rounds run, at `delta`. */
+	readonly claimedEpsilon: number;
+	readonly delta: number;
+	/** The largest epsilon that is proven from below. */
+	readonly epsilonLower: number;
+	/** The claim does not hold, with confidence 1 - significance. */
+	readonly violated: boolean;
+}
+
+/**
+ * Thresholds on log-likelihood ratios: fixed beforehand, so no canary is spent on choosing them.
+ * 0 separates best; the others see noise missing in the tails.
+ */
+const THRESHOLDS = [-2, 0, 2, 4] as const;
+
+/** What `rounds` of the plan are charged as. @throws AlthingError `audit.nothing_claimed` without privacy */
+export function claimOf(spec: ResolvedJobSpec, plan: TrainingPlan, rounds: number): AuditClaim {
+	if (spec.privacy.mechanism === "none" || plan.trainingEvent === undefined) {
+		throw new AlthingError(
+			"audit.nothing_claimed",
+			"The job has no privacy mechanism, so there is no claim to audit. Choose privacy.mechanism distributed_gaussian.",
+		);
+	}
+	return { event: selfComposed(plan.trainingEvent, rounds), delta: spec.privacy.delta };
+}
+
+/**
+ * Trains once with canaries and audits the claim.
+ * @param significance probability of calling a sound run a violation, in (0, 1)
+ * @throws AlthingError `audit.unsupported` for a mechanism whose rounds this attacker cannot read,
+ *   and whatever training throws
+ */
+export async function auditTraining(
+	run: TrainingRun,
+	claim: AuditClaim,
+	significance: number,
+): Promise<TrainingAudit> {
+	const scores = await playCanaries(run, claim);
+	const curve = curveOfClaims(claimsOf(claim.event));
+	return verdict(auditScores(scores, { delta: claim.delta, curve }, significance), run.rounds, claim);
+}
+
+function verdict(audit: ScoreAudit, rounds: number, claim: AuditClaim): TrainingAudit {
+	const claimedEpsilon = epsilonBounds(claim.event, claim.delta).upper;
+	const { oneRun, independent } = audit;
+	const epsilonLower = Math.max(oneRun.epsilonLower, independent.epsilonLower);
+	return {
+		...audit,
+		rounds,
+		claimedEpsilon,
+		delta: claim.delta,
+		epsilonLower,
+		violated: epsilonLower > claimedEpsilon || oneRun.refutesClaim || independent.refutesClaim,
+	};
+}
+
+/** @throws AlthingError `audit.violation` with the figures, if the claim does not hold */
+export function requireNoViolation(audit: TrainingAudit): void {
+	if (!audit.violated) return;
+	const { claimedEpsilon, delta, epsilonLower, significance, independent } = audit;
+	const shown = Math.max(epsilonLower, independent.gaussianEpsilonLower);
+	throw new AlthingError(
+		"audit.violation",
+		`The training leaks more than it claims: epsilon ${claimedEpsilon.toFixed(3)} at delta ${delta} is claimed, the audit measures at least ${shown.toFixed(3)} (wrong with probability at most ${significance}). Do not release anything trained this way; keep the job file and report it.`,
+		{ claimedEpsilon, delta, epsilonLower, significance },
+	);
+}
+
+/** The attacker's log-likelihood ratio of every canary over all rounds. */
+export async function playCanaries(run: TrainingRun, claim: AuditClaim): Promise<CanaryScores> {
+	const { spec, plan, canaries } = run;
+	const { privacy } = spec;
+	if (privacy.mechanism !== "distributed_gaussian") {
+		throw new AlthingError(
+			"audit.unsupported",
+			`Canaries are read from the sums of distributed_gaussian rounds, not of ${privacy.mechanism}.`,
+		);
+	}
+	const included = tossCoins(canaries.length);
+	const trainer = new CanaryTrainer(run.trainer, canaries);
+	const planted = plantCanaries(run.data, canaries, included);
+	const { participants, corruption, minimumSurvivors } = run.who;
+	// The fewest honest survivors a sum may be opened for: the least noise that is claimed to be enough.
+	const honest = Math.min(participants, minimumSurvivors - corruption);
+	const sites = Array.from(
+		{ length: honest },
+		(_, site) =>
+			new Contributor({
+				spec,
+				plan,
+				data: site === 0 ? planted : withoutRecords(run.data),
+				trainer: site === 0 ? trainer : run.trainer,
+			}),
+	);
+	const scores = new Float64Array(canaries.length);
+	const likelihood = likelihoodRatio(claim.event);
+	const firstState = planJob(spec, run.who).initialState("audit", randomBytes(32));
+	let state = decodeCommonState(firstState, plan.parameterCount);
+	for (let round = 0; round < run.rounds; round++) {
+		const vectors: Uint32Array[] = [];
+		for (const site of sites) vectors.push(await site.contribute(round, state));
+		const { modulusBits } = plan.encoding;
+		const sum = await (run.sum ?? sumInTheClear)(vectors, modulusBits);
+		const released = decode(fromRing(sum, modulusBits), plan.encoding);
+		for (const [i, canary] of canaries.entries()) {
+			const gradient = await trainer.gradientOf(canary, state.parameters, privacy.clippingNorm);
+			const { signal, amplitude } = project(released, trainer.realSum, gradient, privacy.clippingNorm);
+			scores[i]! += likelihood(signal, amplitude);
+		}
+		state = applyRelease({ spec, plan, round, state, sum, survivors: sites.length }).state;
+	}
+	return { included, scores, thresholds: THRESHOLDS };
+}
+
+/** What the released sum shows along a canary's gradient, and what it would show by itself, in clipping norms. */
+function project(
+	released: Float64Array,
+	realSum: Float64Array,
+	gradient: Float64Array,
+	clippingNorm: number,
+): { signal: number; amplitude: number } {
+	let squares = 0;
+	let product = 0;
+	for (let i = 0; i < gradient.length; i++) {
+		const value = gradient[i]!;
+		if (value === 0) continue;
+		squares += value * value;
+		product += value * (released[i]! - realSum[i]!);
+	}
+	const norm = Math.sqrt(squares);
+	return norm === 0
+		? { signal: 0, amplitude: 0 }
+		: { signal: product / norm / clippingNorm, amplitude: norm / clippingNorm };
+}
+
+/** log dP/dQ of one round as claimed: noise z, the canary present with the sampling probability. */
+function likelihoodRatio(event: PrivacyEvent): (signal: number, amplitude: number) => number {
+	const round = event.kind === "selfComposed" ? event.event : event;
+	const samplingProbability = round.kind === "poissonSampled" ? round.samplingProbability : 1;
+	const mechanism = round.kind === "poissonSampled" ? round.event : round;
+	if (mechanism.kind !== "gaussian") {
+		throw new AlthingError("audit.unsupported", `There is no attacker here for "${mechanism.kind}" rounds.`);
+	}
+	const variance = mechanism.noiseMultiplier ** 2;
+	return (signal, amplitude) => {
+		const exponent = (amplitude * signal - (amplitude * amplitude) / 2) / variance;
+		if (samplingProbability === 1) return exponent;
+		// log(1 - q + q e^exponent) without overflow.
+		return exponent > 0
+			? exponent + Math.log(samplingProbability + (1 - samplingProbability) * Math.exp(-exponent))
+			: Math.log1p(samplingProbability * Math.expm1(exponent));
+	};
+}
+
+function withoutRecords(data: SiteData): SiteData {
+	const empty = { rows: 0, features: new Float32Array(0), labels: new Float32Array(0) };
+	return { train: { ...data.train, ...empty }, heldOut: { ...data.heldOut, ...empty } };
+}
+
+async function sumInTheClear(vectors: readonly Uint32Array[], modulusBits: number): Promise<Uint32Array> {
+	const mask = modulusBits === 32 ? 0xffffffff : 2 ** modulusBits - 1;
+	const sum = new Uint32Array(vectors[0]?.length ?? 0);
+	for (const vector of vectors) {
+		for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
+	}
+	return sum;
+}
