@@ -8,8 +8,9 @@ import { gather } from "../data/dataset.ts";
 import { poissonSample } from "../data/poissonSampling.ts";
 import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
 import type { Trainer } from "../learning/trainer.ts";
-import { type EncodingPlan, encode, planEncoding, toRing } from "../privacy/fixedPoint.ts";
+import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
 import { sigmaFor } from "../privacy/integerNoise.ts";
+import { addNoiseOnGrid, encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
@@ -87,11 +88,14 @@ export class Contributor {
 			values[plan.parameterCount + 2] = examples * plan.metricUnit;
 		}
 		values[plan.parameterCount + 3] = weight;
-		const encoded = encode(values, plan.encoding);
-		// This site's share of the noise, before anything is masked.
-		addNoise(encoded.subarray(0, plan.parameterCount), this.#parameterShare);
-		addNoise(encoded.subarray(plan.parameterCount, plan.parameterCount + 3), this.#metricShare);
-		return toRing(encoded, plan.encoding.modulusBits);
+		const ring = new Uint32Array(plan.length);
+		const put = (from: number, to: number, noise: GaussianSampler | "none" = "none") =>
+			encodeToRing(values.subarray(from, to), plan.encoding, noise, ring.subarray(from, to));
+		// With this site's share of the noise, before anything is masked.
+		put(0, plan.parameterCount, this.#parameterShare);
+		put(plan.parameterCount, plan.parameterCount + 3, this.#metricShare);
+		put(plan.parameterCount + 3, plan.length);
+		return ring;
 	}
 
 	/** Writes the parameters' part and returns the weight's real value. */
@@ -141,10 +145,7 @@ export class Contributor {
 	#addSiteNoise(sum: Float64Array): void {
 		if (this.#siteNoise === undefined)
 			throw new AlthingError("privacy.misuse", "site noise belongs to site_gaussian");
-		const { grid, sampler } = this.#siteNoise;
-		const encoded = encode(sum, grid);
-		addNoise(encoded, sampler);
-		for (let i = 0; i < sum.length; i++) sum[i] = (encoded[i] ?? 0) / grid.scale;
+		addNoiseOnGrid(sum, this.#siteNoise.grid, this.#siteNoise.sampler);
 	}
 }
 
@@ -157,13 +158,6 @@ function siteGrid(clippingNorm: number, expectedBatch: number, plan: TrainingPla
 		largestNoiseMultiplier: largestSiteNoise(plan.noiseMultiplier, plan.parameterCount),
 		modulusBits: 32,
 	});
-}
-
-function addNoise(values: Int32Array, sampler: GaussianSampler | undefined): void {
-	if (sampler === undefined) return;
-	const noise = new Int32Array(values.length);
-	sampler.fill(noise);
-	for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + (noise[i] ?? 0);
 }
 
 /** `factor` times the vector (divided by `divisor`) after scaling it down to an L2 norm of at most `bound`. */

@@ -1,23 +1,25 @@
 /**
  * A real vector to noised integers in one pass: scaled, rounded and clamped exactly as `encode` of
  * fixedPoint.ts does it, noise added, reduced to the ring or scaled back. Blocks are small enough
- * for the processor's cache, and no un-noised integer vector is ever made.
+ * for the processor's cache, and an un-noised integer vector is never made of a noised one's values.
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import type { EncodingPlan } from "../fixedPoint.ts";
 import type { FillWords } from "./randomWords.ts";
-import type { GaussianSampler } from "./tableGaussian.ts";
+import type { GaussianSampler, VisitBlock } from "./tableGaussian.ts";
+import { wasmNoise } from "./wasmNoise.ts";
 
 /**
  * target[i] = encode(values)[i] + a sample, mod 2^modulusBits.
  * @param values one coordinate for each of `target`; any part of the plan's vector
+ * @param noise "none" only where the job's mechanism adds none here
  * @throws AlthingError `privacy.wrong_length`, or `privacy.not_finite` for a NaN or infinity among the
  *   values: `target` is then all zeros
  */
-export function encodeWithNoise(
+export function encodeToRing(
 	values: Float64Array,
 	plan: Pick<EncodingPlan, "scale" | "coordinateBound" | "modulusBits">,
-	sampler: GaussianSampler,
+	noise: GaussianSampler | "none",
 	target: Uint32Array,
 	words?: FillWords,
 ): void {
@@ -28,18 +30,16 @@ export function encodeWithNoise(
 		);
 	}
 	const mask = plan.modulusBits === 32 ? -1 : 2 ** plan.modulusBits - 1;
-	sampler.forEachBlock(
-		values.length,
-		(wasm, start, count) => {
-			wasm.values.set(values.subarray(start, start + count));
-			if (wasm.encode(count, plan.scale, plan.coordinateBound, mask) === 0) {
-				target.fill(0);
-				throw notFinite();
-			}
-			target.set(wasm.noise.subarray(0, count), start);
-		},
-		words,
-	);
+	const visit: VisitBlock = (wasm, start, count) => {
+		wasm.values.set(values.subarray(start, start + count));
+		if (wasm.encode(count, plan.scale, plan.coordinateBound, mask) === 0) {
+			target.fill(0);
+			throw notFinite();
+		}
+		target.set(wasm.noise.subarray(0, count), start);
+	};
+	if (noise === "none") forEachSilentBlock(values.length, visit);
+	else noise.forEachBlock(values.length, visit, words);
 }
 
 /**
@@ -66,6 +66,20 @@ export function addNoiseOnGrid(
 		},
 		words,
 	);
+}
+
+/** As a sampler's blocks, with zeros for samples. */
+function forEachSilentBlock(length: number, visit: VisitBlock): void {
+	const wasm = wasmNoise();
+	const blockValues = wasm.noise.length;
+	try {
+		for (let start = 0; start < length; start += blockValues) {
+			wasm.noise.fill(0);
+			visit(wasm, start, Math.min(blockValues, length - start));
+		}
+	} finally {
+		wasm.wipe();
+	}
 }
 
 function notFinite(): AlthingError {
