@@ -6,7 +6,7 @@
  * that has no digits left.
  */
 import { AlthingError } from "../../../../crypto/error.ts";
-import type { DiscreteLaplaceEvent, MechanismEvent, SkellamEvent } from "../events.ts";
+import type { DiscreteLaplaceEvent, MechanismEvent, PrivacyEvent, SkellamEvent } from "../events.ts";
 
 /** Largest sensitivity for which the discrete Laplace moment is summed atom by atom. */
 const LARGEST_SUMMED_SENSITIVITY = 10_000;
@@ -44,6 +44,11 @@ export function mechanismRdp(event: MechanismEvent, order: number): number {
 			return boundedRangeRdp(event.epsilon, order);
 		case "zeroConcentrated":
 			return event.rho * order;
+		default:
+			throw new AlthingError(
+				"privacy.unsupported_event",
+				`"${(event as PrivacyEvent).kind}" is not a single mechanism with a known Renyi bound. Sample or compose each mechanism by itself.`,
+			);
 	}
 }
 
