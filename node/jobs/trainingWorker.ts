@@ -101,7 +101,10 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		}
 		case "warm": {
 			const trainer = await createTrainer({ model: softmaxRegression(2, 2), backend: task.backend });
-			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, 1);
+			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, {
+				mode: "flat",
+				norm: 1,
+			});
 			await trainer.dispose();
 			return { result: { kind: "done" } };
 		}

@@ -89,7 +89,10 @@ export async function trainLocallyInPrivate(
 	const parameters = common.slice();
 	for (let step = 0; step < plan.steps; step++) {
 		const batch = takeRows(data, plan.sampleRows(step));
-		const { sum } = await trainer.clippedGradientSum(parameters, batch, plan.clippingNorm);
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, {
+			mode: "flat",
+			norm: plan.clippingNorm,
+		});
 		plan.addNoise(sum, step);
 		descend(parameters, sum, plan.learningRate / plan.expectedBatchSize);
 	}

@@ -52,6 +52,18 @@ export function chainShapes(layers: readonly Layer[], input: TensorShape): Tenso
 	return shapes;
 }
 
+/** Values of each dropout layer, in order, those inside residual blocks included. */
+export function dropoutSizes(model: ShapedModel): number[] {
+	const sizes = (layers: readonly Layer[], input: TensorShape): number[] => {
+		const shapes = chainShapes(layers, input);
+		return layers.flatMap((layer, i) => {
+			if (layer.kind === "residual") return sizes(layer.layers, shapes[i]!);
+			return layer.kind === "dropout" ? [sizeOf(shapes[i]!)] : [];
+		});
+	};
+	return sizes(model.layers, inputShapeOf(model));
+}
+
 /** How windows lie over an image. */
 export interface Windows {
 	/** Window side: height, width. */
@@ -85,6 +97,21 @@ export function windowsOf(
 		count: [down.count, across.count],
 		padding: [top, left, down.padding - top, across.padding - left],
 	};
+}
+
+/** For each window, one over its number of pixels inside the image. */
+export function averageShares(
+	{ size, strides, count, padding }: Windows,
+	shape: readonly number[],
+): Float32Array {
+	const inside = (side: 0 | 1, window: number) => {
+		const start = window * strides[side] - padding[side];
+		return Math.min(start + size[side], shape[side]!) - Math.max(start, 0);
+	};
+	return Float32Array.from(
+		{ length: count[0] * count[1] },
+		(_, i) => 1 / (inside(0, Math.floor(i / count[1])) * inside(1, i % count[1])),
+	);
 }
 
 /** The layer a residual block's input goes through, if it has a projection. @throws AlthingError `learning.invalid_shape`. */

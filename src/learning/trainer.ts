@@ -2,10 +2,13 @@
  * The trainer: gradients, evaluation and predictions of one model on batches of any number of rows.
  *
  * Batches are padded to a few fixed sizes, so that few graphs are compiled, and long ones run in
- * chunks whose sums are added in double precision.
+ * chunks of bounded memory whose sums are added in double precision.
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { type Batch, requireBatch } from "./batch.ts";
+import { type Clipping, clippingTargets } from "./clipping.ts";
+import { drawDropoutMasks } from "./dropout.ts";
+import { chunkSizes } from "./engine/chunkSizes.ts";
 import type { Backend, ProgramKind, ProgramOutputs } from "./engine/operations.ts";
 import { allFinite } from "./finite.ts";
 import { exampleLoss, isCorrect, predictionsFromLogits } from "./loss.ts";
@@ -22,6 +25,11 @@ export interface GradientSum {
 	readonly examples: number;
 }
 
+export interface ClippedGradientSum extends GradientSum {
+	/** Examples whose gradient was no longer than the clipping norm (in every layer, if clipped per layer). Not private. */
+	readonly withinNorm: number;
+}
+
 export interface Evaluation {
 	/** Each example's loss counts at most the bound given; a loss that is not a number counts as the bound. */
 	readonly lossSum: number;
@@ -36,11 +44,12 @@ export interface Trainer {
 	/** Which runtime computes. */
 	readonly backend: string;
 	/**
-	 * Sum over the examples of g min(1, C / |g|), g the gradient of the example's loss and C the
-	 * clipping norm (> 0). An example whose gradient is not finite counts as zero, so one bad record
-	 * moves the sum by at most C like any other.
+	 * Sum over the examples of their clipped gradients. An example whose gradient is not finite counts
+	 * as zero, so one bad record moves the sum by at most the clipping norm like any other.
+	 * @throws AlthingError `learning.invalid_argument` for a clipping that does not fit the model,
+	 *   `learning.invalid_batch`, `learning.not_finite` when the parameters are not.
 	 */
-	clippedGradientSum(parameters: Float32Array, batch: Batch, clippingNorm: number): Promise<GradientSum>;
+	clippedGradientSum(parameters: Float32Array, batch: Batch, clipping: Clipping): Promise<ClippedGradientSum>;
 	/** Sum over the examples of the gradient. @throws AlthingError `learning.not_finite` when it is not finite. */
 	gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum>;
 	/** Loss, each example's bounded by `lossBound` (> 0), and correct answers. */
@@ -59,26 +68,6 @@ export interface TrainerOptions {
 	readonly backend?: BackendName;
 	/** CPU threads within one graph of the onnx backend. Default 1. */
 	readonly threads?: number;
-}
-
-/** Batches are padded to the smallest of these that holds them; the last one is the chunk size. */
-const BATCH_SIZES = [32, 64, 128, 256, 512] as const;
-const LARGEST_BATCH = 512;
-
-/** Half a unit in the last place of float32, relative: the rounding of one operation. */
-const ROUNDING = 2 ** -24;
-
-/**
- * The norm aimed at, so that no example's contribution exceeds `clippingNorm`, the bound that the
- * privacy account relies on, for all the rounding of float32. A sum of n squares in any order is off
- * by at most about n roundings (Higham 2002, section 4.2), and a few more follow it.
- */
-function clippingTarget(model: Model, clippingNorm: number): number {
-	let widest = 0;
-	for (const { role, shape } of parameterLayout(model)) {
-		if (role === "kernel") widest = Math.max(widest, shape[0]! + shape[1]!);
-	}
-	return clippingNorm * (1 - (widest + model.layers.length + 16) * ROUNDING);
 }
 
 /**
@@ -125,7 +114,7 @@ export async function describeBackends(): Promise<BackendDescription[]> {
 		try {
 			const trainer = await createTrainer({ model, backend });
 			const batch = { features: Float32Array.of(1), labels: Float32Array.of(1), rows: 1 };
-			await trainer.clippedGradientSum(new Float32Array(2), batch, 1);
+			await trainer.clippedGradientSum(new Float32Array(2), batch, { mode: "flat", norm: 1 });
 			await trainer.dispose();
 			const missing = backend === "tfjs" ? await missingNativeTfjs() : undefined;
 			const note = missing === undefined ? {} : { note: `@tensorflow/tfjs-node is not in use: ${missing}` };
@@ -143,15 +132,20 @@ async function missingNativeTfjs(): Promise<string | undefined> {
 	return (await loadTfjs()).nativeUnavailable;
 }
 
+const NO_NORMS = new Float32Array(0);
+
 class BatchedTrainer implements Trainer {
 	readonly parameterCount: number;
 	readonly backend: string;
 	readonly #model: Model;
 	readonly #backend: Backend;
+	/** Batch sizes that graphs are compiled for; the last one is the chunk size. */
+	readonly #sizes: readonly number[];
 
 	constructor(model: Model, backend: Backend) {
 		this.#model = model;
 		this.#backend = backend;
+		this.#sizes = chunkSizes(model);
 		this.backend = backend.name;
 		this.parameterCount = parameterLayout(model).reduce((count, slot) => count + slot.length, 0);
 	}
@@ -159,14 +153,29 @@ class BatchedTrainer implements Trainer {
 	async clippedGradientSum(
 		parameters: Float32Array,
 		batch: Batch,
-		clippingNorm: number,
-	): Promise<GradientSum> {
-		requirePositive("clipping norm", clippingNorm);
-		return this.#gradient("clippedGradient", parameters, batch, clippingTarget(this.#model, clippingNorm));
+		clipping: Clipping,
+	): Promise<ClippedGradientSum> {
+		const norms = clippingTargets(this.#model, clipping);
+		let withinNorm = 0;
+		const result = await this.#gradient(
+			clipping.mode,
+			parameters,
+			batch,
+			norms,
+			({ squaredNorms }, { rows }) => {
+				for (let row = 0; row < rows; row++) {
+					const within = norms.every(
+						(norm, group) => squaredNorms[row * norms.length + group]! <= norm * norm,
+					);
+					if (within) withinNorm += 1;
+				}
+			},
+		);
+		return { ...result, withinNorm };
 	}
 
 	async gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum> {
-		const result = await this.#gradient("gradient", parameters, batch, 1);
+		const result = await this.#gradient("gradient", parameters, batch, NO_NORMS);
 		if (!allFinite(result.sum)) {
 			throw new AlthingError(
 				"learning.not_finite",
@@ -182,7 +191,7 @@ class BatchedTrainer implements Trainer {
 		const { task } = this.#model;
 		let lossSum = 0;
 		let correct = 0;
-		await this.#inChunks("logits", parameters, batch, 1, (_, chunk) => {
+		await this.#inChunks("logits", parameters, batch, NO_NORMS, (_, chunk) => {
 			chunk.forEachRow((logits, label) => {
 				const loss = exampleLoss(task, logits, label);
 				lossSum += Number.isNaN(loss) ? lossBound : Math.min(loss, lossBound);
@@ -198,7 +207,7 @@ class BatchedTrainer implements Trainer {
 		this.#check(parameters, batch);
 		const width = outputUnits(this.#model);
 		const logits = new Float32Array(rows * width);
-		await this.#inChunks("logits", parameters, batch, 1, (outputs, chunk) => {
+		await this.#inChunks("logits", parameters, batch, NO_NORMS, (outputs, chunk) => {
 			logits.set(outputs.logits.subarray(0, chunk.rows * width), chunk.start * width);
 		});
 		return predictionsFromLogits(this.#model, logits);
@@ -212,13 +221,15 @@ class BatchedTrainer implements Trainer {
 		kind: ProgramKind,
 		parameters: Float32Array,
 		batch: Batch,
-		clippingNorm: number,
+		clippingNorms: Float32Array,
+		see: (outputs: ProgramOutputs, chunk: Chunk) => void = () => {},
 	): Promise<GradientSum> {
 		this.#check(parameters, batch);
 		const slots = parameterLayout(this.#model);
 		const sum = new Float64Array(this.parameterCount);
 		let lossSum = 0;
-		await this.#inChunks(kind, parameters, batch, clippingNorm, (outputs, chunk) => {
+		await this.#inChunks(kind, parameters, batch, clippingNorms, (outputs, chunk) => {
+			see(outputs, chunk);
 			slots.forEach(({ offset }, slot) => {
 				const gradient = outputs.gradients[slot]!;
 				for (let i = 0; i < gradient.length; i++) sum[offset + i]! += gradient[i]!;
@@ -235,14 +246,15 @@ class BatchedTrainer implements Trainer {
 		kind: ProgramKind,
 		parameters: Float32Array,
 		batch: Batch,
-		clippingNorm: number,
+		clippingNorms: Float32Array,
 		take: (outputs: ProgramOutputs, chunk: Chunk) => void,
 	): Promise<void> {
 		const { inputs } = this.#model;
 		const width = outputUnits(this.#model);
-		for (let start = 0; start < batch.rows; start += LARGEST_BATCH) {
-			const rows = Math.min(LARGEST_BATCH, batch.rows - start);
-			const size = BATCH_SIZES.find((candidate) => candidate >= rows) ?? LARGEST_BATCH;
+		const largest = this.#sizes.at(-1)!;
+		for (let start = 0; start < batch.rows; start += largest) {
+			const rows = Math.min(largest, batch.rows - start);
+			const size = this.#sizes.find((candidate) => candidate >= rows) ?? largest;
 			const features = padded(
 				batch.features.subarray(start * inputs, (start + rows) * inputs),
 				size * inputs,
@@ -254,7 +266,8 @@ class BatchedTrainer implements Trainer {
 				features,
 				labels,
 				weights,
-				clippingNorm,
+				clippingNorms,
+				dropoutMasks: kind === "logits" ? [] : drawDropoutMasks(this.#model, size),
 				parameters,
 			});
 			const forEachRow: Chunk["forEachRow"] = (visit) => {

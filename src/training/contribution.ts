@@ -107,7 +107,10 @@ export class Contributor {
 		if (privacy.mechanism === "distributed_gaussian") {
 			requireRoom(training.rows * privacy.samplingRate, settings.expectedBatch ?? 0);
 			const batch = gather(training, poissonSample(training.rows, privacy.samplingRate));
-			const { sum } = await trainer.clippedGradientSum(state.parameters, batch, privacy.clippingNorm);
+			const { sum } = await trainer.clippedGradientSum(state.parameters, batch, {
+				mode: "flat",
+				norm: privacy.clippingNorm,
+			});
 			target.set(sum);
 			return 0;
 		}

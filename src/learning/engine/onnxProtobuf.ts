@@ -24,10 +24,11 @@ export interface OnnxTensor {
 
 export interface OnnxAttribute {
 	readonly name: string;
-	/** AttributeProto.AttributeType: 1 float, 2 integer, 7 integers. */
+	/** AttributeProto.AttributeType: 1 float, 2 integer, 3 string, 7 integers. */
 	readonly type: number;
 	readonly f?: number;
 	readonly i?: number;
+	readonly s?: Uint8Array;
 	readonly ints?: readonly number[];
 }
 
@@ -50,6 +51,8 @@ export interface OnnxGraph {
 	readonly initializers: readonly OnnxTensor[];
 	readonly inputs: readonly OnnxValue[];
 	readonly outputs: readonly OnnxValue[];
+	/** Free text by name (ModelProto.metadata_props). */
+	readonly metadata?: Readonly<Record<string, string>>;
 }
 
 const repeated = "repeated";
@@ -60,6 +63,7 @@ const root = protobuf.Root.fromJSON({
 				name: { type: "string", id: 1 },
 				f: { type: "float", id: 2 },
 				i: { type: "int64", id: 3 },
+				s: { type: "bytes", id: 4 },
 				ints: { rule: repeated, type: "int64", id: 8 },
 				type: { type: "int32", id: 20 },
 			},
@@ -97,12 +101,14 @@ const root = protobuf.Root.fromJSON({
 			},
 		},
 		OperatorSet: { fields: { domain: { type: "string", id: 1 }, version: { type: "int64", id: 2 } } },
+		Property: { fields: { key: { type: "string", id: 1 }, value: { type: "string", id: 2 } } },
 		Model: {
 			fields: {
 				irVersion: { type: "int64", id: 1 },
 				producerName: { type: "string", id: 2 },
 				graph: { type: "Graph", id: 7 },
 				opsetImport: { rule: repeated, type: "OperatorSet", id: 8 },
+				metadataProps: { rule: repeated, type: "Property", id: 14 },
 			},
 		},
 	},
@@ -133,18 +139,25 @@ export function floatValues(tensor: OnnxTensor): Float32Array {
 	return float32FromBytes(tensor.rawData);
 }
 
-/** A node; integer attributes from numbers, integer lists from arrays. */
+/** Attribute values by name: numbers are integers, arrays integer lists, floats say so. */
+export type OnnxAttributes = Readonly<
+	Record<string, number | string | readonly number[] | { readonly float: number }>
+>;
+
+/** A node with one or several outputs. */
 export function onnxNode(
 	opType: string,
 	input: readonly string[],
-	output: string,
-	attributes: Readonly<Record<string, number | readonly number[]>> = {},
+	output: string | readonly string[],
+	attributes: OnnxAttributes = {},
 ): OnnxNode {
-	const attribute = Object.entries(attributes).map(
-		([name, value]): OnnxAttribute =>
-			typeof value === "number" ? { name, type: 2, i: value } : { name, type: 7, ints: value },
-	);
-	return { opType, input, output: [output], attribute };
+	const attribute = Object.entries(attributes).map(([name, value]): OnnxAttribute => {
+		if (typeof value === "number") return { name, type: 2, i: value };
+		if (typeof value === "string") return { name, type: 3, s: new TextEncoder().encode(value) };
+		if ("float" in value) return { name, type: 1, f: value.float };
+		return { name, type: 7, ints: value };
+	});
+	return { opType, input, output: typeof output === "string" ? [output] : output, attribute };
 }
 
 /** Encodes a graph as an ONNX model file. */
@@ -164,6 +177,7 @@ export function encodeOnnxModel(graph: OnnxGraph): Uint8Array {
 		irVersion: IR_VERSION,
 		producerName: "althing",
 		opsetImport: [{ domain: "", version: OPERATOR_SET }],
+		metadataProps: Object.entries(graph.metadata ?? {}).map(([key, text]) => ({ key, value: text })),
 		graph: {
 			name: graph.name,
 			node: graph.nodes,
@@ -198,6 +212,9 @@ export function decodeOnnxModel(bytes: Uint8Array): OnnxGraph {
 		initializers: graph.initializer,
 		inputs: graph.input.map(value),
 		outputs: graph.output.map(value),
+		metadata: Object.fromEntries(
+			(decoded.metadataProps as { key: string; value: string }[]).map(({ key, value: text }) => [key, text]),
+		),
 	};
 }
 

@@ -7,42 +7,10 @@ import { createRequire } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-backend-wasm";
 import { AlthingError } from "../../../crypto/error.ts";
-import type { ActivationFunction } from "../layers.ts";
 import { type Model, parameterLayout } from "../model.ts";
-import type { Backend, ProgramInputs, ProgramKind, ProgramOutputs, TensorOperations } from "./operations.ts";
+import { eagerOperations } from "./eagerOperations.ts";
+import type { Backend, ProgramInputs, ProgramKind, ProgramOutputs } from "./operations.ts";
 import { buildProgram } from "./programs.ts";
-
-const LARGEST_FLOAT32 = 3.4028234663852886e38;
-
-const eager: TensorOperations<tf.Tensor> = {
-	constant: (value) => tf.scalar(value),
-	matmul: (a, b, transposed = {}) => tf.matMul(a, b, transposed.a ?? false, transposed.b ?? false),
-	affine: (x, weights, bias) => {
-		const product = tf.matMul(x, weights);
-		return bias === undefined ? product : tf.add(product, bias);
-	},
-	add: (a, b) => tf.add(a, b),
-	subtract: (a, b) => tf.sub(a, b),
-	multiply: (a, b) => tf.mul(a, b),
-	divide: (a, b) => tf.div(a, b),
-	minimum: (a, b) => tf.minimum(a, b),
-	squareRoot: (a) => tf.sqrt(a),
-	activate: (activation, a) => ACTIVATIONS[activation](a),
-	isPositive: (a) => tf.cast(tf.greater(a, 0), "float32"),
-	softmax: (a) => tf.softmax(a, 1),
-	oneHot: (labels, classes) =>
-		tf.cast(tf.equal(labels, tf.reshape(tf.range(0, classes), [1, classes])), "float32"),
-	squaredNormPerRow: (a) => tf.sum(tf.square(a), 1, true),
-	sumOverRows: (a) => tf.sum(a, 0),
-	// Every comparison with NaN is false.
-	keepFiniteRows: (test, value) => tf.where(tf.lessEqual(test, LARGEST_FLOAT32), value, tf.zerosLike(value)),
-};
-
-const ACTIVATIONS: Readonly<Record<ActivationFunction, (a: tf.Tensor) => tf.Tensor>> = {
-	relu: tf.relu,
-	tanh: tf.tanh,
-	sigmoid: tf.sigmoid,
-};
 
 /** Which TensorFlow.js runtime this process uses, and why not the native one. */
 export interface TfjsRuntime {
@@ -99,21 +67,28 @@ export async function createTfjsBackend(model: Model): Promise<Backend> {
 		name,
 		async run(kind: ProgramKind, inputs: ProgramInputs): Promise<ProgramOutputs> {
 			const { size, parameters } = inputs;
+			const matrix = (values: Float32Array) => tf.tensor2d(values, [size, values.length / size]);
 			const results = tf.tidy(() => {
-				const { logits, gradients } = buildProgram(eager, model, kind, {
-					features: tf.tensor2d(inputs.features, [size, model.inputs]),
-					labels: tf.tensor2d(inputs.labels, [size, 1]),
-					weights: tf.tensor2d(inputs.weights, [size, 1]),
-					clippingNorm: tf.scalar(inputs.clippingNorm),
+				const { logits, gradients, squaredNorms } = buildProgram(eagerOperations, model, kind, {
+					features: matrix(inputs.features),
+					labels: matrix(inputs.labels),
+					weights: matrix(inputs.weights),
+					clippingNorms: tf.tensor2d(inputs.clippingNorms, [1, inputs.clippingNorms.length]),
+					dropoutMasks: inputs.dropoutMasks.map(matrix),
 					parameters: slots.map((slot) =>
 						tf.tensor(parameters.subarray(slot.offset, slot.offset + slot.length), [...slot.shape]),
 					),
 				});
-				return [logits, ...gradients];
+				return [logits, ...gradients, ...(squaredNorms === undefined ? [] : [squaredNorms])];
 			});
 			try {
 				const arrays = await Promise.all(results.map((tensor) => tensor.data<"float32">()));
-				return { logits: arrays[0]!, gradients: arrays.slice(1) };
+				const gradients = kind === "logits" ? [] : arrays.slice(1, 1 + slots.length);
+				return {
+					logits: arrays[0]!,
+					gradients,
+					squaredNorms: arrays[1 + gradients.length] ?? new Float32Array(0),
+				};
 			} finally {
 				tf.dispose(results);
 			}

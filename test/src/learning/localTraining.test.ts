@@ -221,7 +221,7 @@ test("three sites' summed clipped gradients train the common model as pooled dat
 	for (let round = 0; round < 30; round++) {
 		const total = new Float64Array(count);
 		for (const site of sites) {
-			const { sum } = await trainer.clippedGradientSum(parameters, site, 2);
+			const { sum } = await trainer.clippedGradientSum(parameters, site, { mode: "flat", norm: 2 });
 			sum.forEach((value, i) => {
 				total[i]! += value;
 			});

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Clipping } from "../../../src/learning/clipping.ts";
 import {
 	linearRegression,
 	logisticRegression,
@@ -44,6 +45,8 @@ const MODELS: Record<string, Model> = {
 };
 const FLOAT32_TOLERANCE = 3e-5;
 
+const flat = (norm: number): Clipping => ({ mode: "flat", norm });
+
 const slice = (batch: Batch, inputs: number, start: number, end: number): Batch => ({
 	features: batch.features.slice(start * inputs, end * inputs),
 	labels: batch.labels.slice(start, end),
@@ -72,7 +75,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		test.each([0.01, 0.3, 1, 1000])(
 			"clipped sum at C = %d equals clipped materialized gradients",
 			async (clip) => {
-				const { sum } = await trainer.clippedGradientSum(parameters, batch, clip);
+				const { sum } = await trainer.clippedGradientSum(parameters, batch, flat(clip));
 				const reference = referenceGradientSum(model, parameters, batch, clip);
 				expect(relativeDistance(sum, reference.sum)).toBeLessThan(FLOAT32_TOLERANCE);
 			},
@@ -83,7 +86,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 				const { sum } = await trainer.clippedGradientSum(
 					parameters,
 					slice(batch, model.inputs, row, row + 1),
-					0.1,
+					flat(0.1),
 				);
 				const { gradient } = exampleGradient(
 					model,
@@ -105,7 +108,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 			});
 			// With a bounded first activation an enormous value is an ordinary one: compare with the reference.
 			const bounded = model.layers[0]!.kind === "activation";
-			const { sum, lossSum, examples } = await trainer.clippedGradientSum(parameters, spoiled, 0.5);
+			const { sum, lossSum, examples } = await trainer.clippedGradientSum(parameters, spoiled, flat(0.5));
 			const dropped = bounded ? [3] : bad;
 			const keep = Array.from({ length: 37 }, (_, row) => row).filter((row) => !dropped.includes(row));
 			const kept: Batch = {
@@ -121,7 +124,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		});
 
 		test("the sum over a batch is the sum over its parts, whatever the padding", async () => {
-			const whole = await trainer.clippedGradientSum(parameters, batch, 0.3);
+			const whole = await trainer.clippedGradientSum(parameters, batch, flat(0.3));
 			const parts = [
 				[0, 1],
 				[1, 6],
@@ -129,7 +132,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 			].map(([start, end]) => slice(batch, model.inputs, start!, end!));
 			const sum = new Float64Array(parameters.length);
 			for (const part of parts) {
-				const { sum: partial } = await trainer.clippedGradientSum(parameters, part, 0.3);
+				const { sum: partial } = await trainer.clippedGradientSum(parameters, part, flat(0.3));
 				partial.forEach((value, i) => {
 					sum[i]! += value;
 				});
@@ -140,10 +143,10 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		test("an empty batch gives zeros", async () => {
 			const empty: Batch = { features: new Float32Array(0), labels: new Float32Array(0), rows: 0 };
 			for (const result of [
-				await trainer.clippedGradientSum(parameters, empty, 1),
+				await trainer.clippedGradientSum(parameters, empty, flat(1)),
 				await trainer.gradientSum(parameters, empty),
 			]) {
-				expect(result).toEqual({ sum: new Float64Array(parameters.length), lossSum: 0, examples: 0 });
+				expect(result).toMatchObject({ sum: new Float64Array(parameters.length), lossSum: 0, examples: 0 });
 			}
 			expect(await trainer.evaluate(parameters, empty, 1)).toEqual({ lossSum: 0, correct: 0, examples: 0 });
 			expect(await trainer.predict(parameters, empty.features)).toHaveLength(0);
@@ -194,7 +197,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		const parameters = randomParameters(parameterCount(model), 3);
 		const batch = randomBatch(model, 3, 4);
 		batch.labels.set([Number.NaN, Number.NEGATIVE_INFINITY], 1);
-		const { sum } = await trainer.clippedGradientSum(parameters, batch, 0.2);
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, flat(0.2));
 		const reference = referenceGradientSum(model, parameters, slice(batch, 4, 0, 1), 0.2);
 		expect(relativeDistance(sum, reference.sum)).toBeLessThan(FLOAT32_TOLERANCE);
 		const evaluation = await trainer.evaluate(parameters, slice(batch, 4, 1, 3), 0.5);
@@ -214,7 +217,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 				[1.8e19, -1e-10],
 			]) {
 				const batch = { features: Float32Array.of(feature!), labels: Float32Array.of(label!), rows: 1 };
-				const { sum } = await trainer.clippedGradientSum(parameters, batch, 1e-7);
+				const { sum } = await trainer.clippedGradientSum(parameters, batch, flat(1e-7));
 				expect(Math.hypot(...sum)).toBeLessThanOrEqual(1e-7);
 			}
 			await trainer.dispose();
@@ -226,7 +229,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		const trainer = await createTrainer({ model, backend });
 		const parameters = randomParameters(parameterCount(model), 7, 0.1);
 		for (let seed = 0; seed < 12; seed++) {
-			const { sum } = await trainer.clippedGradientSum(parameters, randomBatch(model, 1, seed), 0.1);
+			const { sum } = await trainer.clippedGradientSum(parameters, randomBatch(model, 1, seed), flat(0.1));
 			expect(Math.hypot(...sum)).toBeLessThanOrEqual(0.1);
 			expect(Math.hypot(...sum)).toBeGreaterThan(0.0999);
 		}
@@ -238,7 +241,7 @@ describe.each<BackendName>(["onnx", "tfjs"])("trainer on %s", (backend) => {
 		const trainer = await createTrainer({ model, backend });
 		const parameters = randomParameters(parameterCount(model), 3);
 		const batch = randomBatch(model, 1100, 4);
-		const { sum, examples } = await trainer.clippedGradientSum(parameters, batch, 0.2);
+		const { sum, examples } = await trainer.clippedGradientSum(parameters, batch, flat(0.2));
 		const reference = referenceGradientSum(model, parameters, batch, 0.2);
 		expect(relativeDistance(sum, reference.sum)).toBeLessThan(FLOAT32_TOLERANCE);
 		expect(examples).toBe(1100);
@@ -254,7 +257,7 @@ test("both backends agree closely", async () => {
 	const results = [];
 	for (const backend of ["onnx", "tfjs"] as const) {
 		const trainer = await createTrainer({ model, backend });
-		results.push(await trainer.clippedGradientSum(parameters, batch, 0.3));
+		results.push(await trainer.clippedGradientSum(parameters, batch, flat(0.3)));
 		await trainer.dispose();
 	}
 	expect(relativeDistance(results[0]!.sum, results[1]!.sum)).toBeLessThan(1e-5);
@@ -266,9 +269,11 @@ test("concurrent calls on one trainer do not disturb each other", async () => {
 	const trainer = await createTrainer({ model });
 	const batch = randomBatch(model, 50, 8);
 	const vectors = [1, 2, 3, 4].map((seed) => randomParameters(parameterCount(model), seed));
-	const together = await Promise.all(vectors.map((vector) => trainer.clippedGradientSum(vector, batch, 1)));
+	const together = await Promise.all(
+		vectors.map((vector) => trainer.clippedGradientSum(vector, batch, flat(1))),
+	);
 	for (const [i, vector] of vectors.entries()) {
-		expect(together[i]).toEqual(await trainer.clippedGradientSum(vector, batch, 1));
+		expect(together[i]).toEqual(await trainer.clippedGradientSum(vector, batch, flat(1)));
 	}
 	await trainer.dispose();
 });
@@ -311,7 +316,7 @@ describe("refusals", () => {
 		["an infinite clipping norm", parameters, good, Number.POSITIVE_INFINITY, "learning.invalid_argument"],
 	])("%s", async (_, vector, batch, clip, code) => {
 		const trainer = await createTrainer({ model });
-		await expect(trainer.clippedGradientSum(vector, batch, clip)).rejects.toMatchObject({ code });
+		await expect(trainer.clippedGradientSum(vector, batch, flat(clip))).rejects.toMatchObject({ code });
 		await trainer.dispose();
 	});
 
