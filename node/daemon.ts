@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { Registry } from "prom-client";
 import { type SigningKey, signingKeyFromSeed } from "../crypto/identity.ts";
 import { DEFAULT_TIMING } from "../protocols/training/index.ts";
+import { BudgetOffice } from "./budget/budgetService.ts";
 import { BUDGET_KIND, Budgets } from "./budget/budgets.ts";
 import { loadConfig } from "./config/loadConfig.ts";
 import type { NodeConfig } from "./config/schema.ts";
@@ -162,7 +163,11 @@ class Daemon {
 	async #openData(): Promise<void> {
 		const { config } = this.#parts;
 		const store = this.#openedStore();
-		const budgets = new Budgets(store, this.#records.get(BUDGET_KIND) ?? [], config.budgets);
+		const budgets = new Budgets({
+			journal: store.journal,
+			records: this.#records.get(BUDGET_KIND) ?? [],
+			defaults: config.budgets,
+		});
 		this.#budgets = budgets;
 		this.#datasets = await Datasets.open(
 			store,
@@ -320,7 +325,7 @@ class Daemon {
 			data: this.#openedDatasets(),
 			jobs: new JobsUnlessMember(() => this.#jobs),
 			models: this.#models as Models,
-			budgets: this.#budgets as Budgets,
+			budgets: new BudgetOffice(this.#budgets as Budgets),
 			peers: { list: async () => this.#peers() },
 		};
 	}

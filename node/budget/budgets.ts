@@ -1,141 +1,152 @@
-/** The privacy ledger on this node: journalled before anything leaves, shown to the privacy officer. */
+/**
+ * The privacy ledger on this node: whatever changes it is in the journal before anything that
+ * depends on it leaves.
+ */
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
+import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
+import type { ChangeRecord } from "../../src/privacy/budget/changes.ts";
 import { BudgetLedger, type ChargeRequest } from "../../src/privacy/budget/ledger.ts";
-import type { LedgerRecord } from "../../src/privacy/budget/records.ts";
-import type { Budget, BudgetLimits, BudgetService } from "../rpc/services.ts";
-import type { Store } from "../store/index.ts";
+import { type LedgerEntry, parseEntry } from "../../src/privacy/budget/records.ts";
+import type { TightQuestion } from "../../src/privacy/budget/statement.ts";
+import type { Journal } from "../store/index.ts";
 
 export const BUDGET_KIND = "budget";
+/** Who charges, refunds and finalises: no person. */
+const NODE = "node";
 
-interface Entry {
-	readonly at: string;
-	readonly record: LedgerRecord;
-	readonly epsilonAfter: number | undefined;
+export interface BudgetsOptions {
+	readonly journal: Pick<Journal, "append">;
+	/** Bodies of the journal's budget records, in order. */
+	readonly records: readonly Uint8Array[];
+	/** Limits of a data set's account when the data set is added. */
+	readonly defaults: { readonly epsilon: number; readonly delta: number };
+	/** Answers a tight accountant's question away from the event loop; default: here. */
+	readonly tight?: (question: TightQuestion) => Promise<number>;
+	/** Wall clock; default the system's. */
+	readonly nowMs?: () => number;
 }
 
-export class Budgets implements BudgetService {
+export class Budgets {
 	readonly ledger: BudgetLedger;
-	readonly #store: Store;
-	readonly #defaults: { readonly epsilon: number; readonly delta: number };
-	readonly #entries: Entry[] = [];
+	readonly #options: BudgetsOptions;
+	/** Every entry, in order: what an audit replays. */
+	readonly #entries: LedgerEntry[] = [];
 
-	/** @param records bodies of the journal's budget records, in order */
-	constructor(store: Store, records: readonly Uint8Array[], defaults: { epsilon: number; delta: number }) {
-		this.#store = store;
-		this.#defaults = defaults;
+	/** @throws AlthingError `budget.bad_record`, `budget.conflict` for a journal that contradicts itself */
+	constructor(options: BudgetsOptions) {
+		this.#options = options;
 		this.ledger = new BudgetLedger();
-		for (const body of records) {
-			const { at, record, epsilonAfter } = decodeCanonical(body) as unknown as Entry;
-			this.ledger.apply(record);
-			this.#entries.push({ at, record, epsilonAfter });
+		for (const body of options.records) {
+			const entry = parseEntry(decodeCanonical(body));
+			this.ledger.apply(entry);
+			this.#entries.push(entry);
 		}
 	}
 
-	has(dataset: string): boolean {
-		return this.ledger.accounts().some((account) => account.dataset === dataset);
+	/** The journal's budget entries, in order. */
+	get entries(): readonly LedgerEntry[] {
+		return this.#entries;
+	}
+
+	has(account: string): boolean {
+		return this.ledger.account(account) !== undefined;
 	}
 
 	/** Opens the account of a new data set with the configured limits; an account that exists keeps its own. */
 	async openAccount(dataset: string): Promise<void> {
 		if (this.has(dataset)) return;
-		await this.#commit(
-			this.ledger.prepareAccount(dataset, {
-				epsilonLimit: this.#defaults.epsilon,
-				deltaLimit: this.#defaults.delta,
-			}),
+		const { epsilon, delta } = this.#options.defaults;
+		await this.change(
+			{
+				type: "open",
+				account: dataset,
+				kind: "dataset",
+				epsilonLimit: epsilon,
+				deltaLimit: delta,
+				composition: "adaptive",
+				children: "sequential",
+			},
+			NODE,
 		);
 	}
 
 	/**
-	 * Charges both partitions of a round, durably, before its contribution leaves.
-	 * @throws AlthingError `budget.exceeded`, `budget.no_account`, `store.journal_failed`
+	 * A change of accounts, checked and durable.
+	 * @param by who decided it, for the record
+	 * @throws AlthingError as {@link BudgetLedger.prepareChange}, `store.journal_failed`
+	 */
+	async change(change: ChangeRecord, by: string): Promise<void> {
+		await this.#write(this.ledger.prepareChange(change, this.#stamp(by)));
+	}
+
+	/**
+	 * Charges a release, all of it or nothing, durably, before it leaves.
+	 * @throws AlthingError as {@link BudgetLedger.prepareCharges}, `store.journal_failed`
 	 */
 	async charge(requests: readonly ChargeRequest[]): Promise<void> {
-		for (const request of requests) {
-			const record = this.ledger.prepareCharge(request);
-			await this.#commit(record);
+		for (const dataset of new Set(requests.map((request) => request.dataset))) await this.#renewDue(dataset);
+		for (;;) {
+			const [question] = this.ledger.tightQuestions(requests);
+			if (question === undefined) break;
+			this.ledger.learn(question, await this.#tight(question));
 		}
+		const entries = this.ledger.prepareCharges(requests, this.#stamp(NODE));
+		await Promise.all(entries.map((entry) => this.#write(entry)));
 	}
 
-	/** Takes back an attempt that a Dead certificate proves released nothing. */
+	/** Takes back an attempt of a charge that a Dead certificate proves released nothing. */
 	async refund(chargeId: string, attempt: number): Promise<void> {
-		try {
-			await this.#commit(this.ledger.refund(chargeId, attempt, "dead"));
-		} catch (error) {
-			// Charged by an earlier run of this node or not at all: wasted budget is safe.
-			if (!(error instanceof AlthingError) || !error.code.startsWith("budget.")) throw error;
-		}
+		const entry = this.ledger.refund(chargeId, attempt, this.#stamp(NODE));
+		await this.#write(entry);
+		this.ledger.apply(entry);
 	}
 
+	/** Its round is certified: the charge stays for good. */
 	async finalise(chargeId: string): Promise<void> {
-		await this.#commit(this.ledger.finalise(chargeId));
+		const entry = this.ledger.finalise(chargeId, this.#stamp(NODE));
+		await this.#write(entry);
+		this.ledger.apply(entry);
 	}
 
-	/** Spent by one job of a data set, at the account's delta. */
-	spentBy(dataset: string, jobId: string): number {
-		return this.has(dataset) ? (this.ledger.spent(dataset).perJob.get(jobId) ?? 0) : 0;
+	/** Epsilon of one job alone at a delta, default the data set's limit on it. */
+	spentBy(dataset: string, jobId: string, delta?: number): number {
+		const account = this.ledger.account(dataset);
+		return account === undefined ? 0 : this.ledger.jobEpsilon(dataset, jobId, delta ?? account.limits.delta);
 	}
 
-	async show(params: { dataset?: string | undefined }): Promise<Budget[]> {
-		const accounts = this.ledger
-			.accounts()
-			.filter(({ dataset }) => params.dataset === undefined || dataset === params.dataset);
-		if (params.dataset !== undefined && accounts.length === 0) throw noBudget(params.dataset);
-		return accounts.map(({ dataset }) => this.#view(dataset));
+	/** Has the tight accountant work out what {@link Budgets.spentBy} will say. */
+	async settleJob(dataset: string, jobId: string, delta: number): Promise<void> {
+		await this.answer(this.ledger.jobQuestions(dataset, jobId, delta));
 	}
 
-	async set(params: BudgetLimits): Promise<Budget> {
-		const { dataset, epsilon, delta } = params;
-		if (!this.has(dataset)) throw noBudget(dataset);
-		const spent = this.ledger.spent(dataset).epsilon;
-		if (epsilon < spent) {
-			throw new AlthingError(
-				"budget.below_spent",
-				`data set ${dataset} has spent epsilon ${spent.toFixed(4)}; the limit cannot be set below it`,
-				{ dataset, spent, asked: epsilon },
-			);
+	/** Has the tight accountant answer questions, for the ledger to know. */
+	async answer(questions: readonly TightQuestion[]): Promise<void> {
+		for (const question of questions) this.ledger.learn(question, await this.#tight(question));
+	}
+
+	async #renewDue(dataset: string): Promise<void> {
+		for (;;) {
+			// Asked anew each time: another charge may have renewed an account in the meantime.
+			const [account] = this.ledger.dueRenewals(dataset, this.#stamp(NODE).at);
+			if (account === undefined) return;
+			await this.change({ type: "renew", account }, NODE);
 		}
-		await this.#commit(this.ledger.prepareAccount(dataset, { epsilonLimit: epsilon, deltaLimit: delta }));
-		return this.#view(dataset);
 	}
 
-	async #commit(record: LedgerRecord): Promise<void> {
-		const epsilonAfter = record.type === "charge" ? this.ledger.spent(record.dataset).epsilon : undefined;
-		const entry = { at: new Date().toISOString(), record, epsilonAfter };
-		await this.#store.journal.append(BUDGET_KIND, encodeCanonical(entry as never));
-		this.ledger.apply(record);
+	#tight(question: TightQuestion): Promise<number> {
+		const { tight } = this.#options;
+		return tight === undefined
+			? Promise.resolve(epsilonBounds(question.event, question.delta).upper)
+			: tight(question);
+	}
+
+	/** Entries reach the journal in the order in which they took effect. */
+	async #write(entry: LedgerEntry): Promise<void> {
 		this.#entries.push(entry);
+		await this.#options.journal.append(BUDGET_KIND, encodeCanonical(entry as never));
 	}
 
-	#view(dataset: string): Budget {
-		const account = this.ledger.accounts().find((known) => known.dataset === dataset);
-		if (account === undefined) throw noBudget(dataset);
-		return {
-			dataset,
-			epsilon: account.epsilonLimit,
-			delta: account.deltaLimit,
-			epsilonSpent: this.ledger.spent(dataset).epsilon,
-			epsilonRemaining: this.ledger.remaining(dataset).epsilon,
-			charges: this.#entries.flatMap(({ at, record, epsilonAfter }) =>
-				record.type === "charge" && record.dataset === dataset
-					? [
-							{
-								at,
-								job: record.jobId,
-								round: record.round,
-								mechanism: `${record.event.kind} (${record.partition})`,
-								epsilonAfter: epsilonAfter ?? 0,
-							},
-						]
-					: [],
-			),
-		};
+	#stamp(by: string): { at: string; by: string } {
+		return { at: new Date((this.#options.nowMs ?? Date.now)()).toISOString(), by };
 	}
-}
-
-function noBudget(dataset: string): AlthingError {
-	return new AlthingError("budget.not_found", `there is no data set named ${dataset} with a budget`, {
-		dataset,
-	});
 }

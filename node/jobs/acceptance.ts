@@ -123,8 +123,9 @@ export function judgeJob(input: {
 			return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
 	}
 	try {
-		if (!plan.total.every(({ partition, event }) => ledger.affords(data.set, partition, event, 0))) {
-			const limit = ledger.accounts().find(({ dataset }) => dataset === data.set)?.epsilonLimit;
+		const costs = plan.total.map((cost) => ({ ...cost, extraDelta: 0 }));
+		if (!ledger.affords(data.set, costs, { analyst: input.submitter })) {
+			const limit = ledger.account(data.set)?.limits.epsilon;
 			return refuse(
 				"budget.exceeded",
 				`this job does not fit what is left of the privacy budget of data set ${data.set}, whose limit is epsilon ${limit}`,

@@ -125,6 +125,7 @@ export class Jobs implements JobService {
 			}),
 		);
 		for (const [kind, records] of options.records) {
+			if (kind.startsWith("training/")) await jobs.#work.reconcile(kind.slice("training/".length), records);
 			if (!kind.startsWith("agreement/")) continue;
 			const proposal = proposalAmong(records);
 			if (proposal !== undefined) jobs.#take(proposal, records);
@@ -504,8 +505,8 @@ export class Jobs implements JobService {
 	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {
 		const { publish, budgets, onRound } = this.#options;
 		const id = job.jobId;
-		const chargeId = await this.#work.settle(id, content.round, content.outcome === "released");
-		await this.#keeping.round(job, content, usage, chargeId);
+		const released = await this.#work.settle(id, content);
+		await this.#keeping.round(job, content, usage, released);
 		const { loss, accuracy } = content.metrics;
 		const view: RoundView = {
 			round: content.round,

@@ -7,6 +7,7 @@ import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf } from "../../src/jobs/specification.ts";
+import type { ChargeView } from "../../src/privacy/budget/ledger.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";
@@ -48,13 +49,13 @@ export class RecordKeeping {
 		job: JobRuntime,
 		content: RoundResult,
 		usage: RoundUsage,
-		chargeId: string | undefined,
+		released: readonly ChargeView[],
 	): Promise<void> {
 		const at = new Date().toISOString();
 		await this.#participants(job, content, usage, at);
 		await this.#session(job, content, at);
-		if (chargeId === undefined) return;
-		await this.#execution(job, content, usage, chargeId, at);
+		if (released.length === 0) return;
+		for (const charge of released) await this.#execution(job, content, usage, charge, at);
 		await this.#budget(job, at);
 	}
 
@@ -107,7 +108,7 @@ export class RecordKeeping {
 		job: JobRuntime,
 		content: RoundResult,
 		usage: RoundUsage,
-		chargeId: string,
+		charge: ChargeView,
 		at: string,
 	): Promise<void> {
 		const { spec, plan } = job;
@@ -116,8 +117,8 @@ export class RecordKeeping {
 		const dataset = spec.data.set;
 		const spent = this.#budgets.spentBy(dataset, job.jobId);
 		const earlier = (await this.#store.budgets.get(budgetId(dataset, job.jobId)))?.consumedEpsilon ?? 0;
-		await this.#store.mechanismExecutions.put(chargeId, {
-			id: chargeId,
+		await this.#store.mechanismExecutions.put(charge.chargeId, {
+			id: charge.chargeId,
 			budgetId: budgetId(dataset, job.jobId),
 			mechanism: promise.mechanism,
 			parameters: { round: content.round, ...mechanismFacts(plan.work) },

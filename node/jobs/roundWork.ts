@@ -4,19 +4,21 @@
  */
 import { toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
+import type { PeerId } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
-import type { TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
+import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
+import { decodePromise } from "../../protocols/training/promises.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
+import type { ChargeView } from "../../src/privacy/budget/ledger.ts";
+import { chargesBuried, chargesReleased } from "../../src/privacy/budget/settlement.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
 import { answerOf, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 
-/** A record is charged in one of two parts of the data set (src/privacy/budget/ledger.ts). */
-const PARTITIONS = ["train", "heldOut"] as const;
-
 export interface RoundWorkOptions {
+	readonly self: { readonly peer: PeerId };
 	readonly pool: WorkerPool<WorkerTask, WorkerResult>;
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
@@ -64,7 +66,7 @@ export class RoundWork {
 
 	/** Charges what the round's contribution costs, durably, before it leaves. */
 	async #charge(job: JobRuntime, round: number, attempt: number): Promise<void> {
-		const { plan, spec, jobId } = job;
+		const { plan, spec, jobId, proposal } = job;
 		const contribution = this.#contributions.get(`${jobId}/${round}`);
 		if (plan === undefined || contribution === undefined) {
 			throw new AlthingError(
@@ -81,6 +83,7 @@ export class RoundWork {
 				round,
 				attempt,
 				chargeId: `${chargeId}/${charge.partition}`,
+				analyst: proposal.submitter,
 			})),
 		);
 	}
@@ -105,29 +108,39 @@ export class RoundWork {
 		};
 	}
 
-	/** Takes back an attempt that a Dead certificate proves released nothing. */
+	/**
+	 * Takes back an attempt that a Dead certificate proves released nothing: from every charge of it,
+	 * those made before a restart included.
+	 */
 	async refund(jobId: string, round: number, attempt: number): Promise<void> {
-		const contribution = this.#contributions.get(`${jobId}/${round}`);
-		if (contribution === undefined) return;
-		for (const partition of PARTITIONS)
-			await this.#options.budgets.refund(`${contribution.chargeId}/${partition}`, attempt);
+		const { budgets } = this.#options;
+		for (const { chargeId } of chargesBuried(budgets.ledger.chargesOf(jobId, round), attempt))
+			await budgets.refund(chargeId, attempt);
 	}
 
-	/** The round is certified: its charge is final if its sum was released. @returns the charge's id, if there was one */
-	async settle(jobId: string, round: number, released: boolean): Promise<string | undefined> {
-		const key = `${jobId}/${round}`;
-		const chargeId = this.#contributions.get(key)?.chargeId;
-		this.#contributions.delete(key);
-		if (chargeId !== undefined && released) await this.#finalise(chargeId);
-		return chargeId;
+	/**
+	 * The round is certified: if its sum was released with this site's part, what paid for that is final.
+	 * @returns the charges that became final now
+	 */
+	async settle(jobId: string, content: RoundResult): Promise<readonly ChargeView[]> {
+		const { budgets, self } = this.#options;
+		const { round, outcome, attempt, survivors } = content;
+		this.#contributions.delete(`${jobId}/${round}`);
+		if (outcome !== "released" || !survivors.includes(self.peer)) return [];
+		const released = chargesReleased(budgets.ledger.chargesOf(jobId, round), attempt);
+		for (const { chargeId } of released) await budgets.finalise(chargeId);
+		return released;
 	}
 
-	async #finalise(chargeId: string): Promise<void> {
-		for (const partition of PARTITIONS) {
-			await this.#options.budgets.finalise(`${chargeId}/${partition}`).catch((error: unknown) => {
-				// Nothing was charged for this partition in this round.
-				if (!(error instanceof AlthingError) || error.code !== "budget.unknown_charge") throw error;
-			});
+	/**
+	 * Brings the ledger in line with what the job's journal proves, after a restart: a crash may have
+	 * come between a certificate and its consequences.
+	 * @param records the job's training records, in order
+	 */
+	async reconcile(jobId: string, records: readonly Uint8Array[]): Promise<void> {
+		for (const promise of records.map(decodePromise)) {
+			if (promise.kind === "dead") await this.refund(jobId, promise.round, promise.certificate.slot.attempt);
+			else if (promise.kind === "result") await this.settle(jobId, promise.content);
 		}
 	}
 }

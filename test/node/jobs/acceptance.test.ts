@@ -63,8 +63,18 @@ function judge(
 	} = {},
 ) {
 	const ledger = new BudgetLedger();
-	const limits = { epsilonLimit: overrides.limit ?? 10, deltaLimit: 1e-5 };
-	ledger.apply(ledger.prepareAccount("digits-8x8", limits));
+	ledger.prepareChange(
+		{
+			type: "open",
+			account: "digits-8x8",
+			kind: "dataset",
+			epsilonLimit: overrides.limit ?? 10,
+			deltaLimit: 1e-5,
+			composition: "adaptive",
+			children: "sequential",
+		},
+		{ at: new Date(0).toISOString(), by: "test" },
+	);
 	return judgeJob({
 		spec: overrides.spec ?? spec(),
 		charter: charter(overrides.rules),
