@@ -24,7 +24,6 @@ import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";
 import {
 	buildCellTable,
 	type CellTable,
-	cellEnds,
 	DOUBLE_MARGIN,
 	FRACTION_BITS,
 	survival,
@@ -115,61 +114,80 @@ function sampleBlock(wasm: WasmNoise, table: CellTable, count: number, further: 
 	}
 }
 
-/** The sample of an unsure word; where it is rejected, of fresh words. */
+/** The sample of an unsure word; where that is rejected, of fresh ones. */
 function settle(table: CellTable, unsureWord: number, further: RandomWords): number {
-	for (let word = unsureWord; ; word = further.word()) {
-		const sample = decide(table, word, further);
-		if (sample !== undefined) return sample;
-	}
+	let sample = decide(table, unsureWord, further);
+	while (sample === REJECTED) sample = decide(table, further.word(), further);
+	return sample;
 }
+
+/** Outcomes beside the samples, which are all below 2^27. */
+export const REJECTED = 1 << 30;
+const UNDECIDED = REJECTED - 1;
 
 /**
- * The sample that a word with further bits of its u stands for, undefined where it is rejected:
- * the definition that the table's entries abbreviate.
+ * The sample that a word stands for, or REJECTED: the definition that the table's entries abbreviate.
+ * Bits of u beyond the word's are drawn only where these do not decide.
  */
-export function decide(table: CellTable, word: number, further: RandomWords): number | undefined {
-	const { sigma, lowBits } = table;
+export function decide(table: CellTable, word: number, further: RandomWords): number {
+	const leadingBits = FRACTION_BITS - table.lowBits;
 	const column = word >>> FRACTION_BITS;
-	const place = word & (2 ** lowBits - 1);
-	const leading = (word & (2 ** FRACTION_BITS - 1)) >>> lowBits;
+	const place = word & ((1 << table.lowBits) - 1);
+	const leading = (word >>> table.lowBits) & ((1 << leadingBits) - 1);
+	const unit = 1 / (1 << leadingBits);
+	const coarse = decideBetween(table, column, place, leading * unit, (leading + 1) * unit);
+	if (coarse !== UNDECIDED) return coarse;
 	const next = further.word53();
-	// u lies in [uniform, uniform + 2^-53), up to the rounding of a double.
-	const uniform = (leading + next / 2 ** 53) / 2 ** (FRACTION_BITS - lowBits);
-	const threshold = table.roundedThresholds[column]!;
-
-	const isOwn = uniform < threshold;
-	const cell = isOwn ? column : table.alias[column]!;
-	const sample = (cell - ZERO_CELL) * 2 ** lowBits + place;
-	const probability = survival(sample, cellEnds(cell, lowBits).peak, sigma);
-	const slack = isOwn ? threshold * probability - uniform : (1 - threshold) * probability - (1 - uniform);
-	if (Math.abs(uniform - threshold) > DOUBLE_MARGIN && Math.abs(slack) > DOUBLE_MARGIN) {
-		return slack > 0 ? sample : undefined;
-	}
-	return decideInIntegers(table, word, next, further);
+	const uniform = (leading + next / 2 ** 53) * unit;
+	const fine = decideBetween(table, column, place, uniform, uniform);
+	if (fine !== UNDECIDED) return fine;
+	return decideInIntegers(table, column, place, (BigInt(leading) << 53n) | BigInt(next), further);
 }
 
-/** The same in integers, u to 213 bits beyond its leading ones. Once in about 2^38 values. */
+/** The outcome in doubles for every u in [least, most]; UNDECIDED where it may depend on u or on rounding. */
+function decideBetween(table: CellTable, column: number, place: number, least: number, most: number): number {
+	const threshold = table.roundedThresholds[column]!;
+	const isOwn = most < threshold - DOUBLE_MARGIN;
+	if (!isOwn && least < threshold + DOUBLE_MARGIN) return UNDECIDED;
+	const cell = isOwn ? column : table.alias[column]!;
+	const { sample, peak } = locate(cell, place, table.lowBits);
+	const probability = survival(sample, peak, table.sigma);
+	// Accepted where `used` is below `whole` times the probability.
+	const whole = isOwn ? threshold : 1 - threshold;
+	const mostUsed = isOwn ? most : 1 - least;
+	const leastUsed = isOwn ? least : 1 - most;
+	if (mostUsed < whole * probability - DOUBLE_MARGIN) return sample;
+	if (leastUsed > whole * probability + DOUBLE_MARGIN) return REJECTED;
+	return UNDECIDED;
+}
+
+/** The outcome in integers, for `uniform` 53 bits longer than the word's own u, and drawn to 160 more. */
 export function decideInIntegers(
 	table: CellTable,
-	word: number,
-	next: number,
+	column: number,
+	place: number,
+	uniform: bigint,
 	further: RandomWords,
-): number | undefined {
+): number {
 	const { lowBits, variance } = table;
-	const column = word >>> FRACTION_BITS;
-	const place = word & (2 ** lowBits - 1);
-	let uniform = (BigInt((word & (2 ** FRACTION_BITS - 1)) >>> lowBits) << 53n) | BigInt(next);
-	for (let i = 0; i < 5; i++) uniform = (uniform << 32n) | BigInt(further.word());
+	let used = uniform;
+	for (let i = 0; i < 5; i++) used = (used << 32n) | BigInt(further.word());
 	const bits = BigInt(FRACTION_BITS - lowBits) + 53n + 160n;
-	const threshold = table.thresholds[column]! << (bits - THRESHOLD_BITS);
-
-	const isOwn = uniform < threshold;
-	const cell = isOwn ? column : table.alias[column]!;
-	const sample = (cell - ZERO_CELL) * 2 ** lowBits + place;
-	const { peak } = cellEnds(cell, lowBits);
+	let whole = table.thresholds[column]! << (bits - THRESHOLD_BITS);
+	const isOwn = used < whole;
+	if (!isOwn) {
+		used = (1n << bits) - used;
+		whole = (1n << bits) - whole;
+	}
+	const { sample, peak } = locate(isOwn ? column : table.alias[column]!, place, lowBits);
 	const excess = BigInt(sample) ** 2n - BigInt(peak) ** 2n;
 	const probability = fixedPointExp(excess * variance.denominator, 2n * variance.numerator);
-	const one = 1n << bits;
-	const [used, whole] = isOwn ? [uniform, threshold] : [one - uniform, one - threshold];
-	return used << EXPONENTIAL_BITS < whole * probability ? sample : undefined;
+	return used << EXPONENTIAL_BITS < whole * probability ? sample : REJECTED;
+}
+
+/** The integer at a place of a cell, and the cell's integer nearest to zero. */
+function locate(cell: number, place: number, lowBits: number): { sample: number; peak: number } {
+	const size = 1 << lowBits;
+	const first = (cell - ZERO_CELL) * size;
+	return { sample: first + place, peak: first >= 0 ? first : first + size - 1 };
 }

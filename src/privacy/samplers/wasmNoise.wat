@@ -80,29 +80,19 @@
       (br_if $four (i32.lt_u (local.get $at) (local.get $end))))
     (i32.shr_u (local.get $unsureEnd) (i32.const 2)))
 
-  ;; clamp(value scale, -bound, bound), rounded to nearest with halves upwards, as Math.round does:
-  ;; floor(v) + (v - floor(v) >= 1/2), every operation exact. `bound` is an integer, so it is all one
-  ;; whether the clamping comes before or after the rounding.
-  (func $rounded (param $value v128) (param $scale v128) (param $bound v128) (result v128)
-    (local $scaled v128) (local $floor v128)
-    (local.set $scaled
-      (f64x2.max (f64x2.neg (local.get $bound))
-        (f64x2.min (local.get $bound) (f64x2.mul (local.get $value) (local.get $scale)))))
-    (local.set $floor (f64x2.floor (local.get $scaled)))
-    (f64x2.add
-      (local.get $floor)
-      (v128.and
-        (f64x2.ge (f64x2.sub (local.get $scaled) (local.get $floor)) (v128.const f64x2 0.5 0.5))
-        (v128.const f64x2 1 1))))
-
-  ;; noise[i] = (rounded(values[i]) + noise[i]) & mask, for the first `count`, rounded up to a multiple
-  ;; of 4. Returns 1 when every one of these values is finite, 0 when not.
-  (func $encode (export "encode") (param $count i32) (param $scale f64) (param $bound f64) (param $mask i32) (result i32)
+  ;; noise[i] = (clamp(round(values[i] scale), -bound, bound) + noise[i]) & mask, for the first `count`,
+  ;; rounded up to a multiple of 4. Returns 1 when every one of these values is finite, 0 when not.
+  ;;
+  ;; Rounding is to nearest with halves upwards, as Math.round does it: floor(v) + (v - floor(v) >= 1/2),
+  ;; every operation exact. `bound` is an integer below 2^31, so it is all one whether the clamping comes
+  ;; before or after. An integer of that size plus 1.5 2^52 has it, in two's complement, as its low 32 bits.
+  (func (export "encode") (param $count i32) (param $scale f64) (param $bound f64) (param $mask i32) (result i32)
     (local $noiseAt i32) (local $valuesAt i32) (local $end i32)
-    (local $scales v128) (local $bounds v128) (local $masks v128)
-    (local $low v128) (local $high v128) (local $notFinite v128)
+    (local $scales v128) (local $most v128) (local $least v128) (local $masks v128)
+    (local $low v128) (local $high v128) (local $notFinite v128) (local $lowFloor v128) (local $highFloor v128)
     (local.set $scales (f64x2.splat (local.get $scale)))
-    (local.set $bounds (f64x2.splat (local.get $bound)))
+    (local.set $most (f64x2.splat (local.get $bound)))
+    (local.set $least (f64x2.neg (local.get $most)))
     (local.set $masks (i32x4.splat (local.get $mask)))
     (local.set $end (i32.shl (local.get $count) (i32.const 2)))
     (loop $four
@@ -114,13 +104,27 @@
           (v128.or
             (f64x2.sub (local.get $low) (local.get $low))
             (f64x2.sub (local.get $high) (local.get $high)))))
+      (local.set $low
+        (f64x2.pmax (f64x2.pmin (f64x2.mul (local.get $low) (local.get $scales)) (local.get $most)) (local.get $least)))
+      (local.set $high
+        (f64x2.pmax (f64x2.pmin (f64x2.mul (local.get $high) (local.get $scales)) (local.get $most)) (local.get $least)))
+      (local.set $lowFloor (f64x2.floor (local.get $low)))
+      (local.set $highFloor (f64x2.floor (local.get $high)))
       (v128.store offset=49152 (local.get $noiseAt)
         (v128.and (local.get $masks)
           (i32x4.add
             (v128.load offset=49152 (local.get $noiseAt))
-            (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23
-              (i32x4.trunc_sat_f64x2_s_zero (call $rounded (local.get $low) (local.get $scales) (local.get $bounds)))
-              (i32x4.trunc_sat_f64x2_s_zero (call $rounded (local.get $high) (local.get $scales) (local.get $bounds)))))))
+            (i8x16.shuffle 0 1 2 3 8 9 10 11 16 17 18 19 24 25 26 27
+              (f64x2.add
+                (f64x2.add (local.get $lowFloor) (v128.const f64x2 6755399441055744 6755399441055744))
+                (v128.and
+                  (f64x2.ge (f64x2.sub (local.get $low) (local.get $lowFloor)) (v128.const f64x2 0.5 0.5))
+                  (v128.const f64x2 1 1)))
+              (f64x2.add
+                (f64x2.add (local.get $highFloor) (v128.const f64x2 6755399441055744 6755399441055744))
+                (v128.and
+                  (f64x2.ge (f64x2.sub (local.get $high) (local.get $highFloor)) (v128.const f64x2 0.5 0.5))
+                  (v128.const f64x2 1 1)))))))
       (local.set $valuesAt (i32.add (local.get $valuesAt) (i32.const 32)))
       (local.set $noiseAt (i32.add (local.get $noiseAt) (i32.const 16)))
       (br_if $four (i32.lt_u (local.get $noiseAt) (local.get $end))))
