@@ -5,7 +5,8 @@
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
 import type { ChangeRecord } from "../../src/privacy/budget/changes.ts";
-import { BudgetLedger, type ChargeRequest } from "../../src/privacy/budget/ledger.ts";
+import type { ChargeRequest } from "../../src/privacy/budget/charges.ts";
+import { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { type LedgerEntry, parseEntry } from "../../src/privacy/budget/records.ts";
 import type { TightQuestion } from "../../src/privacy/budget/statement.ts";
 import type { Journal } from "../store/index.ts";

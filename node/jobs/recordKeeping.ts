@@ -7,7 +7,7 @@ import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf } from "../../src/jobs/specification.ts";
-import type { ChargeView } from "../../src/privacy/budget/ledger.ts";
+import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";

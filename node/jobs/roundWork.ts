@@ -9,7 +9,7 @@ import { randomBytes } from "../../crypto/random.ts";
 import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
-import type { ChargeView } from "../../src/privacy/budget/ledger.ts";
+import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import { chargesBuried, chargesReleased } from "../../src/privacy/budget/settlement.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";

@@ -26,6 +26,8 @@ export interface Account {
 	period: Period;
 	/** All that was ever charged below: the odometer, which no renewal resets. */
 	lifetime: Window;
+	/** As the period's `filterEpsilon`, for the lifetime. */
+	odometerEpsilon: number;
 	/**
 	 * Present while the parent has set the limits aside: what the parent's period holds for earlier
 	 * periods of this account, beside its present limits.

@@ -54,7 +54,7 @@ export function carryOut(change: ChangeRecord, at: string, context: ChangeContex
 	const { tree } = context;
 	switch (change.type) {
 		case "open": {
-			const account = tree.insert(change, at, context.nextCharge);
+			const account = tree.insert(change, at);
 			if (account.kind === "job") context.recount(account);
 			return;
 		}
@@ -264,6 +264,7 @@ function setLimits(account: Account, limits: Limits, context: ChangeContext): vo
 	account.limits = { epsilon: limits.epsilon, delta: limits.delta };
 	// Before the first charge no output was seen: the filter may still be fitted to its limit.
 	if (!context.isCharged(account, "period")) account.period.filterEpsilon = limits.epsilon;
+	if (!context.isCharged(account, "lifetime")) account.odometerEpsilon = limits.epsilon;
 }
 
 function less(limits: Limits, amount: Limits): Limits {

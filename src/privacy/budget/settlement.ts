@@ -1,5 +1,5 @@
 /** Which charges a decided round settles. */
-import type { ChargeView } from "./ledger.ts";
+import type { ChargeView } from "./charges.ts";
 
 /**
  * The charges that paid for this site's part in a released sum, one for each part of each data

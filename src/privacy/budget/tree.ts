@@ -103,7 +103,7 @@ export class AccountTree implements TreeShape {
 	}
 
 	/** Adds an account; its limits are not checked against anybody's. */
-	insert(record: OpenRecord, at: string, firstCharge: number): Account {
+	insert(record: OpenRecord, at: string): Account {
 		const { account: id, kind, parent } = record;
 		const limits = { epsilon: record.epsilonLimit, delta: record.deltaLimit };
 		const window = new Window(kind === "job" ? (parent ?? id) : id, this);
@@ -118,8 +118,9 @@ export class AccountTree implements TreeShape {
 			expiresAt: record.expiresAt,
 			renewEveryDays: record.renewEveryDays,
 			openedAt: at,
-			period: { number: 0, startedAt: at, firstCharge, filterEpsilon: limits.epsilon, window },
+			period: { number: 0, startedAt: at, firstCharge: 0, filterEpsilon: limits.epsilon, window },
 			lifetime: window,
+			odometerEpsilon: limits.epsilon,
 			delegated: undefined,
 			analysts: new Map(),
 		};

@@ -10,7 +10,8 @@ import {
 import { RdpFilter } from "../../../../src/privacy/accounting/filter.ts";
 import { rdpOf } from "../../../../src/privacy/accounting/rdp.ts";
 import type { ChangeRecord } from "../../../../src/privacy/budget/changes.ts";
-import { BudgetLedger, type ChargeRequest } from "../../../../src/privacy/budget/ledger.ts";
+import type { ChargeRequest } from "../../../../src/privacy/budget/charges.ts";
+import { BudgetLedger } from "../../../../src/privacy/budget/ledger.ts";
 import type { LedgerEntry } from "../../../../src/privacy/budget/records.ts";
 
 const event = poissonSampled(0.05, gaussian(1.5));
