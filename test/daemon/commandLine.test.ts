@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { importLayersModel } from "../../src/learning/formats/layersModel.ts";
+import { importLayersModel } from "../../src/learning/formats/layersModelImport.ts";
 import { importOnnx } from "../../src/learning/formats/onnx.ts";
 import { importSafetensors } from "../../src/learning/formats/safetensors.ts";
 import { type Run, runCli } from "../node/cli/cli.ts";

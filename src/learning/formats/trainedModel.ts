@@ -1,7 +1,6 @@
 /** A model with its parameters, as the file formats in this folder export and import it. */
 import { AlthingError } from "../../../crypto/error.ts";
 import { allFinite } from "../finite.ts";
-import type { LayerOf } from "../layers.ts";
 import { type Model, requireParameterCount, type Task } from "../model.ts";
 
 export interface TrainedModel {
@@ -16,24 +15,6 @@ export const OUTPUT_FUNCTION = {
 	binary: "sigmoid",
 	multiclass: "softmax",
 } as const satisfies Record<Task, string>;
-
-/**
- * A model's layers, all of kinds that the format can carry.
- * @throws AlthingError `learning.unsupported_layer`.
- */
-export function requireDenseLayers(
-	model: Model,
-	format: string,
-): (LayerOf<"dense"> | LayerOf<"activation">)[] {
-	return model.layers.map((layer) => {
-		if (layer.kind === "dense" || layer.kind === "activation") return layer;
-		throw new AlthingError(
-			"learning.unsupported_layer",
-			`Models with ${layer.kind} layers cannot be written as ${format}; safetensors holds any model's weights.`,
-			{ kind: layer.kind, format },
-		);
-	});
-}
 
 /**
  * Checks a model before it is written or after it was read.

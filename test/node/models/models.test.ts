@@ -8,7 +8,7 @@ import { sha256 } from "../../../crypto/hash.ts";
 import { type FinishedRound, Models } from "../../../node/models/models.ts";
 import { openStore, type Store } from "../../../node/store/index.ts";
 import { prepare } from "../../../src/data/description.ts";
-import { importLayersModel } from "../../../src/learning/formats/layersModel.ts";
+import { importLayersModel } from "../../../src/learning/formats/layersModelImport.ts";
 import { importOnnx } from "../../../src/learning/formats/onnx.ts";
 import { importSafetensors } from "../../../src/learning/formats/safetensors.ts";
 import { initialParameters, parameterCount, parametersHash } from "../../../src/learning/model.ts";
