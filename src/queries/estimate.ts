@@ -5,8 +5,8 @@ export interface NoiseLaw {
 	readonly standardDeviation: number;
 	/**
 	 * Half-width of the 95 % interval of a linear combination, in its standard deviations. Gaussian:
-	 * the normal quantile. Laplace: ln(20) / sqrt(2), exact for one coordinate and more than a sum
-	 * of several needs (it lies between this and the normal's).
+	 * the normal quantile. Laplace: ln(20) / sqrt(2), or more where the law is so narrow that its
+	 * being discrete shows; what one coordinate needs, and no less than a sum of several does.
 	 */
 	readonly deviationsFor95: number;
 	/** P[|noise| > this] <= chance, for one coordinate. */
@@ -34,12 +34,20 @@ export function gaussianLaw(standardDeviation: number, rounding: number): NoiseL
 	};
 }
 
-/** @param scale b of the discrete Laplace law exp(-|x| / b), in records */
-export function laplaceLaw(scale: number, rounding: number): NoiseLaw {
+/**
+ * @param scale b of the discrete Laplace law exp(-|x| / b), in integer units
+ * @param units that one record counts for
+ */
+export function laplaceLaw(scale: number, units: number, rounding: number): NoiseLaw {
+	const decay = Math.exp(-1 / scale);
+	const standardDeviation = Math.sqrt(2 * decay) / -Math.expm1(-1 / scale) / units;
+	// P[|X| > m] = 2 exp(-(m + 1) / b) / (1 + exp(-1 / b)) for whole m >= 0: the least such m.
+	const tail = (chance: number) =>
+		Math.max(0, Math.ceil(scale * Math.log(2 / (chance * (1 + decay)))) - 1) / units;
 	return {
-		standardDeviation: Math.SQRT2 * scale,
-		deviationsFor95: Math.log(20) / Math.SQRT2,
-		tail: (chance) => -scale * Math.log(chance),
+		standardDeviation,
+		deviationsFor95: Math.max(Math.log(20) / Math.SQRT2, tail(0.05) / standardDeviation),
+		tail,
 		rounding,
 	};
 }

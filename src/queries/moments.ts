@@ -35,7 +35,7 @@ export function meanAnswer(
 		kind: "mean",
 		estimate: {
 			value: toValue(share),
-			standardError: (halfWidth * law.standardDeviation * Math.hypot(1, share)) / count,
+			standardError: (halfWidth * law.standardDeviation * Math.sqrt(1 + share * share)) / count,
 			interval: [toValue(low - rounding), toValue(high + rounding)],
 		},
 		records,
@@ -66,7 +66,7 @@ export function varianceAnswer(
 	const mean = clampUnit(deviations / count);
 	const meanSquare = Math.max(0, Math.min(1, squares / count));
 	const value = Math.max(0, Math.min(1, meanSquare - mean * mean));
-	const slope = Math.hypot(2 * mean * mean - meanSquare, 2 * mean, 1) / count;
+	const slope = Math.sqrt((2 * mean * mean - meanSquare) ** 2 + 4 * mean * mean + 1) / count;
 	const estimate = linearEstimate(
 		law,
 		{

@@ -8,7 +8,6 @@
  * c = F / U an integer. For |k| <= F, |floor((a + k)/c) - floor(a/c)| <= ceil(|k| / c) <= U: the
  * rounding adds nothing to the sensitivity. Clamping to the coordinate bound is 1-Lipschitz.
  */
-import type { QueryPlan } from "./plan.ts";
 import { nodeAbove } from "./quantileTree.ts";
 import { cellOf, numberOf, type QueryRecords, rowFilter } from "./records.ts";
 import { cellCount, type QueryOf, type QuerySpec } from "./spec.ts";
@@ -16,11 +15,19 @@ import { cellCount, type QueryOf, type QuerySpec } from "./spec.ts";
 /** F: steps of a record's value. A power of two, a multiple of every plan's unitsPerRecord. */
 export const VALUE_STEPS = 2 ** 22;
 
+/** What of a plan a site's vector needs. */
+export interface SiteVectorPlan {
+	readonly length: number;
+	readonly unitsPerRecord: number;
+	/** Its bound on a site's |coordinates|, integer units, is below 2^31. */
+	readonly encoding: { readonly coordinateBound: number };
+}
+
 /**
  * @returns `plan.length` integers, to which the site's share of noise must be added before they leave
  * @throws AlthingError `query.unknown_column`, `query.not_numeric`, `query.not_categorical`
  */
-export function querySiteVector(records: QueryRecords, spec: QuerySpec, plan: QueryPlan): Int32Array {
+export function querySiteVector(records: QueryRecords, spec: QuerySpec, plan: SiteVectorPlan): Int32Array {
 	const sums = exactSums(records, spec, plan.length);
 	const bound = plan.encoding.coordinateBound;
 	const coarse = VALUE_STEPS / plan.unitsPerRecord;

@@ -15,7 +15,7 @@ import { selectExactly } from "./selection.ts";
 export interface ExponentialMechanism extends Mechanism {
 	/**
 	 * @param scores whole numbers
-	 * @param multiplicities how many candidates stand behind each score, whole numbers, public
+	 * @param multiplicities how many candidates stand behind each score, whole numbers
 	 * @returns the index chosen
 	 * @throws AlthingError `privacy.bad_scores`
 	 */

@@ -45,6 +45,8 @@ export interface NoisyVector extends Mechanism {
 
 const LEAST_STEPS = 2 ** 10;
 const LARGEST_STEPS = 2 ** 52;
+/** Keeps noise far below 2^53 steps, where sums would no longer be exact. */
+const LARGEST_MULTIPLIER = 2 ** 20;
 /** Upwards over the rounding of a quotient and a product. */
 const UP = 1 + 2 ** -51;
 
@@ -150,15 +152,15 @@ function gridFor(sensitivity: number): { readonly granularity: number; readonly 
 /** The nearest whole number of steps, exact; the sum with noise below 2^53 is exact, too. */
 function toSteps(value: number, granularity: number): number {
 	if (Number.isNaN(value)) return 0;
-	const steps = Math.floor(value / granularity + 0.5);
-	return Math.max(-LARGEST_STEPS, Math.min(LARGEST_STEPS, steps));
+	// Math.round is floor(x + 1/2) exactly, which the sum in doubles is not just below 1/2.
+	return Math.max(-LARGEST_STEPS, Math.min(LARGEST_STEPS, Math.round(value / granularity)));
 }
 
 function requireMultiplier(noiseMultiplier: number): void {
-	if (noiseMultiplier > 0 && noiseMultiplier < Number.POSITIVE_INFINITY) return;
+	if (noiseMultiplier > 0 && noiseMultiplier <= LARGEST_MULTIPLIER) return;
 	throw new AlthingError(
 		"privacy.bad_sigma",
-		`The noise multiplier must be positive and finite, not ${noiseMultiplier}.`,
+		`The noise multiplier must be above 0 and at most ${LARGEST_MULTIPLIER}, not ${noiseMultiplier}.`,
 		{ noiseMultiplier },
 	);
 }
