@@ -3,12 +3,11 @@
  * depends on it leaves.
  */
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
-import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
 import type { ChangeRecord } from "../../src/privacy/budget/changes.ts";
 import type { ChargeRequest } from "../../src/privacy/budget/charges.ts";
 import { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { type LedgerEntry, parseEntry } from "../../src/privacy/budget/records.ts";
-import type { TightQuestion } from "../../src/privacy/budget/statement.ts";
+import { type Stated, type TightQuestion, tightAnswer } from "../../src/privacy/budget/statement.ts";
 import type { Journal } from "../store/index.ts";
 
 export const BUDGET_KIND = "budget";
@@ -22,7 +21,7 @@ export interface BudgetsOptions {
 	/** Limits of a data set's account when the data set is added. */
 	readonly defaults: { readonly epsilon: number; readonly delta: number };
 	/** Answers a tight accountant's question away from the event loop; default: here. */
-	readonly tight?: (question: TightQuestion) => Promise<number>;
+	readonly tight?: (question: TightQuestion) => Promise<Stated>;
 	/** Wall clock; default the system's. */
 	readonly nowMs?: () => number;
 }
@@ -134,11 +133,9 @@ export class Budgets {
 		}
 	}
 
-	#tight(question: TightQuestion): Promise<number> {
+	async #tight(question: TightQuestion): Promise<Stated> {
 		const { tight } = this.#options;
-		return tight === undefined
-			? Promise.resolve(epsilonBounds(question.event, question.delta).upper)
-			: tight(question);
+		return tight === undefined ? tightAnswer(question) : tight(question);
 	}
 
 	/** Entries reach the journal in the order in which they took effect. */

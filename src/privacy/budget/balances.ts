@@ -2,7 +2,13 @@
 import type { Account, Limits } from "./account.ts";
 import { type Charge, type ChargeRequest, counts } from "./charges.ts";
 import type { DatasetSpending, PriceList } from "./spending.ts";
-import { adaptiveEpsilon, plannedEpsilon, TightBounds, type TightQuestion } from "./statement.ts";
+import {
+	adaptiveEpsilon,
+	plannedEpsilon,
+	type Stated,
+	TightBounds,
+	type TightQuestion,
+} from "./statement.ts";
 import type { AccountTree } from "./tree.ts";
 import { Window } from "./window.ts";
 
@@ -11,12 +17,6 @@ export type Cost = Pick<ChargeRequest, "partition" | "event" | "extraDelta">;
 
 /** A cost that is not charged, only asked about. */
 export type SupposedCharge = Omit<ChargeRequest, "round" | "chargeId" | "attempt">;
-
-export interface Stated {
-	readonly epsilon: number;
-	/** The theorem: `rdp-filter`, `rdp` or `pld`. */
-	readonly method: string;
-}
 
 /** A limit that is exceeded. */
 export interface Excess {
@@ -113,9 +113,7 @@ export class Balances {
 	/** The better of a Renyi bound and what the tight accountant has answered, if it was asked. */
 	planned(rdp: number, question: TightQuestion | undefined): Stated {
 		const tight = question === undefined ? undefined : this.tight.known(question);
-		return tight !== undefined && tight < rdp
-			? { epsilon: tight, method: "pld" }
-			: { epsilon: rdp, method: "rdp" };
+		return tight !== undefined && tight.epsilon < rdp ? tight : { epsilon: rdp, method: "rdp" };
 	}
 
 	/** What an analyst with a limit of their own has spent of it. */
@@ -175,7 +173,7 @@ export class Balances {
 	#isTightlyWithin(account: Account, limit: Limits): boolean {
 		if (account.composition !== "planned") return false;
 		return this.questions(account, limit.delta).every(
-			(question) => question.delta > 0 && this.tight.answer(question) <= limit.epsilon,
+			(question) => question.delta > 0 && this.tight.answer(question).epsilon <= limit.epsilon,
 		);
 	}
 

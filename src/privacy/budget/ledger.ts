@@ -16,16 +16,13 @@ import { type ChangeContext, type ChangeRecord, carryOut, requireAllowed } from 
 import { ChargeBook, type ChargeRequest, type ChargeView, counts, viewOf } from "./charges.ts";
 import { type ChargeRecord, entryOf, type LedgerEntry, parseEntry, type Stamp } from "./records.ts";
 import { DatasetSpending, PriceList } from "./spending.ts";
-import { plannedEpsilon, type TightQuestion } from "./statement.ts";
+import { plannedEpsilon, type Stated, type TightQuestion } from "./statement.ts";
 import { AccountTree } from "./tree.ts";
 
-export interface Spent {
-	/** (epsilon, delta)-DP holds for every person below, for the charges of the present period. */
-	readonly epsilon: number;
+/** (epsilon, delta)-DP holds for every person below an account, for the charges of its present period. */
+export interface Spent extends Stated {
 	/** What epsilon is stated at: the limit less what is delegated; 0 while nothing was charged. */
 	readonly delta: number;
-	/** How epsilon is proven: `rdp-filter`, `rdp` or `pld`. */
-	readonly method: string;
 	/** Set aside for delegated accounts below, beside `epsilon` and `delta`. */
 	readonly delegated: { readonly epsilon: number; readonly delta: number };
 }
@@ -123,9 +120,9 @@ export class BudgetLedger {
 		});
 	}
 
-	/** @param epsilon a proven upper bound that answers the question */
-	learn(question: TightQuestion, epsilon: number): void {
-		this.#balances.tight.learn(question, epsilon);
+	/** @param answer a proven upper bound */
+	learn(question: TightQuestion, answer: Stated): void {
+		this.#balances.tight.learn(question, answer);
 	}
 
 	/**

@@ -16,6 +16,7 @@ export interface TightQuestion {
 
 const filters = new Map<string, RdpFilter>();
 const MAXIMUM_FILTERS = 4096;
+const MAXIMUM_ANSWERS = 1024;
 
 /** One filter for each pair of limits: building its weights costs more than using them. */
 function filterFor(epsilonLimit: number, deltaLimit: number): RdpFilter {
@@ -48,30 +49,42 @@ export function plannedEpsilon(loss: Loss, delta: number): number {
 	return left > 0 ? epsilonFromRdp(loss.curve, left).epsilon : Number.POSITIVE_INFINITY;
 }
 
+/** An epsilon and how it is proven. */
+export interface Stated {
+	readonly epsilon: number;
+	/** `rdp-filter` (adaptive), or the accountant of a planned composition: `rdp`, `pld`, ... */
+	readonly method: string;
+}
+
 /** Answers of the tight accountant, kept: whoever can ask it elsewhere fills them in beforehand. */
 export class TightBounds {
-	readonly #known = new Map<string, number>();
-	readonly #maximum = 1024;
+	readonly #known = new Map<string, Stated>();
 
 	/** An upper bound on epsilon, if it is known already. */
-	known(question: TightQuestion): number | undefined {
+	known(question: TightQuestion): Stated | undefined {
 		return this.#known.get(keyOf(question));
 	}
 
-	/** @param epsilon a proven upper bound */
-	learn(question: TightQuestion, epsilon: number): void {
-		if (this.#known.size >= this.#maximum) this.#known.delete(this.#known.keys().next().value ?? "");
-		this.#known.set(keyOf(question), epsilon);
+	/** @param answer a proven upper bound */
+	learn(question: TightQuestion, answer: Stated): void {
+		if (this.#known.size >= MAXIMUM_ANSWERS) this.#known.delete(this.#known.keys().next().value ?? "");
+		this.#known.set(keyOf(question), answer);
 	}
 
 	/** The bound, computed here and now where it is not known. */
-	answer(question: TightQuestion): number {
+	answer(question: TightQuestion): Stated {
 		const known = this.known(question);
 		if (known !== undefined) return known;
-		const epsilon = epsilonBounds(question.event, question.delta).upper;
-		this.learn(question, epsilon);
-		return epsilon;
+		const answer = tightAnswer(question);
+		this.learn(question, answer);
+		return answer;
 	}
+}
+
+/** The best proven bound on epsilon where all parameters were fixed beforehand; may take tens of milliseconds. */
+export function tightAnswer({ event, delta }: TightQuestion): Stated {
+	const { upper, method } = epsilonBounds(event, delta);
+	return { epsilon: upper, method };
 }
 
 function keyOf({ event, delta }: TightQuestion): string {
