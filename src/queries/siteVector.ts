@@ -36,8 +36,14 @@ export function querySiteVector(records: QueryRecords, spec: QuerySpec, plan: Si
 	);
 }
 
-/** Sums in steps of 1 / VALUE_STEPS of a record. */
-function exactSums(records: QueryRecords, spec: QuerySpec, length: number): Float64Array {
+/** What a vector depends on: not what it costs. */
+type Question = Distributed<QuerySpec>;
+type Distributed<Spec> = Spec extends QuerySpec
+	? Omit<Spec, "privacy" | "maximumRecordsPerSite" | "k">
+	: never;
+
+/** Sums in steps of 1 / VALUE_STEPS of what one record can add, exact in any order of the records. */
+export function exactSums(records: QueryRecords, spec: Question, length: number): Float64Array {
 	const sums = new Float64Array(length);
 	const meets = rowFilter(records, spec.where);
 	const add = contributionOf(records, spec, sums);
@@ -46,7 +52,7 @@ function exactSums(records: QueryRecords, spec: QuerySpec, length: number): Floa
 }
 
 /** Adds one record to the sums. */
-function contributionOf(records: QueryRecords, spec: QuerySpec, sums: Float64Array): (row: number) => void {
+function contributionOf(records: QueryRecords, spec: Question, sums: Float64Array): (row: number) => void {
 	switch (spec.kind) {
 		case "count":
 			return () => {
@@ -115,7 +121,7 @@ function steps(share: number): number {
 }
 
 /** M: the largest absolute value within the bounds. */
-export function sumScale({ bounds }: QueryOf<"sum">): number {
+export function sumScale({ bounds }: Pick<QueryOf<"sum">, "bounds">): number {
 	return Math.max(Math.abs(bounds[0]), Math.abs(bounds[1]));
 }
 

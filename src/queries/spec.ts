@@ -5,8 +5,8 @@
 import { z } from "zod";
 import { AlthingError } from "../../crypto/error.ts";
 
-const columnName = z.string().min(1).max(200).describe("name of a column in every site's file");
-const boundsSchema = z
+export const columnName = z.string().min(1).max(200).describe("name of a column in every site's file");
+export const boundsSchema = z
 	.tuple([z.number(), z.number()])
 	.refine(([least, largest]) => least < largest, "the lower bound must be below the upper one")
 	.refine(([least, largest]) => Number.isFinite(largest - least), "the bounds lie too far apart")
@@ -19,7 +19,7 @@ function sameness(category: string | number): string {
 	return String(typeof category === "number" ? Math.fround(category) : category);
 }
 
-const categoricalSchema = z.strictObject({
+export const categoricalSchema = z.strictObject({
 	column: columnName,
 	categories: z
 		.array(categorySchema)
@@ -76,8 +76,14 @@ const privacySchema = z.union([
 	}),
 ]);
 
+export const whereSchema = z
+	.array(conditionSchema)
+	.max(16)
+	.default([])
+	.describe("conditions that must all hold for a record");
+
 const common = {
-	where: z.array(conditionSchema).max(16).default([]).describe("conditions that must all hold for a record"),
+	where: whereSchema,
 	privacy: privacySchema,
 	maximumRecordsPerSite: z
 		.int()
