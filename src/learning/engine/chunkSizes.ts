@@ -12,7 +12,7 @@ const SIZES = [32, 64, 128, 256, 512] as const;
 /** Of large models a chunk holds fewer rows, down to one. */
 const SMALLER = [16, 8, 4, 2, 1] as const;
 /** Bytes that the values of a chunk's step may take. */
-const MEMORY_BYTES = 192 * 2 ** 20;
+const MEMORY_BYTES = 48 * 2 ** 20;
 
 /**
  * The batch sizes to compile a model's graphs for, ascending; longer batches run in chunks of the

@@ -112,7 +112,7 @@ function clippingFactors<T>(
 			mode === "automatic"
 				? ops.divide(bound, ops.add(norm, ops.constant(AUTOMATIC_STABILITY)))
 				: ops.minimum(ops.constant(1), ops.divide(bound, norm));
-		return { factor: ops.multiply(factor, tensors.weights), finiteTest };
+		return { factor: ops.keepFiniteRows(finiteTest, ops.multiply(factor, tensors.weights)), finiteTest };
 	});
 	return {
 		squaredNorms: groupNorms.length === 1 ? groupNorms[0]! : ops.concat(groupNorms, 1),

@@ -46,8 +46,8 @@ export interface ParameterGradient<T> {
 
 /** How much each example counts in a gradient sum. */
 export interface RowFactors<T> {
-	/** [rows, 1]. */
+	/** [rows, 1]; 0 for rows that are left out. */
 	readonly factor: T;
-	/** [rows, 1]; rows where this is not finite are left out altogether. */
+	/** [rows, 1]; rows where this is not finite are left out: what they hold must not reach the sum, 0 times NaN is NaN. */
 	readonly finiteTest: T;
 }
