@@ -1,5 +1,2 @@
-/**
- * Which data sets count as neighbours: one record more or fewer, or one record exchanged for
- * another. The second is the first one twice, so it costs more.
- */
+/** Which two data sets count as neighbours: one record more or less, or one record exchanged for another. */
 export type Adjacency = "addRemove" | "replaceOne";

@@ -1,0 +1,242 @@
+/**
+ * The composed privacy loss of one direction on one grid: bounds on delta at an epsilon and on epsilon at
+ * a delta, from above and below.
+ */
+import { convolved, type Tilted } from "./convolution.ts";
+import { type ComposedPart, Cumulants, leastOverScale } from "./cumulants.ts";
+
+/**
+ * Of a delta, what cutting off each tail of the composed loss may cost. Moves epsilon by a part in a
+ * million or less.
+ */
+const TAIL_SHARE = 1e-6;
+/** Rounding of the transform and of the power, per copy, relative to the total mass (measured: 3e-16). */
+const ROUNDING_PER_COPY = 1e-15;
+const LARGEST_SIZE = 1 << 22;
+
+/** What one part is composed of: its two distributions, how often. */
+export interface BoundedPart {
+	readonly upper: ComposedPart["distribution"];
+	readonly lower: ComposedPart["distribution"];
+	readonly offset: number;
+	readonly count: number;
+}
+
+/** Either the delta to find an epsilon for or the epsilon to find a delta for. */
+export type Question = { readonly delta: number } | { readonly epsilon: number };
+
+export interface Answer {
+	readonly lower: number;
+	readonly upper: number;
+	/** Points of the transform, for the choice of the next grid. */
+	readonly size: number;
+}
+
+/**
+ * Bounds in answer to the question. They are valid on any grid; how far apart they are depends on it.
+ * Undefined when the transform would have more than `mostPoints`.
+ */
+export function boundsOnGrid(
+	parts: readonly BoundedPart[],
+	spacing: number,
+	question: Question,
+	mostPoints: number = LARGEST_SIZE,
+): Answer | { readonly tooLarge: number } {
+	const copies = parts.reduce((sum, { count }) => sum + count, 0);
+	const offset = parts.reduce((sum, part) => sum + part.count * part.offset, 0);
+	const infinity = -Math.expm1(
+		parts.reduce((sum, { upper, count }) => sum + count * Math.log1p(-upper.infinity), 0),
+	);
+	const uppers = parts.map((part) => ({ ...part, distribution: part.upper }));
+	const lowers = parts.map((part) => ({ ...part, distribution: part.lower }));
+	const cumulants = new Cumulants(uppers, spacing);
+	const lowerCumulants = new Cumulants(lowers, spacing);
+	const rounding = ROUNDING_PER_COPY * (copies + 20);
+
+	// The Chernoff bound says where the answer lies and how small a delta is at stake.
+	let epsilonGuess: number;
+	let logDelta: number;
+	let saddle: number;
+	if ("delta" in question) {
+		logDelta = Math.log(question.delta);
+		const best = leastOverScale((t) => (cumulants.at(t) - logDelta) / t, 1);
+		epsilonGuess = Math.max(0, best.value);
+		saddle = best.t;
+	} else {
+		epsilonGuess = question.epsilon;
+		const best = leastOverScale((t) => cumulants.at(t) - t * epsilonGuess, 1);
+		saddle = best.t;
+		// The prefactor of the saddle point, roughly: the bound is that much too large.
+		logDelta = Math.min(-0.01, best.value) - 5 - 0.5 * Math.log1p(saddle);
+	}
+	const logTail = logDelta + Math.log(TAIL_SHARE);
+	const untiltedTop = leastOverScale((t) => (cumulants.at(t) - logTail) / t, saddle).value;
+
+	// The least tilt that lifts the answer above the rounding of the transform.
+	const wanted = Math.log(1e-5) + logDelta - Math.log(rounding);
+	const floorAt = (tilt: number): number => cumulants.at(tilt) - tilt * epsilonGuess;
+	let tilt = 0;
+	if (wanted < 0) {
+		tilt = saddle;
+		for (const fraction of [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]) {
+			if (floorAt(fraction * saddle) <= wanted) {
+				tilt = fraction * saddle;
+				break;
+			}
+		}
+	}
+	const logScale = tilt === 0 ? 0 : cumulants.at(tilt);
+	const lowerScale = lowerCumulants.at(tilt);
+	// Outside the window at most e^logCut of the tilted mass at either end: seen from epsilon, TAIL_SHARE of delta.
+	const logCut = Math.min(-20, logTail + tilt * epsilonGuess - logScale);
+	const lowest = leastOverScale(
+		(s) => (cumulants.at(tilt - s) - cumulants.at(tilt) - logCut) / s,
+		Math.max(saddle, 1),
+	);
+	const highest = leastOverScale(
+		(s) => (cumulants.at(tilt + s) - cumulants.at(tilt) - logCut) / s,
+		Math.max(saddle, 1),
+	);
+	const top = Math.max(untiltedTop, highest.value);
+	const reach = Math.max(top - epsilonGuess, 4 * spacing);
+	const bottom = Math.min(-lowest.value, epsilonGuess - 0.5 * reach);
+	const firstIndex = Math.floor((bottom - offset) / spacing) - 2;
+	const lastIndex = Math.ceil((top - offset) / spacing) + 2;
+	let size = 64;
+	while (size < lastIndex - firstIndex + 1) size *= 2;
+	if (size > mostPoints) return { tooLarge: size };
+
+	const tilted = (bounded: readonly ComposedPart[], own: Cumulants): Tilted[] =>
+		bounded.map((part, i) => ({ part, tilt, logNorm: tilt === 0 ? 0 : own.ofPart(i, tilt) }));
+	const [upperMass, lowerMass] = convolved(
+		[tilted(uppers, cumulants), tilted(lowers, lowerCumulants)],
+		spacing,
+		size,
+	);
+	const window = { offset: offset + firstIndex * spacing, firstIndex, spacing, size, tilt };
+	const upper: Scan = {
+		...window,
+		mass: upperMass,
+		logScale,
+		// What lay above the window comes back at its bottom, and is counted as infinite besides.
+		infinity: infinity + Math.exp(logTail),
+		rounding,
+	};
+	// Mass from outside the window comes back inside it: it may not count for a lower bound.
+	const wrapped =
+		Math.exp(lowerCumulants.at(tilt - lowest.t) - lowerScale + lowest.t * window.offset) +
+		Math.exp(
+			lowerCumulants.at(tilt + highest.t) - lowerScale - highest.t * (window.offset + (size - 1) * spacing),
+		);
+	const lower: Scan = {
+		...window,
+		mass: lowerMass,
+		logScale: tilt === 0 ? 0 : lowerScale,
+		infinity: 0,
+		rounding: -(rounding + Math.min(1, wrapped)),
+	};
+	if ("delta" in question) {
+		return {
+			upper: epsilonAt(upper, question.delta) * (1 + 1e-10),
+			lower: epsilonAt(lower, question.delta) * (1 - 1e-10),
+			size,
+		};
+	}
+	return {
+		upper: Math.min(1, deltaAt(upper, question.epsilon) * (1 + 1e-10)),
+		lower: Math.max(0, deltaAt(lower, question.epsilon) * (1 - 1e-10)),
+		size,
+	};
+}
+
+interface Scan {
+	/** Tilted masses, the index J at J mod size; true mass: times exp(logScale - tilt * loss). */
+	readonly mass: Float64Array;
+	/** Loss of `firstIndex`. */
+	readonly offset: number;
+	readonly firstIndex: number;
+	readonly spacing: number;
+	readonly size: number;
+	readonly tilt: number;
+	readonly logScale: number;
+	readonly infinity: number;
+	/** Added to every sum of tilted masses: what rounding and wrapping may have taken (or, negative, given). */
+	readonly rounding: number;
+}
+
+/**
+ * From the top down: at the node l, `excess` = sum over j above of mass_j e^(-tilt (l_j - l)) (1 - e^(l - l_j))
+ * and `sum` = the same with e^(l - l_j) instead, node l included. All terms are positive but for noise, which
+ * stays as it is: cutting it off at zero would add it up.
+ */
+function descend(
+	scan: Scan,
+	stop: (loss: number, excess: number, sum: number, next: number) => boolean,
+): void {
+	const { mass, offset, firstIndex, spacing, size, tilt } = scan;
+	const fall = Math.exp(-tilt * spacing);
+	const lossFall = Math.exp(-spacing);
+	const rest = -Math.expm1(-spacing);
+	let position = (firstIndex + size - 1) % size;
+	if (position < 0) position += size;
+	let excess = 0;
+	let sum = 0;
+	for (let k = size - 1; k >= 0; k--) {
+		excess = fall * (excess + sum * rest);
+		sum = fall * lossFall * sum;
+		if (stop(offset + k * spacing, excess, sum, mass[position]!)) return;
+		sum += mass[position]!;
+		position = position === 0 ? size - 1 : position - 1;
+	}
+}
+
+/** Least epsilon >= 0 with delta(epsilon) <= delta; Infinity if infinite losses alone are more likely. */
+function epsilonAt(scan: Scan, delta: number): number {
+	const { tilt, logScale, infinity, rounding, spacing } = scan;
+	if (infinity >= delta) return Number.POSITIVE_INFINITY;
+	const allowed = delta - infinity;
+	let result = Math.max(0, scan.offset);
+	// At the node above: its excess, and its sum with itself counted.
+	let excessAbove = 0;
+	let sumAbove = 0;
+	descend(scan, (loss, excess, sum, own) => {
+		const scale = Math.exp(logScale - tilt * loss);
+		if (scale * (excess + rounding) > allowed) {
+			const above = loss + spacing;
+			const target = allowed * Math.exp(tilt * above - logScale) - rounding * Math.exp(tilt * spacing);
+			const fraction = (target - excessAbove) / sumAbove;
+			const inside =
+				fraction < 1 && fraction > 0 ? above + Math.log1p(-fraction) : fraction > 0 ? loss : above;
+			result = Math.max(0, loss, Math.min(above, inside));
+			return true;
+		}
+		excessAbove = excess;
+		sumAbove = sum + own;
+		if (loss <= 0) {
+			result = 0;
+			return true;
+		}
+		return false;
+	});
+	return result;
+}
+
+/** delta at an epsilon >= 0. */
+function deltaAt(scan: Scan, epsilon: number): number {
+	const { tilt, logScale, infinity, rounding, spacing } = scan;
+	let result = infinity;
+	let excessAbove = 0;
+	let sumAbove = 0;
+	descend(scan, (loss, excess, sum, own) => {
+		if (loss < epsilon) {
+			const above = loss + spacing;
+			const inside = excessAbove - sumAbove * Math.expm1(epsilon - above);
+			result = infinity + Math.exp(logScale - tilt * above) * (inside + rounding * Math.exp(tilt * spacing));
+			return true;
+		}
+		excessAbove = excess;
+		sumAbove = sum + own;
+		return false;
+	});
+	return result;
+}
