@@ -20,7 +20,7 @@
  * E_P[W_T] <= 1 wherever the run stops. By (*), E_P[(1 - e^(epsilon - L_T))+] <= delta E_P[W_T] <= delta,
  * and the left side is the hockey-stick divergence of P from Q. The curves hold for Q from P too. []
  *
- * One order with weight 1 is the filter of Feldman and Zrnic (2021, Thm. 4.3); the method of
+ * One order with weight 1 is the filter of Feldman and Zrnic (2021); the method of
  * mixtures is that of Whitehouse, Ramdas, Rogers and Wu (2023).
  */
 import { AlthingError } from "../../../crypto/error.ts";
