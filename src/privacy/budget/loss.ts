@@ -1,6 +1,7 @@
 /**
- * What was lost, as ledgers add it up: a Renyi curve and the delta charged beside it.
- * All arithmetic rounds up, so that no number of additions understates a loss.
+ * What was lost, as ledgers add it up: a Renyi curve and the delta charged beside it. Sums are
+ * changed in place, for there is one of them for every charge and account above it; all
+ * arithmetic rounds up, so that no number of additions understates a loss.
  */
 import { RDP_ORDERS, type RdpCurve } from "../accounting/rdp.ts";
 
@@ -10,46 +11,42 @@ export interface Loss {
 	readonly slackDelta: number;
 }
 
-/** More than an addition and the subtraction before it can lose. */
+/** More than an addition, and a subtraction before it, can lose. */
 const UP = 1 + 2 ** -51;
 
-export const NO_LOSS: Loss = { curve: new Float64Array(RDP_ORDERS.length), slackDelta: 0 };
+/** A loss that grows. */
+export class LossSum implements Loss {
+	readonly curve: RdpCurve = new Float64Array(RDP_ORDERS.length);
+	slackDelta = 0;
 
-/** Both on the same records. */
-export function both(a: Loss, b: Loss): Loss {
-	return {
-		curve: a.curve.map((value, i) => add(value, b.curve[i]!)),
-		slackDelta: add(a.slackDelta, b.slackDelta),
-	};
+	/** `loss`, `count` times more, on the same records. */
+	add(loss: Loss, count = 1): void {
+		const { curve } = this;
+		const factor = count === 1 ? 1 : count * UP;
+		for (let i = 0; i < curve.length; i++) curve[i] = plus(curve[i]!, loss.curve[i]! * factor);
+		this.slackDelta = plus(this.slackDelta, loss.slackDelta * factor);
+	}
+
+	/**
+	 * At least `loss`, at each order: for records that are in this part or in that one, not in both.
+	 * @param growth set to how much larger that has made the sum
+	 */
+	raise(loss: Loss, growth: LossSum): void {
+		const { curve } = this;
+		for (let i = 0; i < curve.length; i++) {
+			growth.curve[i] = difference(loss.curve[i]!, curve[i]!);
+			curve[i] = Math.max(curve[i]!, loss.curve[i]!);
+		}
+		growth.slackDelta = difference(loss.slackDelta, this.slackDelta);
+		this.slackDelta = Math.max(this.slackDelta, loss.slackDelta);
+	}
 }
 
-/** Whichever is worse, at each order: for records that are in one of two, not in both. */
-export function worse(a: Loss, b: Loss): Loss {
-	return {
-		curve: a.curve.map((value, i) => Math.max(value, b.curve[i]!)),
-		slackDelta: Math.max(a.slackDelta, b.slackDelta),
-	};
-}
-
-/** `loss`, `count` times on the same records. */
-export function times(loss: Loss, count: number): Loss {
-	return {
-		curve: loss.curve.map((value) => value * count * UP),
-		slackDelta: loss.slackDelta * count * UP,
-	};
-}
-
-/** `total` with one part grown from `before` to `after`. */
-export function grown(total: Loss, before: Loss, after: Loss): Loss {
-	const step = (sum: number, from: number, to: number): number =>
-		// What was infinite before stays so.
-		sum === Number.POSITIVE_INFINITY || to === from ? sum : add(sum, to - from);
-	return {
-		curve: total.curve.map((value, i) => step(value, before.curve[i]!, after.curve[i]!)),
-		slackDelta: step(total.slackDelta, before.slackDelta, after.slackDelta),
-	};
-}
-
-function add(a: number, b: number): number {
+function plus(a: number, b: number): number {
 	return a === 0 ? b : b === 0 ? a : (a + b) * UP;
+}
+
+/** How much `to` is above `from`. What was infinite before has not grown. */
+function difference(to: number, from: number): number {
+	return to > from ? to - from : 0;
 }

@@ -2,7 +2,7 @@
 import { encodeCanonical, toHex } from "../../../crypto/encoding.ts";
 import { composed, type PrivacyEvent, selfComposed } from "../accounting/events.ts";
 import { rdpOf } from "../accounting/rdp.ts";
-import { both, type Loss, NO_LOSS, times, worse } from "./loss.ts";
+import { type Loss, LossSum } from "./loss.ts";
 import type { Partition } from "./records.ts";
 
 /** An event with its price; equal events share one. */
@@ -36,7 +36,7 @@ export function eventKey(event: PrivacyEvent): string {
 /** Sequential composition: every event on the same records. */
 class Tally {
 	readonly #counts = new Map<string, { readonly priced: PricedEvent; count: number }>();
-	#loss: Loss = NO_LOSS;
+	#loss = new LossSum();
 
 	get loss(): Loss {
 		return this.#loss;
@@ -46,7 +46,7 @@ class Tally {
 		const known = this.#counts.get(priced.key);
 		if (known === undefined) this.#counts.set(priced.key, { priced, count: 1 });
 		else known.count++;
-		this.#loss = both(this.#loss, priced.loss);
+		this.#loss.add(priced.loss);
 	}
 
 	/** Sums up afresh: subtracting would leave rounding errors behind, in either direction. */
@@ -55,8 +55,8 @@ class Tally {
 		if (known === undefined) return;
 		known.count--;
 		if (known.count === 0) this.#counts.delete(priced.key);
-		this.#loss = NO_LOSS;
-		for (const one of this.#counts.values()) this.#loss = both(this.#loss, times(one.priced.loss, one.count));
+		this.#loss = new LossSum();
+		for (const one of this.#counts.values()) this.#loss.add(one.priced.loss, one.count);
 	}
 
 	/** One event that stands for all of them: equal ones grouped, in an order that does not depend on theirs. */
@@ -86,13 +86,19 @@ class Tally {
  */
 export class DatasetSpending {
 	readonly #parts: Record<Partition, Tally> = { train: new Tally(), heldOut: new Tally() };
+	#envelope = new LossSum();
 
-	add(partition: Partition, priced: PricedEvent): void {
-		this.#parts[partition].add(priced);
+	/** @param growth set to how much the envelope has grown */
+	add(partition: Partition, priced: PricedEvent, growth = new LossSum()): void {
+		const part = this.#parts[partition];
+		part.add(priced);
+		this.#envelope.raise(part.loss, growth);
 	}
 
 	remove(partition: Partition, priced: PricedEvent): void {
 		this.#parts[partition].remove(priced);
+		this.#envelope = new LossSum();
+		for (const part of this.parts) this.#envelope.raise(part, new LossSum());
 	}
 
 	/** The loss of each part's records. */
@@ -102,7 +108,7 @@ export class DatasetSpending {
 
 	/** A bound on the loss of any record, whichever its part: what an account above may add to other losses. */
 	get envelope(): Loss {
-		return worse(this.#parts.train.loss, this.#parts.heldOut.loss);
+		return this.#envelope;
 	}
 
 	/** For each part one event that stands for all that was charged to it. */

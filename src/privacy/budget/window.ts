@@ -2,7 +2,7 @@
  * What was charged below one account since some moment: per data set, and summed up the tree.
  * The sums are kept, so that one more charge costs the same after a hundred thousand as after one.
  */
-import { both, grown, type Loss, NO_LOSS, worse } from "./loss.ts";
+import { type Loss, LossSum } from "./loss.ts";
 import type { ChildrenRule, Partition } from "./records.ts";
 import { DatasetSpending, type PricedEvent } from "./spending.ts";
 
@@ -20,7 +20,7 @@ export class Window {
 	readonly #shape: TreeShape;
 	readonly #datasets = new Map<string, DatasetSpending>();
 	/** Loss of any record below a group; missing where it has to be added up again. */
-	readonly #sums = new Map<string, Loss>();
+	readonly #sums = new Map<string, LossSum>();
 
 	/** @param top a data set or a group of accounts */
 	constructor(top: string, shape: TreeShape) {
@@ -34,9 +34,21 @@ export class Window {
 			spending = new DatasetSpending();
 			this.#datasets.set(dataset, spending);
 		}
-		const before = spending.envelope;
-		spending.add(partition, priced);
-		this.#grow(dataset, before, spending.envelope);
+		let growth = new LossSum();
+		spending.add(partition, priced, growth);
+		let below: Loss = spending.envelope;
+		for (const group of this.#groupsAbove(dataset)) {
+			const sum = this.#sums.get(group);
+			// What is above a sum that has to be made again has to be made again, too.
+			if (sum === undefined) return;
+			if (this.#shape.ruleOf(group) === "sequential") sum.add(growth);
+			else {
+				const raised = new LossSum();
+				sum.raise(below, raised);
+				growth = raised;
+			}
+			below = sum;
+		}
 	}
 
 	remove(dataset: string, partition: Partition, priced: PricedEvent): void {
@@ -77,27 +89,14 @@ export class Window {
 		if (spending !== undefined) return spending.envelope;
 		const known = this.#sums.get(account);
 		if (known !== undefined) return known;
-		const add = this.#shape.ruleOf(account) === "sequential" ? both : worse;
-		const sum = this.#shape
-			.childrenOf(account)
-			.map((child) => this.#sumOf(child))
-			.reduce(add, NO_LOSS);
+		const sum = new LossSum();
+		const isSequential = this.#shape.ruleOf(account) === "sequential";
+		for (const child of this.#shape.childrenOf(account)) {
+			if (isSequential) sum.add(this.#sumOf(child));
+			else sum.raise(this.#sumOf(child), new LossSum());
+		}
 		this.#sums.set(account, sum);
 		return sum;
-	}
-
-	#grow(dataset: string, before: Loss, after: Loss): void {
-		let from = before;
-		let to = after;
-		for (const group of this.#groupsAbove(dataset)) {
-			const sum = this.#sums.get(group);
-			// What is above a sum that has to be made again has to be made again, too.
-			if (sum === undefined) return;
-			const next = this.#shape.ruleOf(group) === "sequential" ? grown(sum, from, to) : worse(sum, to);
-			this.#sums.set(group, next);
-			from = sum;
-			to = next;
-		}
 	}
 
 	#groupsAbove(dataset: string): string[] {
