@@ -67,7 +67,7 @@ export async function trainTogether(
 		for (let round = 0; round < plan.rounds; round++) {
 			const sum = new Uint32Array(plan.length);
 			for (const contributor of contributors) {
-				const vector = await contributor.contribute(round, state);
+				const { vector } = await contributor.contribute(round, state);
 				for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 			}
 			state = applyRelease({

@@ -8,6 +8,7 @@ import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/
 import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
+import { fitsPublicBatch } from "../../src/training/privacyTarget.ts";
 
 /** The organization's limits, from its configuration. */
 export interface JobPolicy {
@@ -114,12 +115,8 @@ export function judgeJob(input: {
 	const { minimumRecords } = charter.rules.dataRequirements;
 	if (rows < minimumRecords)
 		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);
-	if (spec.technique !== "query" && spec.privacy.mechanism !== "none") {
-		// The bound on summation errors (src/training/plan.ts) holds up to the public batch size.
-		const { privacy } = spec;
-		const publicBatch =
-			privacy.mechanism === "distributed_gaussian" ? spec.training.expectedBatch : spec.training.localBatch;
-		if (rows * privacy.samplingRate > (publicBatch ?? 0))
+	if (spec.technique !== "query") {
+		if (!fitsPublicBatch(spec, rows))
 			return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
 	}
 	try {

@@ -497,6 +497,7 @@ export class Jobs implements JobService {
 				return;
 			case "done":
 				await this.#setState(job, "completed");
+				this.#work.forget(id);
 				await this.#options.pool.run({ kind: "forget", jobId: id });
 				return;
 		}

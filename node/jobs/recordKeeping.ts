@@ -8,6 +8,7 @@ import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf } from "../../src/jobs/specification.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
+import { noiseOf } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";
@@ -121,7 +122,7 @@ export class RecordKeeping {
 			id: charge.chargeId,
 			budgetId: budgetId(dataset, job.jobId),
 			mechanism: promise.mechanism,
-			parameters: { round: content.round, ...mechanismFacts(plan.work) },
+			parameters: { round: content.round, ...mechanismFacts(plan.work, content.round) },
 			epsilonConsumed: Math.max(0, spent - earlier),
 			deltaConsumed: 0,
 			utilityMetrics: facts(content.metrics),
@@ -153,20 +154,23 @@ export class RecordKeeping {
 }
 
 /** Parameters of the mechanism that a round ran. */
-function mechanismFacts(work: JobWork): Facts {
-	const { noiseMultiplier, encoding } = work.plan;
-	const common = { noiseMultiplier, sensitivity: encoding.sensitivity };
+function mechanismFacts(work: JobWork, round: number): Facts {
+	const { encoding } = work.plan;
+	const common = { sensitivity: encoding.sensitivity };
 	if (work.kind === "query")
 		return facts({
 			...common,
+			noiseMultiplier: work.plan.noiseMultiplier,
 			query: work.spec.kind,
 			sigmaLocal: work.plan.sigmaLocal,
 			privacyUnit: "record",
 		});
-	const { privacy } = work.spec;
+	const { privacy, training } = work.spec;
+	const noise = noiseOf(work.plan, round, training.rounds);
 	return facts({
 		...common,
-		sigmaLocal: work.plan.parameterSigma,
+		noiseMultiplier: noise.noiseMultiplier,
+		sigmaLocal: noise.parameterSigma,
 		...(privacy.mechanism === "none"
 			? {}
 			: {

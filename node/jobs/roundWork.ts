@@ -11,11 +11,18 @@ import { decodePromise } from "../../protocols/training/promises.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import { chargesBuried, chargesReleased } from "../../src/privacy/budget/settlement.ts";
+import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
-import { answerOf, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
+import {
+	answerOf,
+	historyBuffers,
+	type JobContext,
+	type WorkerResult,
+	type WorkerTask,
+} from "./trainingTasks.ts";
 
 export interface RoundWorkOptions {
 	readonly self: { readonly peer: PeerId };
@@ -25,13 +32,32 @@ export interface RoundWorkOptions {
 	readonly backend: BackendName;
 }
 
+/** A contribution that was computed and may be released. */
+interface HeldContribution {
+	readonly chargeId: string;
+	/** How far the noise drawn is from its exact law. */
+	readonly samplerDistance: number;
+	readonly participations: readonly string[];
+	/** Of them, those that this contribution's own charge pays for; the same for every attempt. */
+	pays?: readonly string[];
+}
+
+/** What correlated noise needs from round to round; in memory alone, so a restart begins anew. */
+interface Correlation {
+	history: CorrelationHistory | undefined;
+	/** Participations that are charged. */
+	readonly paid: Set<string>;
+}
+
+/** Ends the id of a charge that later rounds rely on: no Dead certificate takes it back. */
+const STANDING = "/standing";
+
 export class RoundWork {
 	readonly #options: RoundWorkOptions;
-	/** By job and round: the charge's id, and how far the noise drawn is from its exact law. */
-	readonly #contributions = new Map<
-		string,
-		{ readonly chargeId: string; readonly samplerDistance: number }
-	>();
+	/** By job and round. */
+	readonly #contributions = new Map<string, HeldContribution>();
+	/** By job with correlated noise. */
+	readonly #correlations = new Map<string, Correlation>();
 
 	constructor(options: RoundWorkOptions) {
 		this.#options = options;
@@ -46,15 +72,31 @@ export class RoundWork {
 				await this.#charge(job, task.round, task.attempt);
 				return { kind: "charged" };
 			case "contribute": {
+				const { round, state } = task;
+				const correlation = this.#correlations.get(job.jobId);
+				const history = correlation?.history;
+				// Moved away: should the worker fail, the next round begins another history.
+				if (correlation !== undefined) correlation.history = undefined;
 				const answer = await pool.run(
-					{ kind: "contribute", job: this.#context(job), round: task.round, state: task.state },
-					{ group },
+					{
+						kind: "contribute",
+						job: this.#context(job),
+						round,
+						state,
+						...(history === undefined ? {} : { history }),
+					},
+					{ group, transfer: historyBuffers(history) },
 				);
 				const result = answerOf(answer, "contribution");
-				this.#contributions.set(`${job.jobId}/${task.round}`, {
-					chargeId: `${job.jobId}/${task.round}/${toHex(randomBytes(8))}`,
+				this.#contributions.set(`${job.jobId}/${round}`, {
+					chargeId: `${job.jobId}/${round}/${toHex(randomBytes(8))}`,
 					samplerDistance: result.samplerDistance,
+					participations: result.participations,
 				});
+				if (result.history !== undefined) {
+					const paid = correlation?.paid ?? new Set<string>();
+					this.#correlations.set(job.jobId, { history: result.history, paid });
+				}
 				return { kind: "contribution", vector: result.vector };
 			}
 			case "apply":
@@ -74,18 +116,26 @@ export class RoundWork {
 				`there is no contribution of round ${round} to charge for`,
 			);
 		}
-		const { chargeId, samplerDistance } = contribution;
+		const { chargeId, samplerDistance, participations } = contribution;
+		const paid = this.#correlations.get(jobId)?.paid ?? new Set<string>();
+		const pays = contribution.pays ?? participations.filter((name) => !paid.has(name));
 		await this.#options.budgets.charge(
-			plan.charges(round, samplerDistance).map((charge) => ({
-				...charge,
-				dataset: spec.data.set,
-				jobId,
-				round,
-				attempt,
-				chargeId: `${chargeId}/${charge.partition}`,
-				analyst: proposal.submitter,
-			})),
+			plan
+				.charges({ round, samplerDistance, newCycles: pays.length })
+				.map(({ partition, event, extraDelta, standing = false }) => ({
+					partition,
+					event,
+					extraDelta,
+					dataset: spec.data.set,
+					jobId,
+					round,
+					attempt,
+					chargeId: `${chargeId}/${partition}${standing ? STANDING : ""}`,
+					analyst: proposal.submitter,
+				})),
 		);
+		contribution.pays = pays;
+		for (const name of pays) paid.add(name);
 	}
 
 	#context(job: JobRuntime): JobContext {
@@ -115,7 +165,7 @@ export class RoundWork {
 	async refund(jobId: string, round: number, attempt: number): Promise<void> {
 		const { budgets } = this.#options;
 		for (const { chargeId } of chargesBuried(budgets.ledger.chargesOf(jobId, round), attempt))
-			await budgets.refund(chargeId, attempt);
+			if (!chargeId.endsWith(STANDING)) await budgets.refund(chargeId, attempt);
 	}
 
 	/**
@@ -130,6 +180,11 @@ export class RoundWork {
 		const released = chargesReleased(budgets.ledger.chargesOf(jobId, round), attempt);
 		for (const { chargeId } of released) await budgets.finalise(chargeId);
 		return released;
+	}
+
+	/** The job has ended here: its past sums are not needed any more. */
+	forget(jobId: string): void {
+		this.#correlations.delete(jobId);
 	}
 
 	/**

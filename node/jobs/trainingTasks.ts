@@ -3,6 +3,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
+import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
 
@@ -25,6 +26,8 @@ export type WorkerTask =
 			readonly job: JobContext;
 			readonly round: number;
 			readonly state: Uint8Array;
+			/** Correlated noise: this site's past sums, moved to the worker and back. */
+			readonly history?: CorrelationHistory;
 	  }
 	| {
 			readonly kind: "apply";
@@ -47,7 +50,14 @@ export type WorkerTask =
 	| { readonly kind: "forget"; readonly jobId: string };
 
 export type WorkerResult =
-	| { readonly kind: "contribution"; readonly vector: Uint32Array; readonly samplerDistance: number }
+	| {
+			readonly kind: "contribution";
+			readonly vector: Uint32Array;
+			readonly samplerDistance: number;
+			/** Correlated noise: names of the participations that the vector shows. */
+			readonly participations: readonly string[];
+			readonly history?: CorrelationHistory;
+	  }
 	| {
 			readonly kind: "applied";
 			readonly state: Uint8Array;
@@ -71,4 +81,9 @@ export function answerOf<Kind extends WorkerResult["kind"]>(
 			`a worker answered ${result.kind} where ${kind} was asked for`,
 		);
 	return result as Extract<WorkerResult, { kind: Kind }>;
+}
+
+/** The buffers of a history, to be moved: its sums are in one place at a time. */
+export function historyBuffers(history: CorrelationHistory | undefined): ArrayBuffer[] {
+	return (history?.past ?? []).map(({ sum }) => sum.buffer as ArrayBuffer);
 }

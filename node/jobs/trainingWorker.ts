@@ -5,18 +5,15 @@ import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
-import { Contributor } from "../../src/training/contribution.ts";
+import { type Contribution, Contributor } from "../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
 import { loadSiteData, readRawRecords } from "../../src/training/siteData.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
-import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
+import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 
-interface Contribution {
-	readonly vector: Uint32Array;
-	readonly samplerDistance: number;
-}
+type NoisedContribution = Contribution & { readonly samplerDistance: number };
 
 interface Site {
 	readonly contributor: Contributor;
@@ -51,19 +48,28 @@ function siteOf(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Pro
 async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
 	const data = loadSiteData(job.dataPath, spec.data.description, job.splitKey);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
-	return { trainer, contributor: new Contributor({ spec, plan, data, trainer }) };
+	return {
+		trainer,
+		contributor: new Contributor({ spec, plan, data, trainer, participationKey: job.splitKey }),
+	};
 }
 
-async function contribute(job: JobContext, round: number, state: Uint8Array): Promise<Contribution> {
+async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
+	const { job, round, history } = task;
 	const { work } = planOf(job);
 	if (work.kind === "query") {
 		const { description } = job.spec.data;
 		const dataset = readRawRecords(job.dataPath, description);
-		return contributeToQuery({ dataset, labelColumn: description.label.column }, work.spec, work.plan);
+		const records = { dataset, labelColumn: description.label.column };
+		return { ...contributeToQuery(records, work.spec, work.plan), participations: [] };
 	}
 	const { contributor } = await siteOf(job, work.spec, work.plan);
-	const vector = await contributor.contribute(round, decodeCommonState(state, work.plan.parameterCount));
-	return { vector, samplerDistance: contributor.samplerDistance };
+	const contribution = await contributor.contribute(
+		round,
+		decodeCommonState(task.state, work.plan.parameterCount),
+		history,
+	);
+	return { ...contribution, samplerDistance: contributor.samplerDistance };
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
@@ -79,10 +85,11 @@ function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResu
 async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 	switch (task.kind) {
 		case "contribute": {
-			const contribution = await contribute(task.job, task.round, task.state);
+			const contribution = await contribute(task);
+			const sums = historyBuffers(contribution.history);
 			return {
 				result: { kind: "contribution", ...contribution },
-				transfer: [contribution.vector.buffer as ArrayBuffer],
+				transfer: [contribution.vector.buffer as ArrayBuffer, ...sums],
 			};
 		}
 		case "apply":

@@ -6,26 +6,20 @@
  */
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { initialParameters } from "../learning/model.ts";
-import { initialOptimizerState } from "../learning/optimizer.ts";
-import { type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
-import type { Partition } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import { planQuery, type QueryPlan } from "../queries/plan.ts";
 import type { QuerySpec } from "../queries/spec.ts";
-import { encodeCommonState } from "../training/commonState.ts";
+import {
+	type ContributionFacts,
+	type RoundCharge,
+	totalCharges,
+	trainingCharges,
+} from "../training/charges.ts";
+import { encodeCommonState, initialState } from "../training/commonState.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "../training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../training/plan.ts";
 import { UNANSWERED } from "./queryRound.ts";
 import { type ResolvedQueryJob, type ResolvedSpecification, specificationHash } from "./specification.ts";
-
-/** What releasing one round costs the records of one partition of the data set. */
-export interface RoundCharge {
-	readonly partition: Partition;
-	readonly event: PrivacyEvent;
-	/** Delta beside the accountant's: how far the noise is from its exact law, tails of samples. */
-	readonly extraDelta: number;
-}
 
 /** A technique's own specification and plan. */
 export type JobWork =
@@ -43,17 +37,11 @@ export interface JobPlan {
 	readonly work: JobWork;
 	/** The common state before the first round. @param seed beacon of the job's start */
 	initialState(jobId: string, seed: Uint8Array): Uint8Array;
-	/**
-	 * What a site charges its own ledger before its contribution to a round leaves.
-	 * @param samplerDistance total-variation distance per value of the noise drawn to its exact law
-	 */
-	charges(round: number, samplerDistance: number): readonly RoundCharge[];
+	/** What a site charges its own ledger before its contribution to a round leaves. */
+	charges(facts: ContributionFacts): readonly RoundCharge[];
 	/** All rounds together, for whoever decides whether the job fits a budget. */
 	readonly total: readonly Omit<RoundCharge, "extraDelta">[];
 }
-
-/** The largest sample's tail probability (src/training/plan.ts), charged beside the accountant. */
-const SUMMATION_TAIL = 1e-13;
 
 /**
  * @throws AlthingError as {@link planTraining} and {@link planQuery} do: the job cannot be run
@@ -86,7 +74,7 @@ function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
 		),
 		work: { kind: "query", spec: spec.query, plan },
 		initialState: () => UNANSWERED,
-		charges: (_round, samplerDistance) => {
+		charges: ({ samplerDistance }) => {
 			const extraDelta = slackDelta({
 				sigmaLocal: plan.sigmaLocal,
 				length,
@@ -102,60 +90,14 @@ function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
 
 function planTrainingJob(spec: ResolvedJobSpec, who: Participation): JobPlan {
 	const plan = planTraining(spec, who);
-	const { rounds, serverLearningRate: learningRate, momentum } = spec.training;
-	const { trainingEvent, evaluationEvent, evaluations } = plan;
 	return {
-		rounds,
+		rounds: spec.training.rounds,
 		length: plan.length,
 		modulusBits: plan.encoding.modulusBits,
 		hash: planHash(jobSpecHash(spec), plan, who),
 		work: { kind: "training", spec, plan },
-		initialState: (jobId, seed) =>
-			encodeCommonState({
-				parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", jobId, seed)),
-				optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
-			}),
-		charges: (round, samplerDistance) => trainingCharges(spec, plan, who, round, samplerDistance),
-		total: [
-			...(trainingEvent === undefined
-				? []
-				: [{ partition: "train" as const, event: selfComposed(trainingEvent, rounds) }]),
-			...(evaluationEvent === undefined
-				? []
-				: [{ partition: "heldOut" as const, event: selfComposed(evaluationEvent, evaluations) }]),
-		],
+		initialState: (jobId, seed) => encodeCommonState(initialState(spec, plan, jobId, seed)),
+		charges: (facts) => trainingCharges(spec, plan, who, facts),
+		total: totalCharges(spec, plan),
 	};
-}
-
-/** Training records, and in a round that evaluates the held-out ones. */
-function trainingCharges(
-	spec: ResolvedJobSpec,
-	plan: TrainingPlan,
-	who: Participation,
-	round: number,
-	samplerDistance: number,
-): RoundCharge[] {
-	const { privacy, training } = spec;
-	if (plan.trainingEvent === undefined || plan.evaluationEvent === undefined || privacy.mechanism === "none")
-		return [];
-	const extraDelta =
-		plan.parameterSigma > 0
-			? slackDelta({
-					sigmaLocal: plan.parameterSigma,
-					length: plan.length,
-					maximumContributors: who.participants,
-					samplerDistance,
-					epsilon: privacy.epsilon,
-				}) + SUMMATION_TAIL
-			: slackDelta({
-					sigmaLocal: plan.metricSigma,
-					length: plan.length * plan.localSteps,
-					maximumContributors: 1,
-					samplerDistance,
-					epsilon: privacy.epsilon,
-				}) +
-				SUMMATION_TAIL * plan.localSteps;
-	const train: RoundCharge = { partition: "train", event: plan.trainingEvent, extraDelta };
-	if (round % training.evaluateEveryRounds !== 0) return [train];
-	return [train, { partition: "heldOut", event: plan.evaluationEvent, extraDelta }];
 }

@@ -9,6 +9,7 @@
 import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { type Batch, takeRows } from "./batch.ts";
+import type { Clipping } from "./clipping.ts";
 import { allFinite } from "./finite.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -59,7 +60,7 @@ export async function trainLocally(
 export interface PrivateLocalTrainingPlan {
 	/** Steps, >= 1. */
 	readonly steps: number;
-	readonly clippingNorm: number;
+	readonly clipping: Clipping;
 	/**
 	 * Public number every noisy sum is divided by, > 0. Never the size of the sample or of the data
 	 * set: both tell whether a record is present.
@@ -89,10 +90,7 @@ export async function trainLocallyInPrivate(
 	const parameters = common.slice();
 	for (let step = 0; step < plan.steps; step++) {
 		const batch = takeRows(data, plan.sampleRows(step));
-		const { sum } = await trainer.clippedGradientSum(parameters, batch, {
-			mode: "flat",
-			norm: plan.clippingNorm,
-		});
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, plan.clipping);
 		plan.addNoise(sum, step);
 		descend(parameters, sum, plan.learningRate / plan.expectedBatchSize);
 	}

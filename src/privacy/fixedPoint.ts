@@ -15,6 +15,11 @@ export interface EncodingRequest {
 	 * the floating-point sum of the others by r (L2), pass C + r.
 	 */
 	readonly clippingNorm: number;
+	/**
+	 * Encoded vectors that one record enters, if more than one: then clippingNorm bounds its part in all
+	 * of them together, and each of them is rounded by itself.
+	 */
+	readonly roundings?: number | undefined;
 	/** Largest number n of sites whose vectors enter one sum, an integer >= 1. */
 	readonly maximumContributors: number;
 	/** Largest |coordinate| of one site's vector, in clipping norms, > 0; larger ones are clamped to it. */
@@ -69,7 +74,8 @@ const MODULI: readonly ModulusBits[] = [16, 24, 32];
  *
  * Proof of sensitivity. Let u, v be a site's real vectors with and without one record,
  * |u - v|_2 <= C. Rounding moves each by at most 1/2 per coordinate, so
- * |round(s u) - round(s v)|_2 <= s C + sqrt(d); clamping is 1-Lipschitz per coordinate.
+ * |round(s u) - round(s v)|_2 <= s C + sqrt(d); clamping is 1-Lipschitz per coordinate. With k
+ * `roundings`, stacking the k vectors makes that s C + sqrt(k d).
  * Scaling by a power of two adds no error of its own.
  *
  * @throws AlthingError `privacy.bad_encoding` for a request out of range,
@@ -77,9 +83,10 @@ const MODULI: readonly ModulusBits[] = [16, 24, 32];
  */
 export function planEncoding(request: EncodingRequest): EncodingPlan {
 	requireValid(request);
-	const { length, clippingNorm, modulusBits } = request;
-	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO * Math.sqrt(length)) / clippingNorm));
-	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * Math.sqrt(length)) / clippingNorm));
+	const { length, clippingNorm, modulusBits, roundings = 1 } = request;
+	const rounding = Math.sqrt(length * roundings);
+	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO * rounding) / clippingNorm));
+	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * rounding) / clippingNorm));
 	const moduli = modulusBits === undefined ? MODULI : [modulusBits];
 	for (const bits of moduli) {
 		const plan = planAt(request, wanted, bits);
@@ -107,12 +114,12 @@ function planAt(
 	scaleExponent: number,
 	modulusBits: ModulusBits,
 ): EncodingPlan | undefined {
-	const { length, clippingNorm, maximumContributors, perSiteBound } = request;
+	const { length, clippingNorm, maximumContributors, perSiteBound, roundings = 1 } = request;
 	const scale = 2 ** scaleExponent;
 	const coordinateBound = Math.floor(scale * clippingNorm * perSiteBound);
 	// A bound below one unit would encode every vector as zero.
 	if (coordinateBound < 1) return undefined;
-	const sensitivity = (scale * clippingNorm + Math.sqrt(length)) * MARGIN;
+	const sensitivity = (scale * clippingNorm + Math.sqrt(length * roundings)) * MARGIN;
 	const sigma = sensitivity * (request.largestNoiseMultiplier ?? 0) * MARGIN;
 	const room = 2 ** (modulusBits - 1) - 1 - maximumContributors * coordinateBound;
 	if (room < NOISE_TAIL * sigma) return undefined;
@@ -131,8 +138,11 @@ function requireValid(request: EncodingRequest): void {
 	};
 	const finite = (value: number): boolean => value > 0 && value < Number.POSITIVE_INFINITY;
 	const { length, clippingNorm, maximumContributors, perSiteBound, largestNoiseMultiplier = 0 } = request;
+	const { roundings = 1 } = request;
 	if (!Number.isSafeInteger(length) || length < 1)
 		refuse(`length must be an integer from 1 upwards, not ${length}`);
+	if (!Number.isSafeInteger(roundings) || roundings < 1)
+		refuse(`roundings must be an integer from 1 upwards, not ${roundings}`);
 	if (!finite(clippingNorm)) refuse(`clippingNorm must be positive and finite, not ${clippingNorm}`);
 	if (!Number.isSafeInteger(maximumContributors) || maximumContributors < 1) {
 		refuse(`maximumContributors must be an integer from 1 upwards, not ${maximumContributors}`);

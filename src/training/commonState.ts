@@ -1,48 +1,122 @@
 /**
- * The common state that every node holds bit for bit alike after each certified round: the
- * model's parameters and the public optimizer's state. Its SHA-256 is what a quorum certifies.
+ * The common state that every node holds bit for bit alike after each certified round: the model's
+ * parameters, the public optimizer's state, and what later rounds need of earlier releases. Its
+ * SHA-256 is what a quorum certifies.
  */
+import { z } from "zod";
+import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { float32FromBytes, float32ToBytes } from "../learning/littleEndian.ts";
-import { decodeOptimizerState, encodeOptimizerState, type OptimizerState } from "../learning/optimizer.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { allFinite } from "../learning/finite.ts";
+import {
+	float32FromBytes,
+	float32ToBytes,
+	float64FromBytes,
+	float64ToBytes,
+} from "../learning/littleEndian.ts";
+import { initialParameters } from "../learning/model.ts";
+import {
+	decodeOptimizerState,
+	encodeOptimizerState,
+	initialOptimizerState,
+	type OptimizerState,
+} from "../learning/optimizer.ts";
+import type { DecoderState } from "../privacy/correlatedNoise/decoder.ts";
+import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
+import type { TrainingPlan } from "./plan.ts";
 
 export interface CommonState {
 	readonly parameters: Float32Array;
 	readonly optimizer: OptimizerState;
+	/** Adaptive clipping: the norm of the next round. */
+	readonly clippingNorm?: number;
+	/** Correlated noise: what decoding the next round needs. */
+	readonly decoder?: DecoderState;
 }
 
-const MAGIC = 0x31534c41; // "ALS1", little-endian
+/** Little-endian "ALS1": parameters and optimizer; "ALS2": and what goes with the privacy mode. */
+const PLAIN_MAGIC = 0x31534c41;
+const EXTENDED_MAGIC = 0x32534c41;
 const HEADER_BYTES = 8;
 
-/** Layout: magic u32, parameter count u32, float32 parameters, optimizer state; little-endian. */
-export function encodeCommonState(state: CommonState): Uint8Array {
-	const optimizer = encodeOptimizerState(state.optimizer);
-	const parameters = float32ToBytes(state.parameters);
-	const bytes = new Uint8Array(HEADER_BYTES + parameters.length + optimizer.length);
-	const view = new DataView(bytes.buffer);
-	view.setUint32(0, MAGIC, true);
-	view.setUint32(4, state.parameters.length, true);
-	bytes.set(parameters, HEADER_BYTES);
-	bytes.set(optimizer, HEADER_BYTES + parameters.length);
-	return bytes;
+/** The state before the first round. @param seed beacon of the job's start */
+export function initialState(
+	spec: ResolvedJobSpec,
+	plan: TrainingPlan,
+	jobId: string,
+	seed: Uint8Array,
+): CommonState {
+	const { privacy } = spec;
+	return {
+		parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", jobId, seed)),
+		optimizer: initialOptimizerState(optimizerOf(spec), plan.parameterCount),
+		...("clipping" in privacy && privacy.clipping === "adaptive"
+			? { clippingNorm: privacy.clippingNorm }
+			: {}),
+		...(plan.correlation === undefined ? {} : { decoder: [] }),
+	};
 }
+
+/**
+ * Layout, little-endian: magic u32, parameter count u32, float32 parameters, optimizer state; in the
+ * extended form the optimizer state's length u32 before it and canonical CBOR of the rest behind it.
+ */
+export function encodeCommonState({ parameters, optimizer, clippingNorm, decoder }: CommonState): Uint8Array {
+	const extended = clippingNorm !== undefined || decoder !== undefined;
+	const optimizerBytes = encodeOptimizerState(optimizer);
+	const rest = encodeCanonical({
+		...(clippingNorm === undefined ? {} : { clippingNorm }),
+		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
+	});
+	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
+	const parts = extended
+		? [words(header), float32ToBytes(parameters), words([optimizerBytes.length]), optimizerBytes, rest]
+		: [words(header), float32ToBytes(parameters), optimizerBytes];
+	return Buffer.concat(parts);
+}
+
+const restSchema = z.strictObject({
+	clippingNorm: z.number().positive().optional(),
+	decoder: z.array(z.instanceof(Uint8Array)).optional(),
+});
 
 /** @throws AlthingError `training.bad_state` when the bytes are no state of `parameterCount` parameters. */
 export function decodeCommonState(bytes: Uint8Array, parameterCount: number): CommonState {
-	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-	const end = HEADER_BYTES + 4 * parameterCount;
-	if (
-		bytes.length <= end ||
-		view.getUint32(0, true) !== MAGIC ||
-		view.getUint32(4, true) !== parameterCount
-	) {
+	const damaged = (): never => {
 		throw new AlthingError(
 			"training.bad_state",
 			`the stored model state is not one of ${parameterCount} parameters; fetch it again from a peer`,
 		);
-	}
-	return {
-		parameters: float32FromBytes(bytes.subarray(HEADER_BYTES, end)),
-		optimizer: decodeOptimizerState(bytes.subarray(end)),
 	};
+	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+	const end = HEADER_BYTES + 4 * parameterCount;
+	if (bytes.length < end + 4 || view.getUint32(4, true) !== parameterCount) return damaged();
+	const parameters = float32FromBytes(bytes.subarray(HEADER_BYTES, end));
+	switch (view.getUint32(0, true)) {
+		case PLAIN_MAGIC:
+			return { parameters, optimizer: decodeOptimizerState(bytes.subarray(end)) };
+		case EXTENDED_MAGIC: {
+			const restAt = end + 4 + view.getUint32(end, true);
+			if (restAt >= bytes.length) return damaged();
+			const rest = restSchema.safeParse(decodeCanonical(bytes.subarray(restAt), bytes.length));
+			if (!rest.success) return damaged();
+			const decoder = rest.data.decoder?.map(float64FromBytes);
+			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
+			return {
+				parameters,
+				optimizer: decodeOptimizerState(bytes.subarray(end + 4, restAt)),
+				...(rest.data.clippingNorm === undefined ? {} : { clippingNorm: rest.data.clippingNorm }),
+				...(decoder === undefined ? {} : { decoder }),
+			};
+		}
+		default:
+			return damaged();
+	}
+}
+
+function words(values: ArrayLike<number>): Uint8Array {
+	const bytes = new Uint8Array(4 * values.length);
+	const view = new DataView(bytes.buffer);
+	for (let i = 0; i < values.length; i++) view.setUint32(4 * i, values[i]!, true);
+	return bytes;
 }

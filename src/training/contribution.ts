@@ -1,24 +1,35 @@
 /**
  * One site's contribution to a round: sampled, clipped, summed, evaluated, encoded, noised.
- * What leaves this module is already the integer vector that is masked and sent; the
- * un-noised sum exists nowhere else.
+ * What leaves the site is the integer vector that this module returns, masked; the un-noised sum
+ * exists nowhere else, but with correlated noise in the history that the site keeps in memory.
  */
 import { AlthingError } from "../../crypto/error.ts";
-import { gather } from "../data/dataset.ts";
-import { poissonSample } from "../data/poissonSampling.ts";
-import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
 import type { Trainer } from "../learning/trainer.ts";
-import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
-import { sigmaFor } from "../privacy/integerNoise.ts";
-import { addNoiseOnGrid, encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
+import { type CorrelationHistory, combine } from "../privacy/correlatedNoise/encoder.ts";
+import { participationSlots } from "../privacy/correlatedNoise/participation.ts";
+import { encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import { largestSample, largestSiteNoise, SUMMATION_ERROR, type TrainingPlan } from "./plan.ts";
+import { METRICS, noiseOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SiteData } from "./siteData.ts";
+import { localStepNoise } from "./siteNoisePlan.ts";
+import {
+	clientUpdate,
+	type LocalNoise,
+	privateLocalUpdate,
+	recordUpdate,
+	unprotectedUpdate,
+} from "./updates.ts";
 
-/** Weights are records up to this many, so that no site outweighs the others without bound. */
-const WEIGHT_CAP = 100_000;
+export interface Contribution {
+	/** Mod 2^modulusBits, with this site's share of the noise. */
+	readonly vector: Uint32Array;
+	/** Correlated noise: the participations in the vector (see CombinedSum). Otherwise empty. */
+	readonly participations: readonly string[];
+	/** Correlated noise: for the next round. It holds un-noised sums and never leaves the process. */
+	readonly history?: CorrelationHistory;
+}
 
 /** Computes the contributions of one site to one job; keeps the noise tables between rounds. */
 export class Contributor {
@@ -26,157 +37,131 @@ export class Contributor {
 	readonly #plan: TrainingPlan;
 	readonly #data: SiteData;
 	readonly #trainer: Trainer;
-	readonly #parameterShare: GaussianSampler | undefined;
-	readonly #metricShare: GaussianSampler | undefined;
-	readonly #siteNoise: { readonly grid: EncodingPlan; readonly sampler: GaussianSampler } | undefined;
+	readonly #samplers = new Map<number, GaussianSampler>();
+	readonly #localNoise: LocalNoise | undefined;
+	/** Correlated noise: place of each training record in the cycle. */
+	readonly #slots: Uint32Array | undefined;
 
 	constructor(input: {
 		readonly spec: ResolvedJobSpec;
 		readonly plan: TrainingPlan;
 		readonly data: SiteData;
 		readonly trainer: Trainer;
+		/** The site's secret 32-byte key for the data set; needed with correlated noise alone. */
+		readonly participationKey?: Uint8Array;
 	}) {
-		const { spec, plan } = input;
+		const { spec, plan, data } = input;
 		this.#spec = spec;
 		this.#plan = plan;
-		this.#data = input.data;
+		this.#data = data;
 		this.#trainer = input.trainer;
-		this.#parameterShare = plan.parameterSigma > 0 ? tableGaussian(plan.parameterSigma) : undefined;
-		this.#metricShare =
-			plan.metricSigma === plan.parameterSigma
-				? this.#parameterShare
-				: plan.metricSigma > 0
-					? tableGaussian(plan.metricSigma)
-					: undefined;
 		if (spec.privacy.mechanism === "site_gaussian") {
-			const grid = siteGrid(spec.privacy.clippingNorm, spec.training.localBatch, plan);
-			this.#siteNoise = {
-				grid,
-				sampler: tableGaussian(
-					sigmaFor({ noiseMultiplier: plan.noiseMultiplier, sensitivity: grid.sensitivity }),
-				),
-			};
+			const { grid, sigma } = localStepNoise(plan, spec.privacy.clippingNorm, spec.training.localBatch);
+			this.#localNoise = { grid, sampler: this.#sampler(sigma) };
+		}
+		this.#slots = slotsOf(plan, data, input.participationKey);
+		// Tables are built now, not in the first round.
+		for (const { parameterSigma, metricSigma } of plan.noise) {
+			this.#share(parameterSigma);
+			this.#share(metricSigma);
 		}
 	}
 
 	/** Upper bound on the total-variation distance per value of the noise to its exact law; charged to delta. */
 	get samplerDistance(): number {
-		return Math.max(
-			this.#parameterShare?.totalVariationDistance ?? 0,
-			this.#metricShare?.totalVariationDistance ?? 0,
-			this.#siteNoise?.sampler.totalVariationDistance ?? 0,
-		);
+		return Math.max(0, ...[...this.#samplers.values()].map((sampler) => sampler.totalVariationDistance));
 	}
 
 	/**
-	 * The vector mod 2^modulusBits for one round.
+	 * The vector for one round.
 	 * @throws AlthingError `job.batch_too_small` when this site samples more records than the
 	 *   job's public expected batch allows for, `learning.*`
 	 */
-	async contribute(round: number, state: CommonState): Promise<Uint32Array> {
-		const plan = this.#plan;
-		const values = new Float64Array(plan.length);
-		const weight = await this.#fillUpdate(values.subarray(0, plan.parameterCount), state);
-		if (round % this.#spec.training.evaluateEveryRounds === 0) {
-			const { lossSum, correct, examples } = await this.#trainer.evaluate(
-				state.parameters,
-				this.#data.heldOut,
-				plan.lossBound,
-			);
-			values[plan.parameterCount] = (lossSum / plan.lossBound) * plan.metricUnit;
-			values[plan.parameterCount + 1] = correct * plan.metricUnit;
-			values[plan.parameterCount + 2] = examples * plan.metricUnit;
-		}
-		values[plan.parameterCount + 3] = weight;
-		const ring = new Uint32Array(plan.length);
-		const put = (from: number, to: number, noise: GaussianSampler | "none" = "none") =>
-			encodeToRing(values.subarray(from, to), plan.encoding, noise, ring.subarray(from, to));
+	async contribute(round: number, state: CommonState, history?: CorrelationHistory): Promise<Contribution> {
+		const { layout, length, encoding } = this.#plan;
+		const { evaluateEveryRounds, rounds } = this.#spec.training;
+		const noise = noiseOf(this.#plan, round, rounds);
+		const values = new Float64Array(length);
+		const correlated = await this.#fillUpdate(round, values, state, history);
+		if (round % evaluateEveryRounds === 0) await this.#fillMetrics(values, state, noise);
+		const vector = new Uint32Array(length);
+		const put = (from: number, to: number, share: GaussianSampler | "none") =>
+			encodeToRing(values.subarray(from, to), encoding, share, vector.subarray(from, to));
 		// With this site's share of the noise, before anything is masked.
-		put(0, plan.parameterCount, this.#parameterShare);
-		put(plan.parameterCount, plan.parameterCount + 3, this.#metricShare);
-		put(plan.parameterCount + 3, plan.length);
-		return ring;
+		put(0, layout.update, this.#share(noise.parameterSigma));
+		put(layout.metrics, layout.metrics + METRICS, this.#share(noise.metricSigma));
+		put(layout.weight, length, "none");
+		return { vector, ...correlated };
 	}
 
-	/** Writes the parameters' part and returns the weight's real value. */
-	async #fillUpdate(target: Float64Array, state: CommonState): Promise<number> {
-		const { privacy, training: settings, aggregation } = this.#spec;
-		const training = this.#data.train;
-		const trainer = this.#trainer;
-		const bound = aggregation.updateNormBound;
-		if (privacy.mechanism === "distributed_gaussian") {
-			requireRoom(training.rows * privacy.samplingRate, settings.expectedBatch ?? 0);
-			const batch = gather(training, poissonSample(training.rows, privacy.samplingRate));
-			const { sum } = await trainer.clippedGradientSum(state.parameters, batch, {
-				mode: "flat",
-				norm: privacy.clippingNorm,
-			});
-			target.set(sum);
-			return 0;
+	/** Writes the update and the weight. */
+	async #fillUpdate(
+		round: number,
+		values: Float64Array,
+		state: CommonState,
+		history: CorrelationHistory | undefined,
+	): Promise<Omit<Contribution, "vector">> {
+		const { layout, correlation } = this.#plan;
+		const { privacy } = this.#spec;
+		const site = { spec: this.#spec, plan: this.#plan, train: this.#data.train, trainer: this.#trainer };
+		if (privacy.mechanism === "none") {
+			const { update, weight } = await unprotectedUpdate(site, state);
+			values.set(update);
+			values[layout.weight] = weight;
+			return INDEPENDENT;
 		}
 		if (privacy.mechanism === "site_gaussian") {
-			requireRoom(training.rows * privacy.samplingRate, settings.localBatch);
-			const { delta } = await trainLocallyInPrivate(trainer, state.parameters, training, {
-				steps: this.#plan.localSteps,
-				clippingNorm: privacy.clippingNorm,
-				expectedBatchSize: settings.localBatch,
-				learningRate: settings.localLearningRate,
-				sampleRows: () => Uint32Array.from(poissonSample(training.rows, privacy.samplingRate)),
-				addNoise: (sum) => this.#addSiteNoise(sum),
-			});
-			// Equal weights: a site's record count stays its own.
-			target.set(bounded(delta, bound, -1));
-			return 0;
+			values.set(await privateLocalUpdate(site, privacy, state, this.#localNoise!));
+			return INDEPENDENT;
 		}
-		if (training.rows === 0) return 0;
-		const share = Math.min(training.rows, WEIGHT_CAP) / WEIGHT_CAP;
-		if (settings.algorithm === "fedavg") {
-			const { delta } = await trainLocally(trainer, state.parameters, training, {
-				epochs: settings.localEpochs,
-				batchSize: settings.localBatch,
-				learningRate: settings.localLearningRate,
-			});
-			target.set(bounded(delta, bound, -share));
-		} else {
-			const { sum, examples } = await trainer.gradientSum(state.parameters, training);
-			target.set(bounded(sum, bound, share, examples));
+		if (privacy.unit === "client") {
+			values.set(await clientUpdate(site, privacy, state));
+			return INDEPENDENT;
 		}
-		return share * bound;
+		const sum = await recordUpdate(site, privacy, state, round, this.#slots);
+		if (correlation === undefined) {
+			values.set(sum);
+			return INDEPENDENT;
+		}
+		const combined = combine(correlation, history, round, sum);
+		values.set(combined.values);
+		return { participations: combined.participations, history: combined.history };
 	}
 
-	/** Noise of one private local step, added on an integer grid and scaled back. */
-	#addSiteNoise(sum: Float64Array): void {
-		if (this.#siteNoise === undefined)
-			throw new AlthingError("privacy.misuse", "site noise belongs to site_gaussian");
-		addNoiseOnGrid(sum, this.#siteNoise.grid, this.#siteNoise.sampler);
+	/** Bounded loss, correct answers and number of the held-out records; with unit client their means, and one. */
+	async #fillMetrics(values: Float64Array, state: CommonState, { metricUnit }: RoundNoise): Promise<void> {
+		const { layout, lossBound } = this.#plan;
+		const { privacy } = this.#spec;
+		const { heldOut } = this.#data;
+		const { lossSum, correct, examples } = await this.#trainer.evaluate(state.parameters, heldOut, lossBound);
+		const perSite = "unit" in privacy && privacy.unit === "client";
+		const unit = perSite ? metricUnit / Math.max(1, examples) : metricUnit;
+		values.set([(lossSum / lossBound) * unit, correct * unit, examples * unit], layout.metrics);
+	}
+
+	#share(sigma: number): GaussianSampler | "none" {
+		return sigma === 0 ? "none" : this.#sampler(sigma);
+	}
+
+	#sampler(sigma: number): GaussianSampler {
+		const sampler = this.#samplers.get(sigma) ?? tableGaussian(sigma);
+		this.#samplers.set(sigma, sampler);
+		return sampler;
 	}
 }
 
-function siteGrid(clippingNorm: number, expectedBatch: number, plan: TrainingPlan): EncodingPlan {
-	return planEncoding({
-		length: plan.parameterCount,
-		clippingNorm: clippingNorm * (1 + SUMMATION_ERROR * largestSample(expectedBatch)),
-		maximumContributors: 1,
-		perSiteBound: Math.max(16, expectedBatch),
-		largestNoiseMultiplier: largestSiteNoise(plan.noiseMultiplier, plan.parameterCount),
-		modulusBits: 32,
-	});
-}
+const INDEPENDENT = { participations: [] };
 
-/** `factor` times the vector (divided by `divisor`) after scaling it down to an L2 norm of at most `bound`. */
-function bounded(vector: Float64Array, bound: number, factor: number, divisor = 1): Float64Array {
-	let squares = 0;
-	for (const value of vector) squares += (value / divisor) ** 2;
-	const scale = Math.min(1, bound / Math.sqrt(squares)) / divisor;
-	return vector.map((value) => value * scale * factor);
-}
-
-/** Sampling more than the public expected batch foresees would break the bound on summation errors. */
-function requireRoom(expectedHere: number, expectedBatch: number): void {
-	if (expectedHere <= expectedBatch) return;
-	throw new AlthingError(
-		"job.batch_too_small",
-		"training.expectedBatch is smaller than what this site alone samples; the job must be submitted with a larger one",
-		{ expectedBatch },
-	);
+function slotsOf(
+	{ correlation }: TrainingPlan,
+	{ train }: SiteData,
+	key: Uint8Array | undefined,
+): Uint32Array | undefined {
+	if (correlation === undefined) return undefined;
+	if (key === undefined)
+		throw new AlthingError(
+			"privacy.misuse",
+			"a job with correlated noise needs the site's participation key",
+		);
+	return participationSlots(train, key, correlation.minimumSeparation);
 }

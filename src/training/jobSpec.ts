@@ -10,21 +10,13 @@ import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
 import { dataDescriptionSchema } from "../data/description.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
+import type { OptimizerSettings } from "../learning/optimizer.ts";
+import { modelChoiceSchema } from "./modelChoice.ts";
+import { contradiction, privacySchema } from "./privacyChoice.ts";
 
 const name = z
 	.string()
 	.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "use lower-case letters, digits and dashes, at most 63 characters");
-
-const modelChoiceSchema = z.discriminatedUnion("kind", [
-	z.strictObject({ kind: z.literal("linear_regression") }),
-	z.strictObject({ kind: z.literal("logistic_regression") }),
-	z.strictObject({ kind: z.literal("softmax_regression") }),
-	z.strictObject({
-		kind: z.literal("multilayer_perceptron"),
-		hidden: z.array(z.int().min(1).max(4096)).min(1).max(8).describe("units of each hidden layer"),
-		activation: z.enum(["relu", "tanh", "sigmoid"]).default("tanh"),
-	}),
-]);
 
 const trainingSchema = z.strictObject({
 	algorithm: z
@@ -33,7 +25,25 @@ const trainingSchema = z.strictObject({
 		.describe("fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates"),
 	rounds: z.int().min(1).max(100_000),
 	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
-	momentum: z.number().min(0).lt(1).default(0).describe("momentum of the common optimizer"),
+	optimizer: z.enum(["sgd", "adam"]).default("sgd").describe("how released sums move the common model"),
+	momentum: z
+		.number()
+		.min(0)
+		.lt(1)
+		.default(0)
+		.describe("momentum of the common optimizer; adam's beta1, where 0.9 is usual"),
+	secondMomentDecay: z
+		.number()
+		.min(0.5)
+		.lt(1)
+		.optional()
+		.describe("adam's beta2, the decay of the mean square; 0.999 by default"),
+	adamEpsilon: z
+		.number()
+		.positive()
+		.max(1)
+		.optional()
+		.describe("adam: added to the root of the mean square; 1e-8 by default"),
 	localEpochs: z
 		.int()
 		.min(1)
@@ -52,32 +62,6 @@ const trainingSchema = z.strictObject({
 		),
 	evaluateEveryRounds: z.int().min(1).max(100_000).default(1),
 });
-
-const privacySchema = z.discriminatedUnion("mechanism", [
-	z.strictObject({
-		mechanism: z
-			.literal("distributed_gaussian")
-			.describe("noise added in shares under the masks: nobody ever sees an un-noised sum"),
-		epsilon: z.number().min(0.01).max(100),
-		delta: z.number().positive().max(1e-2),
-		clippingNorm: z.number().positive().max(1e6).default(1).describe("L2 bound of one example's gradient"),
-		samplingRate: z.number().positive().max(1).describe("probability with which each record joins a round"),
-		unit: z.literal("record").default("record"),
-	}),
-	z.strictObject({
-		mechanism: z
-			.literal("site_gaussian")
-			.describe(
-				"every site adds all the noise itself: no other party is trusted (fedavg with private local steps)",
-			),
-		epsilon: z.number().min(0.01).max(100),
-		delta: z.number().positive().max(1e-2),
-		clippingNorm: z.number().positive().max(1e6).default(1),
-		samplingRate: z.number().positive().max(1),
-		unit: z.literal("record").default("record"),
-	}),
-	z.strictObject({ mechanism: z.literal("none") }),
-]);
 
 const aggregationSchema = z.strictObject({
 	minimumSurvivors: z
@@ -138,23 +122,10 @@ function validated(spec: JobSpec, where: string): JobSpec {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
 	const { privacy, training } = spec;
-	if (privacy.mechanism === "distributed_gaussian") {
-		if (training.algorithm !== "fedsgd") {
-			refuse(
-				"privacy.mechanism distributed_gaussian bounds one example's gradient, so it needs training.algorithm fedsgd; for local epochs use site_gaussian",
-			);
-		}
-		if (training.expectedBatch === undefined) {
-			refuse(
-				"training.expectedBatch is needed with distributed_gaussian: a public number near samplingRate x all records",
-			);
-		}
-	}
-	if (privacy.mechanism === "site_gaussian" && training.algorithm !== "fedavg") {
-		refuse(
-			"privacy.mechanism site_gaussian needs training.algorithm fedavg; for fedsgd use distributed_gaussian",
-		);
-	}
+	const contradicts = contradiction(privacy, training);
+	if (contradicts !== undefined) refuse(contradicts);
+	if (training.optimizer === "sgd" && (training.secondMomentDecay ?? training.adamEpsilon) !== undefined)
+		refuse("training.secondMomentDecay and adamEpsilon belong to training.optimizer adam");
 	return spec;
 }
 
@@ -177,4 +148,12 @@ export function resolveJobSpec(spec: JobSpec): ResolvedJobSpec {
 /** SHA-256 of the canonical encoding of a resolved specification. */
 export function jobSpecHash(spec: ResolvedJobSpec): Uint8Array {
 	return hashFields("althing/job-spec/1", encodeCanonical(spec as never));
+}
+
+/** The common optimizer of a job. */
+export function optimizerOf({ training }: Pick<JobSpec, "training">): OptimizerSettings {
+	const { serverLearningRate: learningRate, momentum, optimizer } = training;
+	if (optimizer === "sgd") return { learningRate, momentum };
+	const { secondMomentDecay = 0.999, adamEpsilon: epsilon = 1e-8 } = training;
+	return { learningRate, momentum, adam: { secondMomentDecay, epsilon } };
 }

@@ -1,28 +1,21 @@
 /**
  * Everything that follows from a job's specification and its participants: the model, the
- * layout and encoding of the aggregated vector, the noise of each share, and the privacy
- * events that a round is charged as. A pure function, so every organization derives the same
- * plan and nobody can be told a different one (its hash is part of every session id).
- *
- * Vector layout: [ parameters (d) | loss, correct, count of held-out records | weight ].
+ * layout and encoding of the aggregated vector, and the noise of each share. A pure function, so
+ * every organization derives the same plan and nobody can be told a different one (its hash is part
+ * of every session id). What a round is charged follows from the plan (charges.ts).
  */
 import { encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import {
-	linearRegression,
-	logisticRegression,
-	type Model,
-	multilayerPerceptron,
-	parameterCount,
-	softmaxRegression,
-} from "../learning/model.ts";
-import { calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
-import { gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
-import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
-import { sigmaFor } from "../privacy/integerNoise.ts";
-import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
+import { type Model, parameterCount } from "../learning/model.ts";
+import { type CorrelationStrategy, correlationStrategy } from "../privacy/correlatedNoise/strategy.ts";
+import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { modelFor } from "./modelChoice.ts";
+import { levelOf } from "./noiseSchedule.ts";
+import type { SharedNoise } from "./privacyChoice.ts";
+import { planSharedNoise } from "./sharedNoisePlan.ts";
+import { planSiteNoise } from "./siteNoisePlan.ts";
+import { planWithoutNoise } from "./unprotectedPlan.ts";
 
 export interface Participation {
 	/** n: sites that may contribute to one sum. */
@@ -32,74 +25,72 @@ export interface Participation {
 	readonly minimumSurvivors: number;
 }
 
-export interface TrainingPlan {
-	readonly model: Model;
-	readonly parameterCount: number;
-	/** Coordinates of the aggregated vector. */
-	readonly length: number;
-	readonly encoding: EncodingPlan;
-	/** Standard deviation of each site's share on parameter coordinates, integer units; 0 without shares. */
+/**
+ * The aggregated vector: [ parameters | gradients within the clipping norm (adaptive clipping alone) |
+ * loss, correct, count of held-out records | weight ].
+ */
+export interface VectorLayout {
+	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count. */
+	readonly update: number;
+	/** First of the three coordinates of the evaluation. */
+	readonly metrics: number;
+	readonly weight: number;
+}
+
+/** The noise of a round. */
+export interface RoundNoise {
+	/**
+	 * z of what the round, or with correlated noise a cycle, tells about whom the job's unit protects
+	 * through the update; 0 without privacy.
+	 */
+	readonly noiseMultiplier: number;
+	/** z of what an evaluation tells. */
+	readonly evaluationMultiplier: number;
+	/** Standard deviation of each site's share on the update's coordinates, integer units; 0 without shares. */
 	readonly parameterSigma: number;
 	/** The same on the evaluation's coordinates. */
 	readonly metricSigma: number;
-	/** Real value of one held-out record in each evaluation coordinate. */
+	/** Real value of one held-out record, or with unit client of one site, in each coordinate of the evaluation. */
 	readonly metricUnit: number;
+}
+
+export interface TrainingPlan {
+	readonly model: Model;
+	readonly parameterCount: number;
+	readonly layout: VectorLayout;
+	/** Coordinates of the aggregated vector. */
+	readonly length: number;
+	readonly encoding: EncodingPlan;
+	/** By level of the noise schedule; each is for an equal part of the rounds. */
+	readonly noise: readonly RoundNoise[];
+	/** z of the first round. */
+	readonly noiseMultiplier: number;
 	/** Each example's loss counts at most this in the evaluation. */
 	readonly lossBound: number;
-	/** z, the noise multiplier that records of the training part are charged with; 0 without privacy. */
-	readonly noiseMultiplier: number;
+	/**
+	 * Adaptive clipping: half of it, up or down, is what an example adds to the count's coordinate; the
+	 * update is then in units of the clipping norm. Otherwise 0.
+	 */
+	readonly withinUnit: number;
+	readonly correlation: CorrelationStrategy | undefined;
 	/** Private local steps a round (site_gaussian); otherwise 0. */
 	readonly localSteps: number;
-	/** What one round costs a record of the training part; undefined when nothing is charged. */
-	readonly trainingEvent: PrivacyEvent | undefined;
-	/** What one evaluation costs a record of the held-out part. */
-	readonly evaluationEvent: PrivacyEvent | undefined;
 	/** Evaluations over the whole job. */
 	readonly evaluations: number;
 }
 
-const METRICS = 3;
-/** Coordinates after the parameters. */
-export const EXTRA_COORDINATES = METRICS + 1;
+/** What the plans of all mechanisms have in common. */
+export type PlanOutline = Omit<
+	TrainingPlan,
+	"encoding" | "noise" | "noiseMultiplier" | "withinUnit" | "localSteps"
+>;
+
+export const METRICS = 3;
 const LOSS_BOUND = 8;
-/** Part of delta kept for what is charged beside the accountant: samplers, shares, summation tails. */
-const DELTA_RESERVE = 0.01;
-/**
- * Where the parameters carry no shares of noise the grid is made this much finer (as far as the
- * modulus permits), so that small updates are not rounded away. It is also the number of held-out
- * records a site can report before its evaluation is clamped.
- */
-const FINE_GRID = 2 ** 14;
-/** float32: half a unit in the last place, times the rows of one chunk, bounds the relative error of a chunk's sum. */
-export const SUMMATION_ERROR = 2 * 512 * 2 ** -24;
 
 /** The model that a specification describes, for records of its data description. @throws AlthingError `job.model_mismatch` */
 export function modelOf(spec: ResolvedJobSpec): Model {
-	const { description } = spec.data;
-	const inputs = description.features.count;
-	const classes = description.label.kind === "class" ? description.label.classes.length : 0;
-	const refuse = (why: string): never => {
-		throw new AlthingError(
-			"job.model_mismatch",
-			`model ${spec.model.kind} does not fit data set ${spec.data.set}: ${why}`,
-		);
-	};
-	switch (spec.model.kind) {
-		case "linear_regression":
-			if (classes > 0) refuse("its labels are classes; use logistic_regression or softmax_regression");
-			return linearRegression(inputs);
-		case "logistic_regression":
-			if (classes !== 2) refuse(`it needs 2 classes, the data has ${classes}`);
-			return logisticRegression(inputs);
-		case "softmax_regression":
-			if (classes < 2) refuse("its labels are numbers; use linear_regression");
-			return softmaxRegression(inputs, classes);
-		case "multilayer_perceptron": {
-			const { hidden, activation } = spec.model;
-			if (classes === 0) return multilayerPerceptron(inputs, hidden, 1, activation, "regression");
-			return multilayerPerceptron(inputs, hidden, classes, activation, "multiclass");
-		}
-	}
+	return modelFor(spec.model, spec.data.description, spec.data.set);
 }
 
 /**
@@ -109,157 +100,51 @@ export function modelOf(spec: ResolvedJobSpec): Model {
 export function planTraining(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	const model = modelOf(spec);
 	const parameters = parameterCount(model);
-	const length = parameters + EXTRA_COORDINATES;
 	const { privacy, training } = spec;
-	const evaluations = Math.ceil(training.rounds / training.evaluateEveryRounds);
-	const common = { model, parameterCount: parameters, length, lossBound: LOSS_BOUND, evaluations };
-
-	if (privacy.mechanism === "none") {
-		const bound = spec.aggregation.updateNormBound;
-		const encoding = planEncoding({
-			length,
-			clippingNorm: bound / FINE_GRID,
-			maximumContributors: who.participants,
-			perSiteBound: FINE_GRID,
-			modulusBits: 32,
-		});
-		return {
-			...common,
-			encoding,
-			parameterSigma: 0,
-			metricSigma: 0,
-			metricUnit: bound / FINE_GRID,
-			noiseMultiplier: 0,
-			localSteps: 0,
-			trainingEvent: undefined,
-			evaluationEvent: undefined,
-		};
-	}
-
-	const delta = privacy.delta * (1 - DELTA_RESERVE);
-	const localSteps =
-		privacy.mechanism === "site_gaussian"
-			? Math.max(1, Math.round(training.localEpochs / privacy.samplingRate))
-			: 0;
-	const steps = training.rounds * Math.max(1, localSteps);
-	const noiseMultiplier = calibrateNoiseMultiplier({
-		epsilon: privacy.epsilon,
-		delta,
-		samplingProbability: privacy.samplingRate,
-		steps,
-	});
-	// Held-out records are disjoint from training records, so their own budget runs in parallel.
-	const evaluationMultiplier = calibrateNoiseMultiplier({
-		epsilon: privacy.epsilon,
-		delta,
-		samplingProbability: 1,
-		steps: evaluations,
-	});
-	const step = roundEvent(privacy.samplingRate, noiseMultiplier);
-	const events = {
-		trainingEvent: localSteps > 0 ? selfComposed(step, localSteps) : step,
-		evaluationEvent: gaussian(evaluationMultiplier),
+	const update = parameters + ("clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0);
+	const outline: PlanOutline = {
+		model,
+		parameterCount: parameters,
+		layout: { update, metrics: update, weight: update + METRICS },
+		length: update + METRICS + 1,
+		lossBound: LOSS_BOUND,
+		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy) : undefined,
+		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 	};
-
-	if (privacy.mechanism === "distributed_gaussian") {
-		const batch = training.expectedBatch ?? 1;
-		const shares = {
-			noiseMultiplier,
-			minimumSurvivors: who.minimumSurvivors,
-			corrupted: who.corruption,
-			maximumContributors: who.participants,
-		};
-		const encoding = planEncoding({
-			length,
-			clippingNorm: privacy.clippingNorm * (1 + SUMMATION_ERROR * largestSample(batch)),
-			maximumContributors: who.participants,
-			perSiteBound: Math.max(16, batch / 2),
-			largestNoiseMultiplier: largestNoiseMultiplier({ ...shares, length }),
-		});
-		const { sigmaLocal } = planNoiseShares({ ...shares, sensitivity: encoding.sensitivity });
-		return {
-			...common,
-			...events,
-			encoding,
-			parameterSigma: sigmaLocal,
-			metricSigma: sigmaLocal,
-			metricUnit: unitOfEvaluation(encoding, Math.min(1, noiseMultiplier / evaluationMultiplier)),
-			noiseMultiplier,
-			localSteps: 0,
-		};
+	switch (privacy.mechanism) {
+		case "none":
+			return planWithoutNoise(outline, spec.aggregation.updateNormBound, who);
+		case "site_gaussian":
+			return planSiteNoise(outline, privacy, spec, who);
+		case "distributed_gaussian":
+			return planSharedNoise(outline, privacy, spec, who);
 	}
-
-	const bound = spec.aggregation.updateNormBound;
-	const encoding = planEncoding({
-		length,
-		clippingNorm: bound / FINE_GRID,
-		maximumContributors: who.participants,
-		perSiteBound: FINE_GRID,
-		largestNoiseMultiplier:
-			largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), length) * Math.sqrt(who.participants),
-		modulusBits: 32,
-	});
-	const metricUnit = bound / FINE_GRID;
-	return {
-		...common,
-		...events,
-		encoding,
-		parameterSigma: 0,
-		metricSigma: sigmaFor({
-			noiseMultiplier: evaluationMultiplier,
-			sensitivity: metricUnit * encoding.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS),
-		}),
-		metricUnit,
-		noiseMultiplier,
-		localSteps,
-	};
 }
 
-/**
- * Real value of one held-out record per evaluation coordinate, such that the parameters' noise
- * is enough for it: the record moves the three coordinates by at most s u sqrt(3) + sqrt(3)
- * integer units (rounding included), which must stay within `share` of the sensitivity, where
- * share = z / z_e as the evaluation is not sampled and needs the multiplier z_e instead of z.
- */
-function unitOfEvaluation(encoding: EncodingPlan, share: number): number {
-	const unit = ((encoding.sensitivity * share) / Math.sqrt(METRICS) - 1) / encoding.scale;
-	if (unit > 0) return unit;
-	throw new AlthingError(
-		"privacy.no_headroom",
-		"the noise of this job is too small to cover its evaluations; evaluate less often (training.evaluateEveryRounds)",
-	);
+function correlationOf(privacy: SharedNoise): CorrelationStrategy | undefined {
+	const { correlation: kind, minimumSeparation, bands } = privacy;
+	if (kind === "none" || minimumSeparation === undefined) return undefined;
+	return correlationStrategy({ kind, minimumSeparation, bands });
 }
 
-/** The headroom of an encoding whose noise one site adds all by itself: sigma over the sensitivity, at most. */
-export function largestSiteNoise(noiseMultiplier: number, length: number): number {
-	return largestNoiseMultiplier({
-		noiseMultiplier,
-		length,
-		minimumSurvivors: 1,
-		corrupted: 0,
-		maximumContributors: 1,
-	});
-}
-
-/** Records a site's Poisson sample exceeds with probability below 1e-13 (Chernoff), all of them at one site. */
-export function largestSample(expected: number): number {
-	return expected + 8 * Math.sqrt(expected) + 60;
+/** The noise of one round. @param rounds of the whole job */
+export function noiseOf(plan: TrainingPlan, round: number, rounds: number): RoundNoise {
+	return plan.noise[levelOf(round, rounds, plan.noise.length)]!;
 }
 
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
-	const { length, encoding, parameterSigma, metricSigma, metricUnit, noiseMultiplier, localSteps } = plan;
+	const { length, layout, encoding, noise, withinUnit, localSteps } = plan;
 	return hashFields(
-		"althing/training-plan/1",
+		"althing/training-plan/2",
 		specHash,
 		encodeCanonical({
 			...who,
 			length,
+			layout: { ...layout },
 			encoding: { ...encoding },
-			parameterSigma,
-			metricSigma,
-			metricUnit,
-			noiseMultiplier,
+			noise: noise.map((level) => ({ ...level })),
+			withinUnit,
 			localSteps,
 		}),
 	);

@@ -1,15 +1,19 @@
 /** From a verified sum to the next common model: public arithmetic that every node repeats bit for bit. */
+import { nextClippingNorm } from "../learning/adaptiveClipping.ts";
 import { applyGradient } from "../learning/optimizer.ts";
+import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import type { CommonState } from "./commonState.ts";
-import type { ResolvedJobSpec } from "./jobSpec.ts";
-import type { TrainingPlan } from "./plan.ts";
+import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
+import { METRICS, noiseOf, type TrainingPlan } from "./plan.ts";
 
 /** Aggregated evaluation of the model a round started from; noised like everything that leaves. */
 export interface RoundMetrics {
 	readonly loss?: number;
 	/** In [0, 1]; absent for regression. */
 	readonly accuracy?: number;
+	/** With adaptive clipping: the norm that this round clipped to. */
+	readonly clippingNorm?: number;
 }
 
 export function applyRelease(input: {
@@ -20,39 +24,68 @@ export function applyRelease(input: {
 	readonly sum: Uint32Array;
 	readonly survivors: number;
 }): { state: CommonState; metrics: RoundMetrics } {
-	const { spec, plan, state, round } = input;
+	const { spec, plan, state, round, survivors } = input;
 	const values = decode(fromRing(input.sum, plan.encoding.modulusBits), plan.encoding);
-	const divisor = divisorOf(spec, values[plan.parameterCount + 3] ?? 0, input.survivors);
-	const gradient = values.slice(0, plan.parameterCount).map((value) => value / divisor);
-	const { serverLearningRate, momentum } = spec.training;
-	const next = applyGradient(
-		{ learningRate: serverLearningRate, momentum },
-		state.optimizer,
-		state.parameters,
-		gradient,
-	);
+	const divisor = divisorOf(spec, values[plan.layout.weight] ?? 0, survivors);
+	const released = values.slice(0, plan.layout.update);
+	const decoded =
+		plan.correlation === undefined
+			? { estimate: released }
+			: decodeRound(plan.correlation, state.decoder ?? [], round, released);
+	// Adaptive clipping sums gradients in units of the norm of their round.
+	const unit = (state.clippingNorm ?? 1) / divisor;
+	const gradient = decoded.estimate.slice(0, plan.parameterCount).map((value) => value * unit);
+	const next = applyGradient(optimizerOf(spec), state.optimizer, state.parameters, gradient);
+	const clippingNorm = clippingNormAfter(spec, plan, state, decoded.estimate, divisor);
 	return {
-		state: { parameters: next.parameters, optimizer: next.state },
-		metrics: round % spec.training.evaluateEveryRounds === 0 ? metricsOf(values, plan) : {},
+		state: {
+			parameters: next.parameters,
+			optimizer: next.state,
+			...(clippingNorm === undefined ? {} : { clippingNorm }),
+			...("state" in decoded ? { decoder: decoded.state } : {}),
+		},
+		metrics: {
+			...(round % spec.training.evaluateEveryRounds === 0
+				? metricsOf(values, plan, noiseOf(plan, round, spec.training.rounds).metricUnit)
+				: {}),
+			...(state.clippingNorm === undefined ? {} : { clippingNorm: state.clippingNorm }),
+		},
 	};
 }
 
 /** Always a public number: the expected batch, the number of survivors, or the sum of weights where no privacy is asked. */
 function divisorOf(spec: ResolvedJobSpec, weightSum: number, survivors: number): number {
-	switch (spec.privacy.mechanism) {
+	const { privacy, training, aggregation } = spec;
+	switch (privacy.mechanism) {
 		case "distributed_gaussian":
-			return spec.training.expectedBatch ?? 1;
+			return privacy.unit === "client" ? survivors : (training.expectedBatch ?? 1);
 		case "site_gaussian":
 			return survivors;
 		case "none":
-			return Math.max(weightSum / spec.aggregation.updateNormBound, Number.MIN_VALUE);
+			return Math.max(weightSum / aggregation.updateNormBound, Number.MIN_VALUE);
 	}
 }
 
-function metricsOf(values: Float64Array, plan: TrainingPlan): RoundMetrics {
-	const [loss = 0, correct = 0, count = 0] = values.subarray(plan.parameterCount, plan.parameterCount + 3);
+/** The norm that the next round clips to, from the noised count of gradients within this round's. */
+function clippingNormAfter(
+	{ privacy }: ResolvedJobSpec,
+	plan: TrainingPlan,
+	state: CommonState,
+	estimate: Float64Array,
+	divisor: number,
+): number | undefined {
+	if (state.clippingNorm === undefined || privacy.mechanism !== "distributed_gaussian") return undefined;
+	const { clippingNorm: initialNorm, targetQuantile = 0.5, clippingRate: rate = 0.2 } = privacy;
+	// Each example adds half a unit up or down, so that the public divisor is all that is needed.
+	const withinShare = estimate[plan.parameterCount]! / plan.withinUnit / divisor + 0.5;
+	return nextClippingNorm({ targetQuantile, rate, initialNorm }, state.clippingNorm, withinShare);
+}
+
+function metricsOf(values: Float64Array, plan: TrainingPlan, metricUnit: number): RoundMetrics {
+	const { metrics } = plan.layout;
+	const [loss = 0, correct = 0, count = 0] = values.subarray(metrics, metrics + METRICS);
 	// Noise can make the count of a tiny federation useless: then there is nothing to report.
-	if (count < plan.metricUnit) return {};
+	if (count < metricUnit) return {};
 	const ratio = (value: number) => Math.min(1, Math.max(0, value / count));
 	const mean = { loss: Math.max(0, (loss / count) * plan.lossBound) };
 	return plan.model.task === "regression" ? mean : { ...mean, accuracy: ratio(correct) };

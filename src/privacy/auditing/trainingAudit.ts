@@ -6,7 +6,9 @@
 import { AlthingError } from "../../../crypto/error.ts";
 import { randomBytes } from "../../../crypto/random.ts";
 import { planJob } from "../../jobs/jobPlan.ts";
+import type { Clipping } from "../../learning/clipping.ts";
 import type { Trainer } from "../../learning/trainer.ts";
+import { trainingEvent } from "../../training/charges.ts";
 import { decodeCommonState } from "../../training/commonState.ts";
 import { Contributor } from "../../training/contribution.ts";
 import type { ResolvedJobSpec } from "../../training/jobSpec.ts";
@@ -14,7 +16,7 @@ import type { Participation, TrainingPlan } from "../../training/plan.ts";
 import { applyRelease } from "../../training/release.ts";
 import type { SiteData } from "../../training/siteData.ts";
 import { epsilonBounds } from "../accounting/accountant.ts";
-import { type PrivacyEvent, selfComposed } from "../accounting/events.ts";
+import { composed, type PrivacyEvent, selfComposed } from "../accounting/events.ts";
 import { decode, fromRing } from "../fixedPoint.ts";
 import { type Canary, CanaryTrainer, plantCanaries, tossCoins } from "./canaries.ts";
 import { auditScores, type CanaryScores, type ScoreAudit } from "./scoreAudit.ts";
@@ -64,13 +66,20 @@ const THRESHOLDS = [-2, 0, 2, 4] as const;
 
 /** What `rounds` of the plan are charged as. @throws AlthingError `audit.nothing_claimed` without privacy */
 export function claimOf(spec: ResolvedJobSpec, plan: TrainingPlan, rounds: number): AuditClaim {
-	if (spec.privacy.mechanism === "none" || plan.trainingEvent === undefined) {
+	if (spec.privacy.mechanism === "none") {
 		throw new AlthingError(
 			"audit.nothing_claimed",
 			"The job has no privacy mechanism, so there is no claim to audit. Choose privacy.mechanism distributed_gaussian.",
 		);
 	}
-	return { event: selfComposed(plan.trainingEvent, rounds), delta: spec.privacy.delta };
+	const counts = new Map<string, { event: PrivacyEvent; count: number }>();
+	for (let round = 0; round < rounds; round++) {
+		const event = trainingEvent(spec, plan, { round, newCycles: 1 });
+		const key = JSON.stringify(event);
+		counts.set(key, { event, count: (counts.get(key)?.count ?? 0) + 1 });
+	}
+	const events = [...counts.values()].map(({ event, count }) => selfComposed(event, count));
+	return { event: composed(...events), delta: spec.privacy.delta };
 }
 
 /**
@@ -84,7 +93,7 @@ export async function auditTraining(
 	claim: AuditClaim,
 	significance: number,
 ): Promise<TrainingAudit> {
-	const scores = await playCanaries(run, claim);
+	const scores = await playCanaries(run);
 	const curve = curveOfClaims(claimsOf(claim.event));
 	return verdict(auditScores(scores, { delta: claim.delta, curve }, significance), run.rounds, claim);
 }
@@ -116,15 +125,9 @@ export function requireNoViolation(audit: TrainingAudit): void {
 }
 
 /** The attacker's log-likelihood ratio of every canary over all rounds. */
-export async function playCanaries(run: TrainingRun, claim: AuditClaim): Promise<CanaryScores> {
+export async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
 	const { spec, plan, canaries } = run;
-	const { privacy } = spec;
-	if (privacy.mechanism !== "distributed_gaussian") {
-		throw new AlthingError(
-			"audit.unsupported",
-			`Canaries are read from the sums of distributed_gaussian rounds, not of ${privacy.mechanism}.`,
-		);
-	}
+	const clipping = clippingOf(spec);
 	const included = tossCoins(canaries.length);
 	const trainer = new CanaryTrainer(run.trainer, canaries);
 	const planted = plantCanaries(run.data, canaries, included);
@@ -142,18 +145,18 @@ export async function playCanaries(run: TrainingRun, claim: AuditClaim): Promise
 			}),
 	);
 	const scores = new Float64Array(canaries.length);
-	const likelihood = likelihoodRatio(claim.event);
 	const firstState = planJob(spec, run.who).initialState("audit", randomBytes(32));
 	let state = decodeCommonState(firstState, plan.parameterCount);
 	for (let round = 0; round < run.rounds; round++) {
+		const likelihood = likelihoodRatio(trainingEvent(spec, plan, { round, newCycles: 1 }));
 		const vectors: Uint32Array[] = [];
-		for (const site of sites) vectors.push(await site.contribute(round, state));
+		for (const site of sites) vectors.push((await site.contribute(round, state)).vector);
 		const { modulusBits } = plan.encoding;
 		const sum = await (run.sum ?? sumInTheClear)(vectors, modulusBits);
 		const released = decode(fromRing(sum, modulusBits), plan.encoding);
 		for (const [i, canary] of canaries.entries()) {
-			const gradient = await trainer.gradientOf(canary, state.parameters, privacy.clippingNorm);
-			const { signal, amplitude } = project(released, trainer.realSum, gradient, privacy.clippingNorm);
+			const gradient = await trainer.gradientOf(canary, state.parameters, clipping);
+			const { signal, amplitude } = project(released, trainer.realSum, gradient, clipping.norm);
 			scores[i]! += likelihood(signal, amplitude);
 		}
 		state = applyRelease({ spec, plan, round, state, sum, survivors: sites.length }).state;
@@ -182,9 +185,27 @@ function project(
 		: { signal: product / norm / clippingNorm, amplitude: norm / clippingNorm };
 }
 
+/**
+ * How records of the job are clipped, if this attacker can read its rounds.
+ * @throws AlthingError `audit.unsupported`
+ */
+function clippingOf({ privacy }: ResolvedJobSpec): Extract<Clipping, { norm: number }> {
+	const refuse = (what: string): never => {
+		throw new AlthingError(
+			"audit.unsupported",
+			`Canaries are read from rounds of distributed_gaussian with unit record, flat or automatic clipping and independent noise; this job has ${what}.`,
+		);
+	};
+	if (privacy.mechanism !== "distributed_gaussian") return refuse(`mechanism ${privacy.mechanism}`);
+	if (privacy.unit !== "record") return refuse(`unit ${privacy.unit}`);
+	if (privacy.correlation !== "none") return refuse(`${privacy.correlation} noise`);
+	const { clipping } = privacy;
+	if (clipping !== "flat" && clipping !== "automatic") return refuse(`${clipping} clipping`);
+	return { mode: clipping, norm: privacy.clippingNorm };
+}
+
 /** log dP/dQ of one round as claimed: noise z, the canary present with the sampling probability. */
-function likelihoodRatio(event: PrivacyEvent): (signal: number, amplitude: number) => number {
-	const round = event.kind === "selfComposed" ? event.event : event;
+function likelihoodRatio(round: PrivacyEvent): (signal: number, amplitude: number) => number {
 	const samplingProbability = round.kind === "poissonSampled" ? round.samplingProbability : 1;
 	const mechanism = round.kind === "poissonSampled" ? round.event : round;
 	if (mechanism.kind !== "gaussian") {

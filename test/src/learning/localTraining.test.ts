@@ -127,7 +127,7 @@ describe("plain local epochs", () => {
 describe("private local steps", () => {
 	const plan = (overrides: Partial<PrivateLocalTrainingPlan>): PrivateLocalTrainingPlan => ({
 		steps: 1,
-		clippingNorm: 0.5,
+		clipping: { mode: "flat", norm: 0.5 },
 		expectedBatchSize: 20,
 		learningRate: 1,
 		sampleRows: () => new Uint32Array(0),
@@ -175,7 +175,7 @@ describe("private local steps", () => {
 			data,
 			plan({
 				steps: 80,
-				clippingNorm: 1,
+				clipping: { mode: "flat", norm: 1 },
 				expectedBatchSize: 100,
 				learningRate: 0.8,
 				sampleRows: () => Uint32Array.from({ length: 1000 }, (_, i) => i).filter(() => random() < 0.1),
@@ -203,14 +203,16 @@ describe("private local steps", () => {
 		).rejects.toMatchObject({ code: "learning.invalid_argument" });
 	});
 
-	test.each([{ steps: 0 }, { expectedBatchSize: 0 }, { learningRate: -1 }, { clippingNorm: 0 }])(
-		"refuses %o",
-		async (overrides) => {
-			await expect(
-				trainLocallyInPrivate(trainer, common, randomBatch(model, 5, 1), plan(overrides)),
-			).rejects.toMatchObject({ code: "learning.invalid_argument" });
-		},
-	);
+	test.each([
+		{ steps: 0 },
+		{ expectedBatchSize: 0 },
+		{ learningRate: -1 },
+		{ clipping: { mode: "flat" as const, norm: 0 } },
+	])("refuses %o", async (overrides) => {
+		await expect(
+			trainLocallyInPrivate(trainer, common, randomBatch(model, 5, 1), plan(overrides)),
+		).rejects.toMatchObject({ code: "learning.invalid_argument" });
+	});
 });
 
 test("three sites' summed clipped gradients train the common model as pooled data would", async () => {

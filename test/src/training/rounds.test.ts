@@ -4,13 +4,17 @@ import { loadCatalogDataset } from "../../../src/data/catalog.ts";
 import { gather } from "../../../src/data/dataset.ts";
 import { prepare } from "../../../src/data/description.ts";
 import { splitHeldOut } from "../../../src/data/partition.ts";
-import { initialParameters } from "../../../src/learning/model.ts";
-import { initialOptimizerState } from "../../../src/learning/optimizer.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
-import { selfComposed } from "../../../src/privacy/accounting/events.ts";
-import { epsilonOf } from "../../../src/privacy/accounting/rdp.ts";
+import { epsilonBounds } from "../../../src/privacy/accounting/accountant.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
-import { type CommonState, decodeCommonState, encodeCommonState } from "../../../src/training/commonState.ts";
+import { effectiveNoiseMultiplier } from "../../../src/privacy/integerNoise.ts";
+import { totalCharges } from "../../../src/training/charges.ts";
+import {
+	type CommonState,
+	decodeCommonState,
+	encodeCommonState,
+	initialState,
+} from "../../../src/training/commonState.ts";
 import { Contributor } from "../../../src/training/contribution.ts";
 import {
 	checkJobSpec,
@@ -64,14 +68,11 @@ async function federation(job: ResolvedJobSpec, count = 5) {
 	for (const data of sites(count)) {
 		const trainer = await createTrainer({ model: plan.model });
 		trainers.push(trainer);
-		contributors.push(new Contributor({ spec: job, plan, data, trainer }));
+		contributors.push(
+			new Contributor({ spec: job, plan, data, trainer, participationKey: new Uint8Array(32).fill(5) }),
+		);
 	}
-	const { serverLearningRate: learningRate, momentum } = job.training;
-	const state: CommonState = {
-		parameters: initialParameters(plan.model, new Uint8Array(32)),
-		optimizer: initialOptimizerState({ learningRate, momentum }, plan.parameterCount),
-	};
-	return { plan, contributors, state };
+	return { plan, contributors, state: initialState(job, plan, "job", new Uint8Array(32)) };
 }
 
 async function sumOf(
@@ -83,7 +84,7 @@ async function sumOf(
 	const mask = plan.encoding.modulusBits === 32 ? 0xffffffff : 2 ** plan.encoding.modulusBits - 1;
 	const sum = new Uint32Array(plan.length);
 	for (const contributor of contributors) {
-		const vector = await contributor.contribute(round, state);
+		const { vector } = await contributor.contribute(round, state);
 		for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 	}
 	return sum;
@@ -99,26 +100,28 @@ describe("a training plan", () => {
 
 	it("keeps training and evaluation each within the job's epsilon and delta", () => {
 		const plan = planTraining(spec(), WHO);
-		expect(epsilonOf(selfComposed(plan.trainingEvent!, 8), 1e-6)).toBeLessThanOrEqual(8);
-		expect(epsilonOf(selfComposed(plan.evaluationEvent!, plan.evaluations), 1e-6)).toBeLessThanOrEqual(8);
+		const charged = totalCharges(spec(), plan);
+		expect(charged.map(({ partition }) => partition)).toEqual(["train", "heldOut"]);
+		for (const { event } of charged) expect(epsilonBounds(event, 1e-6).upper).toBeLessThanOrEqual(8);
 	});
 
 	it("gives the honest part of the fewest survivors all the noise that is charged for", () => {
 		const plan = planTraining(spec(), WHO);
 		const honest = WHO.minimumSurvivors - WHO.corruption;
-		expect(plan.parameterSigma * Math.sqrt(honest)).toBeGreaterThanOrEqual(
-			plan.noiseMultiplier * plan.encoding.sensitivity,
+		const sigma = plan.noise[0]!.parameterSigma * Math.sqrt(honest);
+		const { sensitivity } = plan.encoding;
+		expect(effectiveNoiseMultiplier({ sigma, sensitivity })).toBeGreaterThanOrEqual(
+			plan.noiseMultiplier * (1 - 1e-12),
 		);
 	});
 
 	it("bounds what one held-out record moves by the share of the noise that its event assumes", () => {
 		for (const rounds of [1, 8, 200]) {
 			const plan = planTraining(spec({ training: { rounds } }), WHO);
-			const event = plan.evaluationEvent!;
-			if (event.kind !== "gaussian") throw new Error("an evaluation is a plain Gaussian");
-			const moved = plan.metricUnit * plan.encoding.scale * Math.sqrt(3) + Math.sqrt(3);
-			const honestSigma = plan.metricSigma * Math.sqrt(WHO.minimumSurvivors - WHO.corruption);
-			expect(honestSigma / moved).toBeGreaterThanOrEqual(event.noiseMultiplier * (1 - 1e-9));
+			const { metricUnit, metricSigma, evaluationMultiplier } = plan.noise[0]!;
+			const moved = metricUnit * plan.encoding.scale * Math.sqrt(3) + Math.sqrt(3);
+			const honestSigma = metricSigma * Math.sqrt(WHO.minimumSurvivors - WHO.corruption);
+			expect(honestSigma / moved).toBeGreaterThanOrEqual(evaluationMultiplier * (1 - 1e-9));
 		}
 	});
 
@@ -166,11 +169,9 @@ describe("rounds with noise in shares", () => {
 		let squares = 0;
 		let count = 0;
 		for (let repeat = 0; repeat < 20; repeat++) {
-			const values = fromRing(await silent.contribute(1, state), plan.encoding.modulusBits).subarray(
-				0,
-				plan.parameterCount,
-			);
-			for (const value of values) squares += (value / plan.parameterSigma) ** 2;
+			const { vector } = await silent.contribute(1, state);
+			const values = fromRing(vector, plan.encoding.modulusBits).subarray(0, plan.parameterCount);
+			for (const value of values) squares += (value / plan.noise[0]!.parameterSigma) ** 2;
 			count += values.length;
 		}
 		// Normal approximation of chi-square with 13,000 degrees of freedom: 5 standard deviations.
@@ -248,7 +249,8 @@ describe("rounds with all noise at the site", () => {
 		});
 		const { plan, contributors, state } = await federation(job);
 		expect(plan.localSteps).toBe(4);
-		expect(epsilonOf(selfComposed(plan.trainingEvent!, 3), 1e-6)).toBeLessThanOrEqual(8);
+		for (const { event } of totalCharges(job, plan))
+			expect(epsilonBounds(event, 1e-6).upper).toBeLessThanOrEqual(8);
 		const sum = await sumOf(plan, contributors, 0, state);
 		const { state: next } = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 5 });
 		expect(next.parameters).not.toEqual(state.parameters);

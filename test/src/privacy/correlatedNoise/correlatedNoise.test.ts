@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toeplitzSensitivitySquared } from "../../../../src/privacy/accounting/matrixMechanism.ts";
 import { type DecoderState, decodeRound } from "../../../../src/privacy/correlatedNoise/decoder.ts";
-import { CorrelatedEncoder } from "../../../../src/privacy/correlatedNoise/encoder.ts";
+import { type CorrelationHistory, combine } from "../../../../src/privacy/correlatedNoise/encoder.ts";
 import { participationSlots, rowsOfRound } from "../../../../src/privacy/correlatedNoise/participation.ts";
 import {
 	type CorrelationStrategy,
@@ -22,11 +22,13 @@ const strategies = fc
 
 /** The matrix C as the encoder applies it: column j is what a unit sum in round j leads to. */
 function matrixOf(strategy: CorrelationStrategy, rounds: number): number[][] {
-	const encoder = new CorrelatedEncoder(strategy);
+	let history: CorrelationHistory | undefined;
 	return Array.from({ length: rounds }, (_, round) => {
 		const unit = new Float64Array(rounds);
 		unit[round] = 1;
-		return [...encoder.combine(round, unit).values];
+		const combined = combine(strategy, history, round, unit);
+		({ history } = combined);
+		return [...combined.values];
 	});
 }
 
@@ -37,11 +39,12 @@ describe("correlated noise", () => {
 				strategies,
 				fc.array(fc.integer({ min: -1000, max: 1000 }), { maxLength: 60 }),
 				(strategy, sums) => {
-					const encoder = new CorrelatedEncoder(strategy);
+					let history: CorrelationHistory | undefined;
 					let state: DecoderState = [];
 					for (const [round, value] of sums.entries()) {
-						const { values } = encoder.combine(round, Float64Array.of(value, -value));
-						const decoded = decodeRound(strategy, state, round, values);
+						const combined = combine(strategy, history, round, Float64Array.of(value, -value));
+						({ history } = combined);
+						const decoded = decodeRound(strategy, state, round, combined.values);
 						state = decoded.state;
 						expect(decoded.estimate[0]).toBeCloseTo(value, 6);
 						expect(decoded.estimate[1]).toBeCloseTo(-value, 6);
@@ -121,15 +124,19 @@ describe("correlated noise", () => {
 				(strategy, present) => {
 					const rounds = present.length;
 					const whole = matrixOf(strategy, rounds);
-					const encoder = new CorrelatedEncoder(strategy);
+					let history: CorrelationHistory | undefined;
 					for (const [round, there] of present.entries()) {
 						if (!there) continue;
 						const unit = new Float64Array(rounds);
 						unit[round] = 1;
-						const { values, cycles } = encoder.combine(round, unit);
+						const { values, participations, ...next } = combine(strategy, history, round, unit);
+						({ history } = next);
 						values.forEach((value, j) => {
 							expect(value).toBe(present[j] ? whole[round]![j] : 0);
-							if (value !== 0) expect(cycles).toContain(Math.floor(j / strategy.minimumSeparation));
+							if (value !== 0)
+								expect(participations).toContain(
+									`${history!.name}/${Math.floor(j / strategy.minimumSeparation)}`,
+								);
 						});
 					}
 				},
@@ -137,11 +144,17 @@ describe("correlated noise", () => {
 		);
 	});
 
-	it("never releases a round twice", () => {
-		const encoder = new CorrelatedEncoder(correlationStrategy({ kind: "tree", minimumSeparation: 4 }));
-		encoder.combine(3, new Float64Array(1));
-		expect(() => encoder.combine(3, new Float64Array(1))).toThrowError(/already/);
-		expect(() => encoder.combine(2, new Float64Array(1))).toThrowError(/past/);
+	it("begins a history of another name, with nothing of the first, when a round is combined again", () => {
+		for (const kind of ["tree", "banded"] as const) {
+			const strategy = correlationStrategy({ kind, minimumSeparation: 4 });
+			const first = combine(strategy, undefined, 2, Float64Array.of(1));
+			const second = combine(strategy, first.history, 3, Float64Array.of(10));
+			expect(second.history.name).toBe(first.history.name);
+			expect(second.participations).toEqual(first.participations);
+			const again = combine(strategy, second.history, 3, Float64Array.of(10));
+			expect(again.values).toEqual(Float64Array.of(10));
+			expect(again.participations).not.toEqual(first.participations);
+		}
 	});
 
 	it("refuses bands that would let a record's rounds overlap", () => {

@@ -1,0 +1,139 @@
+/**
+ * What the rounds of a training job cost: the events that a site charges its own ledger, and what
+ * is charged to delta beside them. One place, so that what runs and what is charged stay together
+ * (src/privacy/README.md derives each).
+ */
+import { roundEvent } from "../privacy/accounting/calibration.ts";
+import { composed, gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
+import type { Partition } from "../privacy/budget/records.ts";
+import { slackDelta } from "../privacy/noiseShares.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { noiseOf, type Participation, type TrainingPlan } from "./plan.ts";
+import { recordRate } from "./privacyChoice.ts";
+import { SAMPLE_TAIL } from "./privacyTarget.ts";
+
+/** What releasing one round costs the records of one partition of the data set. */
+export interface RoundCharge {
+	readonly partition: Partition;
+	readonly event: PrivacyEvent;
+	/** Delta beside the accountant's: how far the noise is from its exact law, tails of samples. */
+	readonly extraDelta: number;
+	/** Never taken back, whatever becomes of the round: later rounds rely on it being paid. */
+	readonly standing?: boolean;
+}
+
+/** How a site's contribution to a round came about: what its charge depends on beside the plan. */
+export interface ContributionFacts {
+	readonly round: number;
+	/** Total-variation distance per value of the noise drawn to its exact law. */
+	readonly samplerDistance: number;
+	/** Correlated noise: cycles whose participations this contribution is the first to show. */
+	readonly newCycles: number;
+}
+
+/** What a site charges before its contribution to a round leaves; nothing for a job without privacy. */
+export function trainingCharges(
+	spec: ResolvedJobSpec,
+	plan: TrainingPlan,
+	who: Participation,
+	facts: ContributionFacts,
+): RoundCharge[] {
+	const { privacy } = spec;
+	if (privacy.mechanism === "none") return [];
+	const { round } = facts;
+	const { parameterSigma, metricSigma } = noiseOf(plan, round, spec.training.rounds);
+	const slack = { samplerDistance: facts.samplerDistance, epsilon: privacy.epsilon };
+	const extraDelta =
+		privacy.mechanism === "distributed_gaussian"
+			? slackDelta({
+					...slack,
+					sigmaLocal: parameterSigma,
+					length: plan.length,
+					maximumContributors: who.participants,
+				}) + SAMPLE_TAIL
+			: slackDelta({
+					...slack,
+					sigmaLocal: metricSigma,
+					length: plan.length * plan.localSteps,
+					maximumContributors: 1,
+				}) +
+				SAMPLE_TAIL * plan.localSteps;
+	const train = {
+		partition: "train" as const,
+		event: trainingEvent(spec, plan, facts),
+		extraDelta,
+		// A cycle's participations are charged in one round and shown in the next ones, too.
+		...(plan.correlation === undefined ? {} : { standing: true }),
+	};
+	const evaluation = evaluationEvent(spec, plan, round);
+	const heldOut = { partition: "heldOut" as const, event: evaluation ?? composed(), extraDelta };
+	// An organization's records are in both parts, so what is told about it is charged to both.
+	if (isClientLevel(spec)) {
+		const event = evaluation === undefined ? train.event : composed(train.event, evaluation);
+		return [
+			{ ...train, event },
+			{ ...heldOut, event },
+		];
+	}
+	return evaluation === undefined ? [train] : [train, heldOut];
+}
+
+/** All rounds together, for whoever decides whether the job fits a budget. */
+export function totalCharges(spec: ResolvedJobSpec, plan: TrainingPlan): Omit<RoundCharge, "extraDelta">[] {
+	if (spec.privacy.mechanism === "none") return [];
+	const { rounds } = spec.training;
+	const parts = new Map<Partition, Map<string, { event: PrivacyEvent; count: number }>>();
+	for (let round = 0; round < rounds; round++) {
+		const newCycles =
+			plan.correlation !== undefined && round % plan.correlation.minimumSeparation === 0 ? 1 : 0;
+		const evaluation = evaluationEvent(spec, plan, round);
+		const training = trainingEvent(spec, plan, { round, newCycles });
+		const both = evaluation === undefined ? training : composed(training, evaluation);
+		const costs: [Partition, PrivacyEvent | undefined][] = isClientLevel(spec)
+			? [
+					["train", both],
+					["heldOut", both],
+				]
+			: [
+					["train", training],
+					["heldOut", evaluation],
+				];
+		for (const [partition, event] of costs) {
+			if (event === undefined) continue;
+			const events = parts.get(partition) ?? new Map<string, { event: PrivacyEvent; count: number }>();
+			parts.set(partition, events);
+			const key = JSON.stringify(event);
+			events.set(key, { event, count: (events.get(key)?.count ?? 0) + 1 });
+		}
+	}
+	return [...parts].map(([partition, events]) => ({
+		partition,
+		event: composed(...[...events.values()].map(({ event, count }) => selfComposed(event, count))),
+	}));
+}
+
+/** What a round's update tells about one record of the training part, or about the organization. */
+export function trainingEvent(
+	spec: ResolvedJobSpec,
+	plan: TrainingPlan,
+	{ round, newCycles }: Pick<ContributionFacts, "round" | "newCycles">,
+): PrivacyEvent {
+	const { privacy, training } = spec;
+	if (privacy.mechanism === "none") return composed();
+	const { noiseMultiplier } = noiseOf(plan, round, training.rounds);
+	if (isClientLevel(spec)) return gaussian(noiseMultiplier);
+	if (plan.correlation !== undefined) return selfComposed(gaussian(noiseMultiplier), newCycles);
+	const step = roundEvent(recordRate(privacy), noiseMultiplier);
+	return plan.localSteps > 0 ? selfComposed(step, plan.localSteps) : step;
+}
+
+/** What a round's evaluation tells about one held-out record, or about the organization. */
+function evaluationEvent(spec: ResolvedJobSpec, plan: TrainingPlan, round: number): PrivacyEvent | undefined {
+	const { rounds, evaluateEveryRounds } = spec.training;
+	if (round % evaluateEveryRounds !== 0) return undefined;
+	return gaussian(noiseOf(plan, round, rounds).evaluationMultiplier);
+}
+
+function isClientLevel({ privacy }: ResolvedJobSpec): boolean {
+	return privacy.mechanism === "distributed_gaussian" && privacy.unit === "client";
+}

@@ -1,0 +1,41 @@
+/** The epsilon and delta that a job's noise is sized for, and what the arithmetic of sums adds to a record's reach. */
+
+import type { JobSpec } from "./jobSpec.ts";
+import { recordRate } from "./privacyChoice.ts";
+
+/** Part of delta kept for what is charged beside the accountant: samplers, shares, summation tails. */
+const DELTA_RESERVE = 0.01;
+
+/** Delta that is left for the accountant. */
+export function accountedDelta(delta: number): number {
+	return delta * (1 - DELTA_RESERVE);
+}
+
+/** float32: half a unit in the last place, times the rows of one chunk, bounds the relative error of a chunk's sum. */
+const SUMMATION_ERROR = 2 * 512 * 2 ** -24;
+
+/**
+ * L2 bound on what one record adds to a sum of float32 gradients clipped to `norm`: its presence can
+ * also move the rounding of all others in the batch.
+ * @param expectedBatch public number of records in the batch on average
+ */
+export function reachOfRecord(norm: number, expectedBatch: number): number {
+	return norm * (1 + SUMMATION_ERROR * largestSample(expectedBatch));
+}
+
+/** Records a site's Poisson sample exceeds with probability below {@link SAMPLE_TAIL} (Chernoff), all of them at one site. */
+export function largestSample(expected: number): number {
+	return expected + 8 * Math.sqrt(expected) + 60;
+}
+
+export const SAMPLE_TAIL = 1e-13;
+
+/**
+ * Whether a site of that many training records samples, on average, no more than the job's public
+ * batch: up to there {@link reachOfRecord} holds.
+ */
+export function fitsPublicBatch({ privacy, training }: JobSpec, trainingRows: number): boolean {
+	if (privacy.mechanism === "none" || privacy.unit === "client") return true;
+	const batch = privacy.mechanism === "site_gaussian" ? training.localBatch : (training.expectedBatch ?? 0);
+	return trainingRows * recordRate(privacy) <= batch;
+}

@@ -1,0 +1,197 @@
+/** The plan of a job whose noise is added in shares under the masks: for records, for organizations, or correlated. */
+import { AlthingError } from "../../crypto/error.ts";
+import { epsilonBounds } from "../privacy/accounting/accountant.ts";
+import { calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
+import { composed, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
+import { cycleOf, participationReach } from "../privacy/correlatedNoise/strategy.ts";
+import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privacy/fixedPoint.ts";
+import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
+import { METRICS, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
+import type { SharedNoise } from "./privacyChoice.ts";
+import { accountedDelta, reachOfRecord } from "./privacyTarget.ts";
+
+/** z of an evaluation over z of the round's update, with unit client: both tell about the same organization. */
+const CLIENT_EVALUATION_RATIO = 2;
+
+/** A level of the schedule, with what the accountant asks for it. */
+type Level = Pick<RoundNoise, "noiseMultiplier" | "evaluationMultiplier">;
+
+export function planSharedNoise(
+	outline: PlanOutline,
+	privacy: SharedNoise,
+	{ training }: ResolvedJobSpec,
+	who: Participation,
+): TrainingPlan {
+	const { noiseSchedule: kind, noiseRatio: ratio = 1 } = privacy;
+	const schedule = scheduledLevels({ kind, ratio }, training.rounds);
+	const levels =
+		privacy.unit === "client"
+			? clientLevels(privacy, schedule, training.evaluateEveryRounds)
+			: recordLevels(privacy, schedule, outline, training.rounds);
+	const multipliers = levels.map(({ noiseMultiplier }) => noiseMultiplier);
+	const batch = privacy.unit === "client" ? who.participants : (training.expectedBatch ?? 1);
+	const withinUnit = privacy.clipping === "adaptive" ? unitOfCount(Math.min(...multipliers), batch) : 0;
+	const counts = {
+		minimumSurvivors: who.minimumSurvivors,
+		corrupted: who.corruption,
+		maximumContributors: who.participants,
+	};
+	const encoding = planEncoding({
+		length: outline.length,
+		...reachOf(privacy, outline, batch, withinUnit),
+		maximumContributors: who.participants,
+		largestNoiseMultiplier: largestNoiseMultiplier({
+			...counts,
+			noiseMultiplier: Math.max(...multipliers),
+			length: outline.length,
+		}),
+	});
+	const noise = levels.map((level): RoundNoise => {
+		const { noiseMultiplier, evaluationMultiplier } = level;
+		const { sigmaLocal } = planNoiseShares({ ...counts, noiseMultiplier, sensitivity: encoding.sensitivity });
+		const share = Math.min(1, noiseMultiplier / evaluationMultiplier);
+		return {
+			...level,
+			parameterSigma: sigmaLocal,
+			metricSigma: sigmaLocal,
+			metricUnit: unitOfEvaluation(encoding, share),
+		};
+	});
+	return {
+		...outline,
+		encoding,
+		noise,
+		noiseMultiplier: noise[0]!.noiseMultiplier,
+		withinUnit,
+		localSteps: 0,
+	};
+}
+
+/**
+ * Unit record: training and held-out records are disjoint, so each part has the whole epsilon.
+ * With correlated noise the update's multiplier is that of a cycle: one participation of a record.
+ */
+function recordLevels(
+	privacy: SharedNoise,
+	schedule: readonly ScheduledLevel[],
+	{ correlation, evaluations }: PlanOutline,
+	rounds: number,
+): Level[] {
+	const target = { epsilon: privacy.epsilon, delta: accountedDelta(privacy.delta) };
+	const evaluationMultiplier = calibrateNoiseMultiplier({
+		...target,
+		samplingProbability: 1,
+		steps: evaluations,
+	});
+	if (correlation !== undefined) {
+		const steps = cycleOf(correlation, rounds - 1) + 1;
+		const noiseMultiplier = calibrateNoiseMultiplier({ ...target, samplingProbability: 1, steps });
+		return [{ noiseMultiplier, evaluationMultiplier }];
+	}
+	const q = privacy.samplingRate ?? 1;
+	const first = calibrated({
+		...target,
+		eventOf: (noiseMultiplier) =>
+			composed(
+				...schedule.map((level) =>
+					selfComposed(roundEvent(q, noiseMultiplier * level.weight), level.rounds.length),
+				),
+			),
+	});
+	return schedule.map(({ weight }) => ({ noiseMultiplier: first * weight, evaluationMultiplier }));
+}
+
+/** Least multiplier of the first level, to 1e-6 and rounded up, whose event stays within the target. */
+function calibrated(target: {
+	readonly epsilon: number;
+	readonly delta: number;
+	eventOf(noiseMultiplier: number): PrivacyEvent;
+}): number {
+	const enough = (z: number) => epsilonBounds(target.eventOf(z), target.delta).upper <= target.epsilon;
+	let high = 1;
+	while (!enough(high)) high *= 2;
+	let low = high / 2;
+	while (low > 0.01 && enough(low)) [low, high] = [low / 2, low];
+	while (high > low * (1 + 1e-6)) {
+		const middle = Math.sqrt(high * low);
+		if (enough(middle)) high = middle;
+		else low = middle;
+	}
+	return high;
+}
+
+/**
+ * Unit client: updates and evaluations tell about the same organization and compose. Nobody is
+ * sampled, so Gaussians compose to one whose 1 / z^2 is the sum of theirs.
+ */
+function clientLevels(
+	privacy: SharedNoise,
+	schedule: readonly ScheduledLevel[],
+	evaluateEveryRounds: number,
+): Level[] {
+	const whole = calibrateNoiseMultiplier({
+		epsilon: privacy.epsilon,
+		delta: accountedDelta(privacy.delta),
+		samplingProbability: 1,
+		steps: 1,
+	});
+	let cost = 0;
+	for (const { weight, rounds } of schedule) {
+		const evaluations = rounds.filter((round) => round % evaluateEveryRounds === 0).length;
+		cost += (rounds.length + evaluations / CLIENT_EVALUATION_RATIO ** 2) / weight ** 2;
+	}
+	// The last factor covers floating-point rounding, upwards.
+	const first = whole * Math.sqrt(cost) * (1 + 2 ** -40);
+	return schedule.map(({ weight }) => ({
+		noiseMultiplier: first * weight,
+		evaluationMultiplier: first * weight * CLIENT_EVALUATION_RATIO,
+	}));
+}
+
+/** What one record, or organization, adds to the encoded vectors, and how large they get. */
+function reachOf(
+	privacy: SharedNoise,
+	{ correlation }: Pick<PlanOutline, "correlation">,
+	batch: number,
+	withinUnit: number,
+): Pick<EncodingRequest, "clippingNorm" | "perSiteBound" | "roundings"> {
+	// Adaptive clipping: the update is in units of the norm, and half a count comes with it.
+	const norm = privacy.clipping === "adaptive" ? Math.sqrt(1 + withinUnit ** 2 / 4) : privacy.clippingNorm;
+	// A whole update is clipped in double precision: its norm is off by less than a float32's rounding.
+	if (privacy.unit === "client") return { clippingNorm: norm * (1 + 2 ** -24), perSiteBound: 1 };
+	const perSiteBound = Math.max(16, batch / 2);
+	const clippingNorm = reachOfRecord(norm, batch);
+	if (correlation === undefined) return { clippingNorm, perSiteBound };
+	const { columnNorm, rowSum, releases } = participationReach(correlation);
+	return {
+		clippingNorm: clippingNorm * columnNorm,
+		perSiteBound: (perSiteBound * rowSum) / columnNorm,
+		roundings: releases,
+	};
+}
+
+/**
+ * Value of an example in the count of gradients within the clipping norm, in clipping norms. The
+ * count's noise is then a twentieth of the batch, as Andrew et al. 2021 recommend, and the pair of
+ * update and count, one vector of sensitivity sqrt(1 + unit^2 / 4), costs one z.
+ */
+function unitOfCount(noiseMultiplier: number, batch: number): number {
+	return Math.min(1, (20 * noiseMultiplier) / batch);
+}
+
+/**
+ * Real value of one held-out record per evaluation coordinate, such that the update's noise is
+ * enough for it: the record moves the three coordinates by at most s u sqrt(3) + sqrt(3) integer
+ * units (rounding included), which must stay within `share` of the sensitivity, where share = z / z_e
+ * as the evaluation needs the multiplier z_e instead of z.
+ */
+function unitOfEvaluation(encoding: EncodingPlan, share: number): number {
+	const unit = ((encoding.sensitivity * share) / Math.sqrt(METRICS) - 1) / encoding.scale;
+	if (unit > 0) return unit;
+	throw new AlthingError(
+		"privacy.no_headroom",
+		"the noise of this job is too small to cover its evaluations; evaluate less often (training.evaluateEveryRounds)",
+	);
+}

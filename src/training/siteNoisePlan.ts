@@ -1,0 +1,88 @@
+/** The plan of a job whose sites add all their noise themselves, in private local steps. */
+import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
+import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
+import { sigmaFor } from "../privacy/integerNoise.ts";
+import { largestNoiseMultiplier } from "../privacy/noiseShares.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { METRICS, type Participation, type PlanOutline, type TrainingPlan } from "./plan.ts";
+import type { PrivacyChoice } from "./privacyChoice.ts";
+import { accountedDelta, reachOfRecord } from "./privacyTarget.ts";
+import { FINE_GRID } from "./unprotectedPlan.ts";
+
+type SiteNoise = Extract<PrivacyChoice, { mechanism: "site_gaussian" }>;
+
+/** Updates are private when they leave the local steps; the evaluation's noise is each site's own, too. */
+export function planSiteNoise(
+	outline: PlanOutline,
+	privacy: SiteNoise,
+	{ training, aggregation }: ResolvedJobSpec,
+	who: Participation,
+): TrainingPlan {
+	const delta = accountedDelta(privacy.delta);
+	const { epsilon, samplingRate } = privacy;
+	const localSteps = Math.max(1, Math.round(training.localEpochs / samplingRate));
+	const noiseMultiplier = calibrateNoiseMultiplier({
+		epsilon,
+		delta,
+		samplingProbability: samplingRate,
+		steps: training.rounds * localSteps,
+	});
+	// Held-out records are disjoint from training records, so their own budget runs in parallel.
+	const evaluationMultiplier = calibrateNoiseMultiplier({
+		epsilon,
+		delta,
+		samplingProbability: 1,
+		steps: outline.evaluations,
+	});
+	const encoding = planEncoding({
+		length: outline.length,
+		clippingNorm: aggregation.updateNormBound / FINE_GRID,
+		maximumContributors: who.participants,
+		perSiteBound: FINE_GRID,
+		largestNoiseMultiplier:
+			largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), outline.length) *
+			Math.sqrt(who.participants),
+		modulusBits: 32,
+	});
+	const metricUnit = aggregation.updateNormBound / FINE_GRID;
+	const noise = {
+		noiseMultiplier,
+		evaluationMultiplier,
+		parameterSigma: 0,
+		metricSigma: sigmaFor({
+			noiseMultiplier: evaluationMultiplier,
+			sensitivity: metricUnit * encoding.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS),
+		}),
+		metricUnit,
+	};
+	return { ...outline, encoding, noise: [noise], noiseMultiplier, withinUnit: 0, localSteps };
+}
+
+/** The integer grid on which a site adds the noise of one private local step, and its sigma. */
+export function localStepNoise(
+	plan: TrainingPlan,
+	clippingNorm: number,
+	expectedBatch: number,
+): { readonly grid: EncodingPlan; readonly sigma: number } {
+	const { noiseMultiplier, parameterCount } = plan;
+	const grid = planEncoding({
+		length: parameterCount,
+		clippingNorm: reachOfRecord(clippingNorm, expectedBatch),
+		maximumContributors: 1,
+		perSiteBound: Math.max(16, expectedBatch),
+		largestNoiseMultiplier: largestSiteNoise(noiseMultiplier, parameterCount),
+		modulusBits: 32,
+	});
+	return { grid, sigma: sigmaFor({ noiseMultiplier, sensitivity: grid.sensitivity }) };
+}
+
+/** The headroom of an encoding whose noise one site adds all by itself: sigma over the sensitivity, at most. */
+function largestSiteNoise(noiseMultiplier: number, length: number): number {
+	return largestNoiseMultiplier({
+		noiseMultiplier,
+		length,
+		minimumSurvivors: 1,
+		corrupted: 0,
+		maximumContributors: 1,
+	});
+}
