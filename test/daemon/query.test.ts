@@ -32,12 +32,46 @@ function trueCount(digit: string, index: number, count: number): number {
 		.filter((line) => line.endsWith(`,${digit}`)).length;
 }
 
-/** Seven standard errors: a false alarm once in 10^11. */
-function expectNear(answer: QueryAnswer, truth: number): void {
+/** Seven standard errors: a false alarm once in 10^11 for Gaussian noise; Laplace noise needs more. */
+function expectNear(answer: QueryAnswer, truth: number, standardErrors = 7): void {
 	if (answer.kind !== "count") throw new Error(`asked for a count, got ${answer.kind}`);
-	expect(Math.abs(answer.count.value - truth)).toBeLessThan(7 * answer.count.standardError + 1);
+	expect(Math.abs(answer.count.value - truth)).toBeLessThan(standardErrors * answer.count.standardError + 1);
 	expect(answer.count.standardError).toBeGreaterThan(0);
 }
+
+describe("a query of one organization", () => {
+	it("is answered near the truth with pure epsilon, charged, and recorded for the analyst", {
+		timeout: TEST_MS,
+	}, async () => {
+		const node = fleet.node(2);
+		const before = await spent(node);
+		const { code, stdout, stderr } = await query(node, "count", "--where", "digit=7", "--epsilon", "0.5");
+		expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+		const { answer, charged, id } = JSON.parse(stdout);
+		expectNear(answer, trueCount("7", 2, 3), 40);
+		expect(charged).toEqual({ epsilon: 0.5, delta: 0 });
+		expect(await spent(node)).toBeGreaterThan(before);
+		const { budgets } = await node.call("budget.show", { dataset: SET });
+		expect(budgets[0]?.charges.some(({ job }) => job === id)).toBe(true);
+		expect(await spent(fleet.node(1))).toBe(0);
+	});
+
+	it("costs nothing when it cannot be asked", { timeout: TEST_MS }, async () => {
+		const node = fleet.node(2);
+		const before = await spent(node);
+		for (const [wrong, code, what] of [
+			[["sum", "--column", "nothing", "--bounds", "0,16", "--epsilon", "1"], 1, "nothing"],
+			[["mean", "--column", "digit", "--bounds", "0,9", "--epsilon", "1"], 1, "classes"],
+			[["histogram", "--by", "digit", "--epsilon", "1"], 2, "--by"],
+			[["count", "--epsilon", "60"], 6, "budget"],
+		] as const) {
+			const run = await query(node, ...wrong);
+			expect(run.code).toBe(code);
+			expect(JSON.parse(run.stdout).detail).toContain(what);
+		}
+		expect(await spent(node)).toBe(before);
+	});
+});
 
 describe("a query of the federation", () => {
 	it("is answered near the truth, alike at every node, and charged at every node", {

@@ -50,6 +50,16 @@ async function ask(session: Session, kind: string, options: AskOptions): Promise
 	const { out } = session;
 	const client = await session.client();
 	const query = querySpecOf(kind, options, await classColumnsOf(client, options.data));
+	if (options.federation !== true) {
+		const answer = await client.call("query.ask", { dataset: options.data, query });
+		out.result(answer, ({ answer: found, charged }) =>
+			[
+				queryText(found as unknown as QueryAnswer, out.colors.bold),
+				`Charged to ${options.data}: epsilon ${charged.epsilon}, delta ${charged.delta}.`,
+			].join("\n\n"),
+		);
+		return exitCodes.ok;
+	}
 	const spec = {
 		name: `query-${kind.toLowerCase()}`,
 		technique: "query",
