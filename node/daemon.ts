@@ -25,6 +25,7 @@ import { createLogger, type Logger } from "./logging/logger.ts";
 import { declareMetrics } from "./metrics.ts";
 import { Models } from "./models/models.ts";
 import type { Libp2pNetwork } from "./network/libp2p/index.ts";
+import { Queries } from "./queries/queries.ts";
 import { EventHub } from "./rpc/events.ts";
 import { createRpcServer } from "./rpc/server.ts";
 import type { NodeStatus, PeerView, Services } from "./rpc/services.ts";
@@ -325,6 +326,12 @@ class Daemon {
 			data: this.#openedDatasets(),
 			jobs: new JobsUnlessMember(() => this.#jobs),
 			models: this.#models as Models,
+			queries: new Queries({
+				store: this.#openedStore(),
+				pool: () => this.#openedPool(),
+				datasets: this.#openedDatasets(),
+				budgets: this.#budgets as Budgets,
+			}),
 			budgets: new BudgetOffice(this.#budgets as Budgets),
 			peers: { list: async () => this.#peers() },
 		};

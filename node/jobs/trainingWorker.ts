@@ -10,6 +10,7 @@ import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
 import { loadSiteData, readRawRecords } from "../../src/training/siteData.ts";
+import { answerQuery, costOfQuery } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 
@@ -106,6 +107,10 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 				await trainer.dispose();
 			}
 		}
+		case "costOfQuery":
+			return { result: { kind: "queryCost", cost: costOfQuery(task.data, task.spec) } };
+		case "answerQuery":
+			return { result: { kind: "queryAnswer", answer: answerQuery(task.data, task.spec) } };
 		case "warm": {
 			const trainer = await createTrainer({ model: softmaxRegression(2, 2), backend: task.backend });
 			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, {

@@ -214,22 +214,12 @@ export const predictions = z.object({
 	classes: z.array(z.union([z.string(), z.number()])).optional(),
 });
 
-export const budget = z.object({
-	dataset: shortName,
-	epsilon,
-	delta,
-	epsilonSpent: z.number().nonnegative(),
-	epsilonRemaining: z.number().nonnegative(),
-	charges: z.array(
-		z.object({
-			at: time,
-			job: z.string(),
-			round: count.optional(),
-			mechanism: z.string(),
-			/** Total spent at the budget's delta once this charge was made. */
-			epsilonAfter: z.number().nonnegative(),
-		}),
-	),
+export const localAnswer = z.object({
+	/** Under which the charge stands in the budget. */
+	id: z.string(),
+	answer: jsonObject,
+	/** What the answer costs by itself. */
+	charged: z.object({ epsilon: z.number().nonnegative(), delta: z.number().nonnegative() }),
 });
 
 export const peerView = z.object({
@@ -253,8 +243,6 @@ export const tokenView = z.object({
 	expiresAt: time.nullable(),
 	revokedAt: time.nullable(),
 });
-
-export const budgetLimits = z.strictObject({ dataset: shortName, epsilon, delta });
 
 /** RFC 9457 problem document, with the dotted error code and its facts beside it. */
 export const problemDocument = z.object({

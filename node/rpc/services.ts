@@ -7,6 +7,7 @@
  * the event stream belong to the RPC itself (`tokens.ts`, `events.ts`).
  */
 import type { z } from "zod";
+import type * as budgetSchemas from "./budgetSchemas.ts";
 import type * as schemas from "./schemas.ts";
 
 export type Role = z.infer<typeof schemas.role>;
@@ -25,8 +26,15 @@ export type ModelFormat = z.infer<typeof schemas.modelFormat>;
 export type ModelSummary = z.infer<typeof schemas.modelSummary>;
 export type ModelDetail = z.infer<typeof schemas.modelDetail>;
 export type Predictions = z.infer<typeof schemas.predictions>;
-export type Budget = z.infer<typeof schemas.budget>;
-export type BudgetLimits = z.infer<typeof schemas.budgetLimits>;
+export type LocalAnswer = z.infer<typeof schemas.localAnswer>;
+export type BudgetAccount = z.infer<typeof budgetSchemas.budgetAccount>;
+export type Budget = z.infer<typeof budgetSchemas.budget>;
+export type BudgetLimits = z.infer<typeof budgetSchemas.budgetLimits>;
+export type BudgetOpening = z.infer<typeof budgetSchemas.budgetOpening>;
+export type BudgetTransfer = z.infer<typeof budgetSchemas.budgetTransfer>;
+export type BudgetReportQuery = z.infer<typeof budgetSchemas.budgetReportQuery>;
+export type BudgetReport = z.infer<typeof budgetSchemas.budgetReport>;
+export type BudgetAudit = z.infer<typeof budgetSchemas.budgetAudit>;
 export type PeerView = z.infer<typeof schemas.peerView>;
 export type TokenView = z.infer<typeof schemas.tokenView>;
 export type ProblemDocument = z.infer<typeof schemas.problemDocument>;
@@ -121,10 +129,38 @@ export interface ModelService {
 	predict(params: { job: string; rows: number[][] }, context: CallContext): Promise<Predictions>;
 }
 
+export interface QueryService {
+	/** Charges the data set's budget, then answers. Throws `query.invalid`, `data.not_found`, `budget.exceeded`. */
+	ask(params: { dataset: string; query: JsonObject }, context: CallContext): Promise<LocalAnswer>;
+}
+
 export interface BudgetService {
+	/** All data sets', or one account's with its charges. Throws `budget.not_found`. */
 	show(params: { dataset?: string | undefined }, context: CallContext): Promise<Budget[]>;
+	/** Every account, each after the one above it. */
+	tree(context: CallContext): Promise<BudgetAccount[]>;
 	/** Throws `budget.below_spent` when the new limit is under what is spent. */
 	set(params: BudgetLimits, context: CallContext): Promise<Budget>;
+	/** The changes below throw `budget.not_found` for an unknown account, and where a rule of the tree forbids them. */
+	open(params: BudgetOpening, context: CallContext): Promise<BudgetAccount>;
+	place(params: { account: string; parent: string }, context: CallContext): Promise<BudgetAccount>;
+	delegate(
+		params: { account: string; epsilon: number; delta: number },
+		context: CallContext,
+	): Promise<BudgetAccount>;
+	transfer(params: BudgetTransfer, context: CallContext): Promise<BudgetAccount[]>;
+	freeze(params: { account: string; reason: string }, context: CallContext): Promise<BudgetAccount>;
+	unfreeze(params: { account: string }, context: CallContext): Promise<BudgetAccount>;
+	expire(params: { account: string; expiresAt: string }, context: CallContext): Promise<BudgetAccount>;
+	renew(params: { account: string }, context: CallContext): Promise<BudgetAccount>;
+	/** Without `epsilon` the analyst's limit is lifted. */
+	limit(
+		params: { account: string; analyst: string; epsilon?: number | undefined },
+		context: CallContext,
+	): Promise<BudgetAccount>;
+	report(params: BudgetReportQuery, context: CallContext): Promise<BudgetReport>;
+	/** Replays the journal against what was executed. */
+	audit(context: CallContext): Promise<BudgetAudit>;
 }
 
 export interface PeerService {
@@ -138,6 +174,7 @@ export interface Services {
 	readonly data: DataService;
 	readonly jobs: JobService;
 	readonly models: ModelService;
+	readonly queries: QueryService;
 	readonly budgets: BudgetService;
 	readonly peers: PeerService;
 }

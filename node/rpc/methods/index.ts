@@ -7,6 +7,7 @@ import { federationMethods } from "./federation.ts";
 import { jobMethods } from "./jobs.ts";
 import { modelMethods } from "./models.ts";
 import { nodeMethods } from "./node.ts";
+import { queryMethods } from "./queries.ts";
 import { tokenMethods } from "./tokens.ts";
 
 const definitions = [
@@ -15,6 +16,7 @@ const definitions = [
 	...dataMethods,
 	...jobMethods,
 	...modelMethods,
+	...queryMethods,
 	...budgetMethods,
 	...tokenMethods,
 ] as const;

@@ -211,6 +211,13 @@ export function fakeServices(): Fakes {
 			},
 			predict: async ({ rows }) => ({ outputs: rows.map(() => [0.25, 0.75]), classes: rows.map(() => 1) }),
 		},
+		queries: {
+			ask: async ({ dataset }) => {
+				if (dataset !== budget.dataset) throw notFound("data", dataset);
+				const count = { value: 12, standardError: 2, interval: [8, 16] };
+				return { id: "query-1", answer: { kind: "count", count }, charged: { epsilon: 1, delta: 0 } };
+			},
+		},
 		budgets: {
 			show: async ({ dataset: name }) => {
 				if (name !== undefined && name !== budget.dataset) throw notFound("budget", name);
