@@ -6,7 +6,8 @@ import { AlthingError } from "../../../crypto/error.ts";
 import { randomBytes } from "../../../crypto/random.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { takeRows } from "../../learning/batch.ts";
-import type { Batch, Evaluation, GradientSum, Trainer } from "../../learning/trainer.ts";
+import { type Clipping, contributionBound } from "../../learning/clipping.ts";
+import type { Batch, ClippedGradientSum, Evaluation, GradientSum, Trainer } from "../../learning/trainer.ts";
 import type { SiteData } from "../../training/siteData.ts";
 
 export type Canary =
@@ -78,8 +79,8 @@ export class CanaryTrainer implements Trainer {
 	async clippedGradientSum(
 		parameters: Float32Array,
 		batch: Batch,
-		clippingNorm: number,
-	): Promise<GradientSum> {
+		clipping: Clipping,
+	): Promise<ClippedGradientSum> {
 		const real: number[] = [];
 		const sampled: Canary[] = [];
 		for (let row = 0; row < batch.rows; row++) {
@@ -88,30 +89,30 @@ export class CanaryTrainer implements Trainer {
 			else real.push(row);
 		}
 		const records = takeRows(batch, Uint32Array.from(real));
-		const { sum: realSum } = await this.#inner.clippedGradientSum(parameters, records, clippingNorm);
-		this.realSum = realSum;
+		const alone = await this.#inner.clippedGradientSum(parameters, records, clipping);
+		this.realSum = alone.sum;
 		const examples = sampled.filter((canary) => canary.kind === "example");
 		// Real records and example canaries in one batch, as the path has it.
 		const result =
 			examples.length === 0
-				? { sum: realSum.slice(), lossSum: 0, examples: batch.rows }
-				: await this.#inner.clippedGradientSum(parameters, append(records, examples), clippingNorm);
+				? { ...alone, sum: alone.sum.slice() }
+				: await this.#inner.clippedGradientSum(parameters, append(records, examples), clipping);
 		for (const canary of sampled) {
-			if (canary.kind === "gradient") result.sum[canary.coordinate]! += clippingNorm;
+			if (canary.kind === "gradient") result.sum[canary.coordinate]! += contributionBound(clipping);
 		}
 		return { ...result, examples: batch.rows };
 	}
 
 	/** The clipped gradient of one canary at `parameters`: what the attacker looks for. */
-	async gradientOf(canary: Canary, parameters: Float32Array, clippingNorm: number): Promise<Float64Array> {
+	async gradientOf(canary: Canary, parameters: Float32Array, clipping: Clipping): Promise<Float64Array> {
 		if (canary.kind === "gradient") {
 			const gradient = new Float64Array(this.parameterCount);
-			gradient[canary.coordinate] = clippingNorm;
+			gradient[canary.coordinate] = contributionBound(clipping);
 			return gradient;
 		}
 		const { features, label } = canary;
 		const batch = { features, labels: Float32Array.of(label), rows: 1 };
-		return (await this.#inner.clippedGradientSum(parameters, batch, clippingNorm)).sum;
+		return (await this.#inner.clippedGradientSum(parameters, batch, clipping)).sum;
 	}
 
 	gradientSum(parameters: Float32Array, batch: Batch): Promise<GradientSum> {

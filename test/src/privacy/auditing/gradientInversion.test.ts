@@ -44,7 +44,7 @@ describe("inverting an update", () => {
 		trainers.push(trainer);
 		const parameters = initialParameters(model, new Uint8Array(32));
 		const batch = recordsOf(32);
-		const { sum } = await trainer.clippedGradientSum(parameters, batch, 1);
+		const { sum } = await trainer.clippedGradientSum(parameters, batch, { mode: "flat", norm: 1 });
 		// Noise of multiplier 1 on a grid of 2^-10.
 		const noise = new Int32Array(sum.length);
 		tableGaussian(1024).fill(noise);
