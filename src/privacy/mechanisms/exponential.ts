@@ -10,7 +10,7 @@
 import { RandomWords } from "../samplers/randomWords.ts";
 import type { Mechanism } from "./mechanism.ts";
 import { gapsOf, type SelectionRequest, selectionRate } from "./scores.ts";
-import { selectExactly } from "./selection.ts";
+import { ExactSelection } from "./selection.ts";
 
 export interface ExponentialMechanism extends Mechanism {
 	/**
@@ -27,16 +27,12 @@ export function exponentialMechanism(
 	request: SelectionRequest,
 	words: RandomWords = new RandomWords(),
 ): ExponentialMechanism {
-	const rate = selectionRate(request);
+	const selection = new ExactSelection(selectionRate(request));
 	return {
 		name: "exponential mechanism",
 		unit: "one record added or removed",
 		sensitivity: request.sensitivity,
 		event: { kind: "boundedRange", epsilon: request.epsilon },
-		select: (scores, multiplicities) =>
-			selectExactly(
-				{ gaps: gapsOf(scores), rate, ...(multiplicities === undefined ? {} : { multiplicities }) },
-				words,
-			),
+		select: (scores, multiplicities) => selection.select({ gaps: gapsOf(scores), multiplicities }, words),
 	};
 }

@@ -6,8 +6,8 @@
  */
 import type { RandomWords } from "./randomWords.ts";
 
-/** Below it the whole of a coin is done in doubles, exactly: k stays far below 2^13 in any lifetime. */
-const SMALL_DENOMINATOR = 2n ** 40n;
+/** Up to it uniform numbers below a denominator are drawn without big integers. */
+const LARGEST_IN_DOUBLES = 2n ** 53n;
 
 /** True with probability exp(-numerator / denominator); numerator >= 0, denominator > 0. */
 export function bernoulliExp(numerator: bigint, denominator: bigint, words: RandomWords): boolean {
@@ -16,7 +16,7 @@ export function bernoulliExp(numerator: bigint, denominator: bigint, words: Rand
 		if (!bernoulliExpSmall(1, 1, words)) return false;
 		rest -= denominator;
 	}
-	if (denominator <= SMALL_DENOMINATOR) return bernoulliExpSmall(Number(rest), Number(denominator), words);
+	if (denominator <= LARGEST_IN_DOUBLES) return bernoulliExpSmall(Number(rest), Number(denominator), words);
 	let k = 1n;
 	while (words.below(denominator * k) < rest) k++;
 	return k % 2n === 1n;
@@ -27,10 +27,12 @@ export function bernoulliExpOne(words: RandomWords): boolean {
 	return bernoulliExpSmall(1, 1, words);
 }
 
-/** For numerator <= denominator <= 2^40: the first k at which Bernoulli(gamma / k) fails is odd. */
+/**
+ * For numerator <= denominator <= 2^53: the first k at which a coin of probability gamma / k fails is
+ * odd. The coin is one of gamma and one of 1 / k, so that no product must stay exact.
+ */
 function bernoulliExpSmall(numerator: number, denominator: number, words: RandomWords): boolean {
 	let k = 1;
-	// Reaching k = 2^13 has probability 1 / (2^13)!; until then denominator * k < 2^53.
-	while (words.belowNumber(denominator * k) < numerator) k++;
+	while (words.belowNumber(denominator) < numerator && words.belowNumber(k) === 0) k++;
 	return k % 2 === 1;
 }
