@@ -1,38 +1,177 @@
-/** The best proven figure of all accountants that know an event. */
+/**
+ * The best proven figure of all accountants that know an event: the privacy-loss distribution
+ * where every part has a dominating pair, Renyi bounds where none has, both side by side for a mixture.
+ *
+ * For events whose parameters were fixed before their data was touched; the other case is `filter.ts`.
+ */
+import { AlthingError } from "../../../crypto/error.ts";
 import type { Adjacency } from "./adjacency.ts";
-import type { PrivacyEvent } from "./events.ts";
-import { deltaFromRdp, epsilonFromRdp, rdpOf } from "./rdp.ts";
+import { composed, type PrivacyEvent, selfComposed } from "./events.ts";
+import { pldDelta, pldEpsilon } from "./pld/index.ts";
+import { countedPairs } from "./pld/mechanisms.ts";
+import { replacingOne } from "./rdp/replaceOne.ts";
+import { deltaFromRdp, epsilonFromRdp, rdpOf, requireDelta, requireEpsilon } from "./rdp.ts";
+import { zcdpDelta, zcdpEpsilon } from "./zcdp.ts";
 
 /** What is proven of one figure: it lies in [lower, upper]; `upper` is the guarantee. */
 export interface Bounds {
+	/** Of the worst mechanism the event may stand for; 0 where no lower bound is known. */
 	readonly lower: number;
 	readonly upper: number;
-	/** The accountant whose bound `upper` is. */
+	/** The accountant whose bound `upper` is: "pld", "rdp", "zcdp", or "pld+rdp" with the allowance split. */
 	readonly method: string;
 }
 
+/** Where the two bounds of the distribution are this close, no other accountant can gain anything. */
+const CLOSE = 1.01;
+
+/** Shares of the allowance tried for the part that has Renyi bounds only. */
+const DELTA_SHARES = [0.01, 0.1, 0.5];
+const EPSILON_SHARES = [0.25, 0.5, 0.75];
+
 /**
- * Epsilon of an event whose parameters were fixed before its data was touched.
+ * Least epsilon with which the event is (epsilon, delta)-DP.
  * @param delta in (0, 1)
- * @throws AlthingError `privacy.bad_delta`, `privacy.unsupported_event` where no accountant knows the event
+ * @throws AlthingError `privacy.bad_delta`, `privacy.unsupported_event` where no accountant knows a part
  */
 export function epsilonBounds(
 	event: PrivacyEvent,
 	delta: number,
 	adjacency: Adjacency = "addRemove",
 ): Bounds {
-	return { lower: 0, upper: epsilonFromRdp(rdpOf(event, adjacency), delta).epsilon, method: "rdp" };
+	requireDelta(delta);
+	return bestOf(event, adjacency, {
+		most: Number.POSITIVE_INFINITY,
+		tight: (part) => pldEpsilon(part, delta, { adjacency }),
+		renyi: (part) => renyiEpsilon(part, delta, adjacency),
+		split: (tight, renyi) =>
+			DELTA_SHARES.map(
+				(share) =>
+					pldEpsilon(tight, delta * (1 - share), { adjacency }).upper +
+					renyiEpsilon(renyi, delta * share, adjacency).upper,
+			),
+	});
 }
 
 /**
- * Delta of an event whose parameters were fixed before its data was touched.
- * @param epsilon >= 0
- * @throws AlthingError `privacy.bad_epsilon`, `privacy.unsupported_event` where no accountant knows the event
+ * Least delta with which the event is (epsilon, delta)-DP.
+ * @param epsilon >= 0 and finite
+ * @throws AlthingError `privacy.bad_epsilon`, `privacy.unsupported_event` where no accountant knows a part
  */
 export function deltaBounds(
 	event: PrivacyEvent,
 	epsilon: number,
 	adjacency: Adjacency = "addRemove",
 ): Bounds {
-	return { lower: 0, upper: deltaFromRdp(rdpOf(event, adjacency), epsilon).delta, method: "rdp" };
+	requireEpsilon(epsilon);
+	return bestOf(event, adjacency, {
+		most: 1,
+		tight: (part) => pldDelta(part, epsilon, { adjacency }),
+		renyi: (part) => renyiDelta(part, epsilon, adjacency),
+		split: (tight, renyi) =>
+			EPSILON_SHARES.map(
+				(share) =>
+					pldDelta(tight, epsilon * (1 - share), { adjacency }).upper +
+					renyiDelta(renyi, epsilon * share, adjacency).upper,
+			),
+	});
+}
+
+/** One question put to every accountant. */
+interface Question {
+	/** The answer that says nothing. */
+	readonly most: number;
+	readonly tight: (event: PrivacyEvent) => { readonly lower: number; readonly upper: number };
+	readonly renyi: (event: PrivacyEvent) => Upper;
+	/** Upper bounds by basic composition of the two parts (Dwork et al. 2006), at several splits of the allowance. */
+	readonly split: (tight: PrivacyEvent, renyi: PrivacyEvent) => readonly number[];
+}
+
+interface Upper {
+	readonly upper: number;
+	readonly method: string;
+}
+
+function bestOf(event: PrivacyEvent, adjacency: Adjacency, question: Question): Bounds {
+	const parts = leavesOf(event, 1);
+	const isTight = (part: PrivacyEvent): boolean => hasDominatingPair(part, adjacency);
+	const tight = parts.filter(isTight);
+	const others = parts.filter((part) => !isTight(part));
+	// Whatever else is released, the tight parts alone already cost this much.
+	const { lower, upper } = question.tight(composed(...tight));
+	if (others.length === 0) {
+		const distribution: Upper = { upper, method: "pld" };
+		if (upper <= CLOSE * lower) return { lower, ...distribution };
+		return { lower, ...least([distribution, question.renyi(event)]) };
+	}
+	const candidates = [question.renyi(event)];
+	if (tight.length > 0) {
+		const uppers = question.split(composed(...tight), composed(...others));
+		candidates.push(...uppers.map((one) => ({ upper: one, method: "pld+rdp" })));
+	}
+	return { lower, ...least([{ upper: question.most, method: "rdp" }, ...candidates]) };
+}
+
+function least(candidates: readonly Upper[]): Upper {
+	return candidates.reduce((best, one) => (one.upper < best.upper ? one : best));
+}
+
+/** The event as a list of what is not a composition, each with its count. */
+function leavesOf(event: PrivacyEvent, count: number): PrivacyEvent[] {
+	if (event.kind === "composed") return event.events.flatMap((part) => leavesOf(part, count));
+	if (event.kind === "selfComposed") return leavesOf(event.event, count * event.count);
+	return [selfComposed(event, count)];
+}
+
+function hasDominatingPair(event: PrivacyEvent, adjacency: Adjacency): boolean {
+	try {
+		countedPairs(event, adjacency);
+		return true;
+	} catch (error) {
+		if (error instanceof AlthingError && error.code === "privacy.unsupported_event") return false;
+		throw error;
+	}
+}
+
+/** By the curve, and by rho alone where that says everything: at the best real order instead of one of a list. */
+function renyiEpsilon(event: PrivacyEvent, delta: number, adjacency: Adjacency): Upper {
+	const rho = rhoOf(event, adjacency);
+	if (rho !== undefined) return { upper: zcdpEpsilon(rho, delta), method: "zcdp" };
+	return { upper: epsilonFromRdp(rdpOf(event, adjacency), delta).epsilon, method: "rdp" };
+}
+
+function renyiDelta(event: PrivacyEvent, epsilon: number, adjacency: Adjacency): Upper {
+	const rho = rhoOf(event, adjacency);
+	if (rho !== undefined) return { upper: zcdpDelta(rho, epsilon), method: "zcdp" };
+	return { upper: deltaFromRdp(rdpOf(event, adjacency), epsilon).delta, method: "rdp" };
+}
+
+/** Total rho of an event whose curve is rho a at every order a, undefined for any other. */
+function rhoOf(event: PrivacyEvent, adjacency: Adjacency): number | undefined {
+	switch (event.kind) {
+		case "gaussian":
+		case "discreteGaussian":
+		case "zeroConcentrated": {
+			const mechanism = adjacency === "replaceOne" ? replacingOne(event) : event;
+			if (mechanism.kind === "gaussian") return 0.5 / mechanism.noiseMultiplier ** 2;
+			if (mechanism.kind === "zeroConcentrated") return mechanism.rho;
+			if (mechanism.kind === "discreteGaussian") return 0.5 * (mechanism.sensitivity / mechanism.sigma) ** 2;
+			return undefined;
+		}
+		case "selfComposed": {
+			const one = rhoOf(event.event, adjacency);
+			return one === undefined ? undefined : one * event.count;
+		}
+		case "composed": {
+			let total = 0;
+			for (const part of event.events) {
+				const rho = rhoOf(part, adjacency);
+				if (rho === undefined) return undefined;
+				total += rho;
+			}
+			return total;
+		}
+		default:
+			return undefined;
+	}
 }

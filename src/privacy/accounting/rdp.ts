@@ -152,9 +152,11 @@ export function requireDelta(delta: number): void {
 	}
 }
 
-/** @throws AlthingError `privacy.bad_epsilon` unless epsilon is a number >= 0 */
+/** @throws AlthingError `privacy.bad_epsilon` unless epsilon is finite and >= 0 */
 export function requireEpsilon(epsilon: number): void {
-	if (!(epsilon >= 0)) {
-		throw new AlthingError("privacy.bad_epsilon", `Epsilon must be at least 0, not ${epsilon}.`, { epsilon });
+	if (!(epsilon >= 0 && epsilon < Number.POSITIVE_INFINITY)) {
+		throw new AlthingError("privacy.bad_epsilon", `Epsilon must be at least 0 and finite, not ${epsilon}.`, {
+			epsilon,
+		});
 	}
 }
