@@ -8,6 +8,7 @@ import { type SigningKey, signingKeyFromSeed } from "../crypto/identity.ts";
 import { DEFAULT_TIMING } from "../protocols/training/index.ts";
 import { BudgetOffice } from "./budget/budgetService.ts";
 import { BUDGET_KIND, Budgets } from "./budget/budgets.ts";
+import { createTightAccountant } from "./budget/tightAccounting.ts";
 import { loadConfig } from "./config/loadConfig.ts";
 import type { NodeConfig } from "./config/schema.ts";
 import { Datasets } from "./data/datasets.ts";
@@ -89,6 +90,7 @@ class Daemon {
 	readonly #metrics = declareMetrics(this.#registry);
 	readonly #wallClock = { nowMs: () => Date.now() };
 	readonly #events = new EventHub({ clock: this.#wallClock });
+	readonly #tightAccountant = createTightAccountant();
 	#store: Store | undefined;
 	#records = new Map<string, Uint8Array[]>();
 	#pool: WorkerPool<WorkerTask, WorkerResult> | undefined;
@@ -120,7 +122,7 @@ class Daemon {
 		return [
 			{ name: "store", start: () => this.#openStore(), stop: async () => this.#store?.close() },
 			{ name: "workers", start: async () => this.#startWorkers(), stop: async () => this.#pool?.stop() },
-			{ name: "data", start: () => this.#openData(), stop: async () => {} },
+			{ name: "data", start: () => this.#openData(), stop: () => this.#tightAccountant.stop() },
 			{
 				name: "federation",
 				start: () => this.#openFederation(),
@@ -168,6 +170,7 @@ class Daemon {
 			journal: store.journal,
 			records: this.#records.get(BUDGET_KIND) ?? [],
 			defaults: config.budgets,
+			tight: (question) => this.#tightAccountant.run(question),
 		});
 		this.#budgets = budgets;
 		this.#datasets = await Datasets.open(
@@ -332,7 +335,11 @@ class Daemon {
 				datasets: this.#openedDatasets(),
 				budgets: this.#budgets as Budgets,
 			}),
-			budgets: new BudgetOffice(this.#budgets as Budgets),
+			budgets: new BudgetOffice({
+				budgets: this.#budgets as Budgets,
+				store: this.#openedStore(),
+				self: this.#self.peer,
+			}),
 			peers: { list: async () => this.#peers() },
 		};
 	}

@@ -116,12 +116,28 @@ export class Budgets {
 
 	/** Has the tight accountant work out what {@link Budgets.spentBy} will say. */
 	async settleJob(dataset: string, jobId: string, delta: number): Promise<void> {
-		await this.answer(this.ledger.jobQuestions(dataset, jobId, delta));
+		await this.answers(this.ledger.jobQuestions(dataset, jobId, delta));
 	}
 
-	/** Has the tight accountant answer questions, for the ledger to know. */
-	async answer(questions: readonly TightQuestion[]): Promise<void> {
-		for (const question of questions) this.ledger.learn(question, await this.#tight(question));
+	/** The tight accountant's answers, which the ledger keeps. */
+	async answers(questions: readonly TightQuestion[]): Promise<Stated[]> {
+		const answers: Stated[] = [];
+		for (const question of questions) {
+			const answer = await this.#tight(question);
+			this.ledger.learn(question, answer);
+			answers.push(answer);
+		}
+		return answers;
+	}
+
+	/** Decisions about an account, oldest first. */
+	changesOf(account: string): { at: string; by: string; change: string }[] {
+		return this.#entries.flatMap(({ at, by, record }) => {
+			if (record.type === "charge" || record.type === "refund" || record.type === "finalise") return [];
+			const { type, ...details } = record;
+			if (!Object.values(details).includes(account)) return [];
+			return [{ at, by, change: `${type} ${JSON.stringify(details)}` }];
+		});
 	}
 
 	async #renewDue(dataset: string): Promise<void> {

@@ -21,8 +21,6 @@ export const time = z.iso.datetime();
 /** Any JSON object; its own schema lives with the protocol that reads it. */
 export const jsonObject = z.record(z.string(), z.unknown());
 
-const epsilon = z.number().positive().finite();
-const delta = z.number().gt(0).lt(1);
 const count = z.int().nonnegative();
 
 export const nodeStatus = z.object({

@@ -8,6 +8,7 @@
  */
 import type { z } from "zod";
 import type * as budgetSchemas from "./budgetSchemas.ts";
+import type * as privacy from "./privacySchemas.ts";
 import type * as schemas from "./schemas.ts";
 
 export type Role = z.infer<typeof schemas.role>;
@@ -163,6 +164,32 @@ export interface BudgetService {
 	audit(context: CallContext): Promise<BudgetAudit>;
 }
 
+/** Planning and auditing: computed on a worker thread, nothing charged. */
+export interface PrivacyService {
+	plan(
+		params: z.output<typeof privacy.planRequest>,
+		context: CallContext,
+	): Promise<z.input<typeof privacy.allocation>>;
+	/** Throws `data.not_found`, as `forecast` and `audit` do. */
+	cost(
+		params: z.output<typeof privacy.roundsRequest>,
+		context: CallContext,
+	): Promise<z.input<typeof privacy.cost>>;
+	forecast(
+		params: z.output<typeof privacy.forecastRequest>,
+		context: CallContext,
+	): Promise<z.input<typeof privacy.forecastView>>;
+	optimize(
+		params: z.output<typeof privacy.optimizeRequest>,
+		context: CallContext,
+	): Promise<z.input<typeof privacy.optimization>>;
+	/** Throws `job.invalid`, `audit.unsupported`; a violation is a result, not an error. */
+	audit(
+		params: z.output<typeof privacy.auditRequest>,
+		context: CallContext,
+	): Promise<z.input<typeof privacy.auditView>>;
+}
+
 export interface PeerService {
 	list(context: CallContext): Promise<PeerView[]>;
 }
@@ -176,5 +203,6 @@ export interface Services {
 	readonly models: ModelService;
 	readonly queries: QueryService;
 	readonly budgets: BudgetService;
+	readonly privacy: PrivacyService;
 	readonly peers: PeerService;
 }

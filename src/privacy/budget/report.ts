@@ -24,6 +24,8 @@ export interface ReportRow {
 	readonly refunded: number;
 	readonly firstAt: string;
 	readonly lastAt: string;
+	/** At which the data set's epsilon is stated. */
+	readonly delta: number;
 	/** What these charges alone, the refunded ones left out, have cost: epsilon is the accountant's to say. */
 	readonly question: TightQuestion | undefined;
 }
@@ -103,6 +105,7 @@ function rowOf(
 		refunded: inState("refunded"),
 		firstAt: times[0] ?? first.at,
 		lastAt: times.at(-1) ?? first.at,
+		delta: deltaOf(dataset),
 		question: delta > 0 && group.length > inState("refunded") ? { event, delta } : undefined,
 	};
 }

@@ -2,6 +2,9 @@
 import { AlthingError } from "../../../crypto/error.ts";
 import type {
 	Budget,
+	BudgetAccount,
+	BudgetAudit,
+	BudgetReport,
 	CallContext,
 	DatasetDetail,
 	FederationView,
@@ -39,13 +42,71 @@ const federation: FederationView = {
 	rules: { minimumCohort: 3 },
 };
 
-const budget: Budget = {
-	dataset: "digits",
+const account: BudgetAccount = {
+	account: "digits",
+	kind: "dataset",
 	epsilon: 8,
 	delta: 1e-6,
+	composition: "adaptive",
+	children: "sequential",
 	epsilonSpent: 1.5,
+	method: "rdp-filter",
+	epsilonDelegated: 0,
 	epsilonRemaining: 6.5,
-	charges: [{ at, job: "job-0001", round: 1, mechanism: "gaussian", epsilonAfter: 1.5 }],
+	epsilonLifetime: 1.5,
+	period: { number: 0, startedAt: at },
+	delegated: false,
+	analysts: [],
+	openedAt: at,
+};
+
+const budget: Budget = {
+	...account,
+	dataset: "digits",
+	charges: [
+		{
+			at,
+			job: "job-0001",
+			round: 1,
+			mechanism: "sampled gaussian",
+			partition: "train",
+			state: "released",
+			epsilonAfter: 1.5,
+		},
+	],
+};
+
+const auditOfBudgets: BudgetAudit = {
+	charges: { total: 1, released: 1, refunded: 0, wasted: 0, open: 0 },
+	releases: 1,
+	deadAttempts: 0,
+	executions: 1,
+	differences: [],
+	overdrawn: [],
+};
+
+const reportOfBudgets: BudgetReport = {
+	rows: [
+		{
+			dataset: "digits",
+			job: "job-0001",
+			mechanism: "sampled gaussian",
+			partition: "train",
+			charges: 3,
+			released: 2,
+			held: 0,
+			refunded: 1,
+			firstAt: at,
+			lastAt: at,
+			epsilon: 1.25,
+			method: "pld",
+			delta: 1e-6,
+			executions: 2,
+			durationMs: 1500,
+			metrics: { accuracy: 0.9 },
+		},
+	],
+	totals: [{ dataset: "digits", epsilonSpent: 1.5, method: "rdp-filter", epsilonPlanned: 1.25, delta: 1e-6 }],
 };
 
 const dataset: DatasetDetail = {
@@ -86,12 +147,19 @@ export interface Fakes {
 	readonly services: Services;
 	/** The one job; a test moves it on. */
 	job: JobDetail;
+	/** What the ledger's audit finds. */
+	budgetAudit: BudgetAudit;
 	/** `method: arguments` of each call that changes something. */
 	readonly calls: { method: string; params: unknown; context: CallContext }[];
 }
 
 export function fakeServices(): Fakes {
-	const fakes: Fakes = { services: undefined as unknown as Services, job: sampleJob(), calls: [] };
+	const fakes: Fakes = {
+		services: undefined as unknown as Services,
+		job: sampleJob(),
+		budgetAudit: auditOfBudgets,
+		calls: [],
+	};
 	const note = <Params>(method: string, params: Params, context: CallContext) => {
 		fakes.calls.push({ method, params, context });
 		return params;
@@ -105,6 +173,13 @@ export function fakeServices(): Fakes {
 		async (params: { job: string }, context: CallContext): Promise<JobSummary> => {
 			note(method, params, context);
 			return find(params.job);
+		};
+	const budgetChange =
+		(method: string) =>
+		async (params: { account: string }, context: CallContext): Promise<BudgetAccount> => {
+			note(method, params, context);
+			if (params.account !== account.account) throw notFound("budget", params.account);
+			return account;
 		};
 	const services: Services = {
 		node: {
@@ -224,6 +299,30 @@ export function fakeServices(): Fakes {
 				return [budget];
 			},
 			set: async (limits) => ({ ...budget, ...limits }),
+			tree: async () => [
+				{ ...account, account: "clinic", kind: "organization" },
+				{ ...account, parent: "clinic", frozen: "inquiry" },
+			],
+			open: async (params, context) => {
+				note("budget.open", params, context);
+				return { ...account, account: params.account, kind: params.kind };
+			},
+			place: budgetChange("budget.place"),
+			delegate: budgetChange("budget.delegate"),
+			transfer: async (params, context) => {
+				note("budget.transfer", params, context);
+				return [account, { ...account, account: params.to }];
+			},
+			freeze: budgetChange("budget.freeze"),
+			unfreeze: budgetChange("budget.unfreeze"),
+			expire: budgetChange("budget.expire"),
+			renew: budgetChange("budget.renew"),
+			limit: budgetChange("budget.limit"),
+			report: async (params, context) => {
+				note("budget.report", params, context);
+				return reportOfBudgets;
+			},
+			audit: async () => fakes.budgetAudit,
 		},
 		peers: { list: async () => [] },
 	};

@@ -1,0 +1,55 @@
+/** What the node's durable records, the ledger's own aside, prove of releases: for the ledger's audit. */
+import type { PeerId } from "../../crypto/identity.ts";
+import { decodePromise } from "../../protocols/training/promises.ts";
+import { privacyEventSchema } from "../../src/privacy/accounting/events.ts";
+import type {
+	CertifiedRound,
+	DeadAttempt,
+	Executed,
+	RecordedExecution,
+} from "../../src/privacy/budget/audit.ts";
+import type { Store } from "../store/index.ts";
+
+/** Journal kinds of training records, followed by the job's id. */
+const TRAINING = "training/";
+
+/** Reads certificates from the journal and executions from the node's records. @param self this site */
+export async function readExecuted(
+	store: Pick<Store, "journal" | "jobs" | "mechanismExecutions">,
+	self: PeerId,
+): Promise<Executed> {
+	const rounds: CertifiedRound[] = [];
+	const dead: DeadAttempt[] = [];
+	const privacyOf = new Map<string, boolean>();
+	for await (const { kind, body } of store.journal.replay()) {
+		if (!kind.startsWith(TRAINING)) continue;
+		const jobId = kind.slice(TRAINING.length);
+		const promise = decodePromise(body);
+		if (promise.kind === "dead")
+			dead.push({ jobId, round: promise.round, attempt: promise.certificate.slot.attempt });
+		if (promise.kind !== "result") continue;
+		const { round, outcome, attempt, survivors, metrics } = promise.content;
+		let isPrivate = privacyOf.get(jobId);
+		if (isPrivate === undefined) {
+			const job = await store.jobs.get(jobId);
+			// A job without a record is held to be private: then its rounds have to be paid for.
+			isPrivate = job?.privacyParameters.mechanism !== "none";
+			privacyOf.set(jobId, isPrivate);
+		}
+		rounds.push({
+			jobId,
+			round,
+			outcome,
+			attempt,
+			included: survivors.includes(self),
+			evaluated: Object.keys(metrics).length > 0,
+			isPrivate,
+		});
+	}
+	const executions: RecordedExecution[] = [];
+	for await (const [, { id, parameters }] of store.mechanismExecutions.entries()) {
+		const event = privacyEventSchema.safeParse(parameters.event);
+		executions.push({ chargeId: id, ...(event.success ? { event: event.data } : {}) });
+	}
+	return { rounds, dead, executions };
+}
