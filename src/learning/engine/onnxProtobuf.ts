@@ -22,7 +22,7 @@ export interface OnnxTensor {
 	readonly rawData: Uint8Array;
 }
 
-export interface OnnxAttribute {
+interface OnnxAttribute {
 	readonly name: string;
 	/** AttributeProto.AttributeType: 1 float, 2 integer, 3 string, 7 integers. */
 	readonly type: number;

@@ -154,6 +154,51 @@ describe("initial parameters", () => {
 		expect(variance / (scale ** 2 / 3)).toBeCloseTo(1, 1);
 	});
 
+	test("of other layers are Glorot uniform by their fans, scales of one, and the same bits on every machine", () => {
+		const model = parseModel({
+			inputs: 48,
+			inputShape: [4, 4, 3],
+			layers: [
+				{ kind: "conv2d", filters: 8, kernelSize: [3, 3] },
+				{ kind: "groupNorm", groups: 2 },
+				{ kind: "depthwiseConv2d", kernelSize: [2, 2] },
+				{ kind: "flatten" },
+				{ kind: "dense", units: 2 },
+			],
+			task: "multiclass",
+		});
+		const parameters = initialParameters(model, seed);
+		const views = parameterViews(model, parameters);
+		expect(
+			Object.fromEntries(parameterLayout(model).map(({ name, shape, fans }) => [name, [shape, fans]])),
+		).toEqual({
+			"layers.0.kernel": [
+				[3, 3, 3, 8],
+				[27, 72],
+			],
+			"layers.0.bias": [[8], [1, 1]],
+			"layers.1.scale": [[8], [1, 1]],
+			"layers.1.bias": [[8], [1, 1]],
+			"layers.2.kernel": [
+				[2, 2, 8, 1],
+				[4, 4],
+			],
+			"layers.2.bias": [[8], [1, 1]],
+			"layers.4.kernel": [
+				[8, 2],
+				[8, 2],
+			],
+			"layers.4.bias": [[2], [1, 1]],
+		});
+		expect([...views.get("layers.1.scale")!]).toEqual(new Array(8).fill(1));
+		expect([...views.get("layers.1.bias")!]).toEqual(new Array(8).fill(0));
+		const largest = Math.max(...views.get("layers.0.kernel")!.map(Math.abs));
+		expect(largest).toBeLessThanOrEqual(Math.fround(Math.sqrt(6 / 99)));
+		expect(largest).toBeGreaterThan(0.9 * Math.sqrt(6 / 99));
+		expect(toHex(modelHash(model))).toBe(CONVOLUTIONAL_HASH);
+		expect(toHex(sha256(float32ToBytes(parameters)))).toBe(CONVOLUTIONAL_INITIALIZATION_HASH);
+	});
+
 	test("differ between seeds and between layers of one shape", () => {
 		const model = multilayerPerceptron(3, [3], 3, "relu");
 		const views = parameterViews(model, initialParameters(model, seed));
@@ -183,3 +228,5 @@ test("the hash of parameters tells models and single bits apart", () => {
 
 const MODEL_HASH = "3bee0aecbbd3471a23dd6a09edf2904b73b5a67b52377fb2a239345581d6c0cd";
 const INITIALIZATION_HASH = "b433bed272e3c0e3a0eadc4d09189713178480255f4659ae3eb8658f0104b097";
+const CONVOLUTIONAL_HASH = "f52d316d45caec12d68c1f8af794aaaf95fbdf21dbe9cc0012c80ce0ef39340d";
+const CONVOLUTIONAL_INITIALIZATION_HASH = "e4dc3165f6f7d6298b2bdbbc06a5a9f0837ab7a6a7845d0db8b656459cbf26cb";
