@@ -26,6 +26,7 @@ import { createLogger, type Logger } from "./logging/logger.ts";
 import { declareMetrics } from "./metrics.ts";
 import { Models } from "./models/models.ts";
 import type { Libp2pNetwork } from "./network/libp2p/index.ts";
+import { Privacy } from "./privacy/privacyService.ts";
 import { Queries } from "./queries/queries.ts";
 import { EventHub } from "./rpc/events.ts";
 import { createRpcServer } from "./rpc/server.ts";
@@ -97,6 +98,7 @@ class Daemon {
 	#budgets: Budgets | undefined;
 	#datasets: Datasets | undefined;
 	#models: Models | undefined;
+	#privacy: Privacy | undefined;
 	#federation: Federation | undefined;
 	#jobs: Jobs | undefined;
 
@@ -178,6 +180,12 @@ class Daemon {
 			(dataset) => budgets.openAccount(dataset),
 			(dataset) => this.#jobs?.using(dataset) ?? [],
 		);
+		this.#privacy = new Privacy({
+			ledger: budgets.ledger,
+			datasets: this.#datasets,
+			engine: { backend: config.training.backend, threads: 1 },
+			nowMs: () => Date.now(),
+		});
 		this.#models = new Models({
 			store,
 			predict: async (spec, state, features) => {
@@ -274,7 +282,10 @@ class Daemon {
 					federation: chain.head.federation,
 					...(privacy.mechanism === "none"
 						? {}
-						: { epsilonSpent: budgets.spentBy(spec.data.set, job.jobId), delta: privacy.delta }),
+						: {
+								epsilonSpent: budgets.spentBy(spec.data.set, job.jobId, privacy.delta),
+								delta: privacy.delta,
+							}),
 					participants: job.participants?.length ?? 0,
 					backend: training.backend,
 				});
@@ -340,6 +351,7 @@ class Daemon {
 				store: this.#openedStore(),
 				self: this.#self.peer,
 			}),
+			privacy: this.#privacy as Privacy,
 			peers: { list: async () => this.#peers() },
 		};
 	}

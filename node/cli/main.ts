@@ -14,6 +14,7 @@ import { registerFederation } from "./commands/federation.ts";
 import { registerJob } from "./commands/job.ts";
 import { registerModel } from "./commands/model.ts";
 import { registerNode } from "./commands/node.ts";
+import { registerPrivacy } from "./commands/privacy.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerToken } from "./commands/token.ts";
 import { exitCodeOf, exitCodes } from "./exitCodes.ts";
@@ -41,6 +42,7 @@ export function buildProgram(bind: Bind): Command {
 	registerModel(program, bind);
 	registerBudget(program, bind);
 	registerQuery(program, bind);
+	registerPrivacy(program, bind);
 	registerToken(program, bind);
 	registerCompletion(program, bind);
 	return program;

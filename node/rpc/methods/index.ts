@@ -7,6 +7,7 @@ import { federationMethods } from "./federation.ts";
 import { jobMethods } from "./jobs.ts";
 import { modelMethods } from "./models.ts";
 import { nodeMethods } from "./node.ts";
+import { privacyMethods } from "./privacy.ts";
 import { queryMethods } from "./queries.ts";
 import { tokenMethods } from "./tokens.ts";
 
@@ -18,6 +19,7 @@ const definitions = [
 	...modelMethods,
 	...queryMethods,
 	...budgetMethods,
+	...privacyMethods,
 	...tokenMethods,
 ] as const;
 

@@ -292,6 +292,11 @@ export function fakeServices(): Fakes {
 				const count = { value: 12, standardError: 2, interval: [8, 16] };
 				return { id: "query-1", answer: { kind: "count", count }, charged: { epsilon: 1, delta: 0 } };
 			},
+			release: async () => ({
+				id: "query-2",
+				answers: [{ kind: "mode", answer: "3", error95: 4 }],
+				charged: { epsilon: 1, delta: 0 },
+			}),
 		},
 		budgets: {
 			show: async ({ dataset: name }) => {
@@ -323,6 +328,66 @@ export function fakeServices(): Fakes {
 				return reportOfBudgets;
 			},
 			audit: async () => fakes.budgetAudit,
+		},
+		privacy: {
+			plan: async ({ epsilon, delta, phases }) => ({
+				phases: phases.map(({ name, rounds, sensitivity }) => ({
+					name,
+					rounds,
+					noiseMultiplier: 2,
+					sigma: 2 * sensitivity,
+					epsilonAlone: epsilon / 2,
+				})),
+				epsilon,
+				delta,
+				loss: 4,
+			}),
+			cost: async ({ rounds }) => ({
+				before: 1,
+				after: 2,
+				cost: 1,
+				fits: rounds <= 100,
+				largestRounds: 100,
+			}),
+			forecast: async () => ({
+				epsilonLimit: 8,
+				epsilonSpent: 1.5,
+				recentCharges: 3,
+				exhaustedAt: at,
+				course: [{ at, epsilon: 1.5 }],
+			}),
+			optimize: async ({ records, parameters }) => {
+				const best = {
+					samplingProbability: 0.1,
+					rounds: 100,
+					clippingNorm: 1,
+					noiseMultiplier: 1.5,
+					noiseToSignal: Math.sqrt(parameters) / records,
+				};
+				return { best, meetsLimit: false, excess: 2, wouldMeet: { records: 2 * records }, frontier: [] };
+			},
+			// Claims of epsilon 1 do not hold here, others do.
+			audit: async ({ spec, canaries, significance }) => {
+				const { epsilon } = spec.privacy as { epsilon: number };
+				const rate = { measured: 0.5, lower: 0.4, upper: 0.6 };
+				return {
+					canaries,
+					rounds: 2,
+					significance,
+					delta: 1e-6,
+					claimedEpsilon: epsilon,
+					epsilonLower: 2,
+					violated: epsilon < 2,
+					oneRun: { guesses: 100, correct: 90, epsilonLower: 2, refutesClaim: epsilon < 2 },
+					independent: {
+						epsilonLower: 1,
+						gaussianEpsilonLower: 2,
+						refutesClaim: epsilon < 2,
+						truePositiveRate: rate,
+						falsePositiveRate: rate,
+					},
+				};
+			},
 		},
 		peers: { list: async () => [] },
 	};
