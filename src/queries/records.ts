@@ -25,8 +25,10 @@ interface Column {
  */
 function columnOf({ dataset, labelColumn }: QueryRecords, name: string): Column {
 	if (name === labelColumn) {
-		const { labels, labelNames } = dataset;
-		return { name, names: labelNames.length > 0 ? labelNames : undefined, at: (row) => labels[row]! };
+		const { labels, labelNames, rows } = dataset;
+		// Without records nothing tells classes from numbers: neither may be an error then.
+		const names = labelNames.length > 0 || rows === 0 ? labelNames : undefined;
+		return { name, names, at: (row) => labels[row]! };
 	}
 	const index = dataset.columns.indexOf(name);
 	if (index < 0) {
@@ -43,7 +45,7 @@ function columnOf({ dataset, labelColumn }: QueryRecords, name: string): Column 
 /** A numeric column's value by row. @throws AlthingError `query.unknown_column`, `query.not_numeric` */
 export function numberOf(records: QueryRecords, name: string): (row: number) => number {
 	const column = columnOf(records, name);
-	if (column.names !== undefined) {
+	if (column.names !== undefined && records.dataset.rows > 0) {
 		throw new AlthingError(
 			"query.not_numeric",
 			`Column "${name}" holds classes, not numbers. Use categories or equals for it.`,
