@@ -1,9 +1,5 @@
 /** Whole rounds without masks: contributions of several sites are summed and released as nodes do it. */
 import { afterAll, describe, expect, it } from "vitest";
-import { loadCatalogDataset } from "../../../src/data/catalog.ts";
-import { gather } from "../../../src/data/dataset.ts";
-import { prepare } from "../../../src/data/description.ts";
-import { splitHeldOut } from "../../../src/data/partition.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
 import { epsilonBounds } from "../../../src/privacy/accounting/accountant.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
@@ -16,56 +12,18 @@ import {
 	initialState,
 } from "../../../src/training/commonState.ts";
 import { Contributor } from "../../../src/training/contribution.ts";
-import {
-	checkJobSpec,
-	jobSpecHash,
-	type ResolvedJobSpec,
-	resolveJobSpec,
-} from "../../../src/training/jobSpec.ts";
+import { jobSpecHash, type ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease } from "../../../src/training/release.ts";
-import type { SiteData } from "../../../src/training/siteData.ts";
+import { digitsJob, digitsSites, emptySite, WHO } from "./federation.ts";
 
-const WHO: Participation = { participants: 5, corruption: 1, minimumSurvivors: 4 };
 const trainers: Trainer[] = [];
 afterAll(() => Promise.all(trainers.map((trainer) => trainer.dispose())));
-
-function spec(
-	overrides: { training?: object; privacy?: object; aggregation?: object } = {},
-): ResolvedJobSpec {
-	return resolveJobSpec(
-		checkJobSpec({
-			name: "digits",
-			technique: "federated_learning",
-			data: { set: "digits-8x8" },
-			model: { kind: "softmax_regression" },
-			training: { rounds: 8, serverLearningRate: 2, expectedBatch: 700, ...overrides.training },
-			privacy: overrides.privacy ?? {
-				mechanism: "distributed_gaussian",
-				epsilon: 8,
-				delta: 1e-6,
-				samplingRate: 0.5,
-			},
-			aggregation: overrides.aggregation ?? {},
-		}),
-	);
-}
-
-function sites(count: number): SiteData[] {
-	const description = spec().data.description;
-	const all = prepare(loadCatalogDataset("digits-8x8", "data"), description);
-	return Array.from({ length: count }, (_, site) => {
-		const rows = Int32Array.from({ length: all.rows }, (__, row) => row).filter(
-			(row) => row % count === site,
-		);
-		return splitHeldOut(gather(all, rows), new Uint8Array(32).fill(site), 0.2);
-	});
-}
 
 async function federation(job: ResolvedJobSpec, count = 5) {
 	const plan = planTraining(job, WHO);
 	const contributors: Contributor[] = [];
-	for (const data of sites(count)) {
+	for (const data of digitsSites(count)) {
 		const trainer = await createTrainer({ model: plan.model });
 		trainers.push(trainer);
 		contributors.push(
@@ -92,21 +50,21 @@ async function sumOf(
 
 describe("a training plan", () => {
 	it("is the same for everybody and tells jobs apart by its hash", () => {
-		const job = spec();
+		const job = digitsJob();
 		const hash = (who: Participation) => planHash(jobSpecHash(job), planTraining(job, who), who);
 		expect(hash(WHO)).toEqual(hash(WHO));
 		expect(hash(WHO)).not.toEqual(hash({ ...WHO, minimumSurvivors: 5 }));
 	});
 
 	it("keeps training and evaluation each within the job's epsilon and delta", () => {
-		const plan = planTraining(spec(), WHO);
-		const charged = totalCharges(spec(), plan);
+		const plan = planTraining(digitsJob(), WHO);
+		const charged = totalCharges(digitsJob(), plan);
 		expect(charged.map(({ partition }) => partition)).toEqual(["train", "heldOut"]);
 		for (const { event } of charged) expect(epsilonBounds(event, 1e-6).upper).toBeLessThanOrEqual(8);
 	});
 
 	it("gives the honest part of the fewest survivors all the noise that is charged for", () => {
-		const plan = planTraining(spec(), WHO);
+		const plan = planTraining(digitsJob(), WHO);
 		const honest = WHO.minimumSurvivors - WHO.corruption;
 		const sigma = plan.noise[0]!.parameterSigma * Math.sqrt(honest);
 		const { sensitivity } = plan.encoding;
@@ -117,7 +75,7 @@ describe("a training plan", () => {
 
 	it("bounds what one held-out record moves by the share of the noise that its event assumes", () => {
 		for (const rounds of [1, 8, 200]) {
-			const plan = planTraining(spec({ training: { rounds } }), WHO);
+			const plan = planTraining(digitsJob({ training: { rounds } }), WHO);
 			const { metricUnit, metricSigma, evaluationMultiplier } = plan.noise[0]!;
 			const moved = metricUnit * plan.encoding.scale * Math.sqrt(3) + Math.sqrt(3);
 			const honestSigma = metricSigma * Math.sqrt(WHO.minimumSurvivors - WHO.corruption);
@@ -126,7 +84,7 @@ describe("a training plan", () => {
 	});
 
 	it("refuses a model that does not fit the data, and noise that nobody honest adds", () => {
-		const job = spec();
+		const job = digitsJob();
 		expect(() => planTraining({ ...job, model: { kind: "linear_regression" } }, WHO)).toThrowError(
 			/use linear|classes/,
 		);
@@ -138,7 +96,7 @@ describe("a training plan", () => {
 
 describe("rounds with noise in shares", () => {
 	it("learn, and report noised metrics near the truth", async () => {
-		const job = spec({ training: { rounds: 8, momentum: 0.5 } });
+		const job = digitsJob({ training: { rounds: 8, momentum: 0.5 } });
 		const { plan, contributors, state } = await federation(job);
 		let current = state;
 		let accuracy = 0;
@@ -155,17 +113,11 @@ describe("rounds with noise in shares", () => {
 	});
 
 	it("carry noise of the planned variance (chi-square, false alarm below 1e-6)", async () => {
-		const job = spec({ training: { evaluateEveryRounds: 8 } });
+		const job = digitsJob({ training: { evaluateEveryRounds: 8 } });
 		const { plan, state } = await federation(job, 1);
-		const empty = {
-			...sites(1)[0]!.train,
-			rows: 0,
-			features: new Float32Array(0),
-			labels: new Float32Array(0),
-		};
 		const trainer = await createTrainer({ model: plan.model });
 		trainers.push(trainer);
-		const silent = new Contributor({ spec: job, plan, data: { train: empty, heldOut: empty }, trainer });
+		const silent = new Contributor({ spec: job, plan, data: emptySite(), trainer });
 		let squares = 0;
 		let count = 0;
 		for (let repeat = 0; repeat < 20; repeat++) {
@@ -179,7 +131,7 @@ describe("rounds with noise in shares", () => {
 	});
 
 	it("are refused by a site that samples more than the public batch foresees", async () => {
-		const job = spec({ training: { expectedBatch: 20 } });
+		const job = digitsJob({ training: { expectedBatch: 20 } });
 		const { contributors, state } = await federation(job, 1);
 		await expect(contributors[0]!.contribute(0, state)).rejects.toMatchObject({
 			code: "job.batch_too_small",
@@ -191,7 +143,7 @@ describe("rounds without noise", () => {
 	const none = { mechanism: "none" };
 
 	it("average updates by the sites' weights, as one pooled gradient step would", async () => {
-		const job = spec({ privacy: none, training: { algorithm: "fedsgd", serverLearningRate: 1 } });
+		const job = digitsJob({ privacy: none, training: { algorithm: "fedsgd", serverLearningRate: 1 } });
 		const { plan, contributors, state } = await federation(job);
 		const sum = await sumOf(plan, contributors, 0, state);
 		const { state: next, metrics } = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 5 });
@@ -199,7 +151,7 @@ describe("rounds without noise", () => {
 		trainers.push(trainer);
 		const pooled = new Float64Array(plan.parameterCount);
 		let rows = 0;
-		for (const { train } of sites(5)) {
+		for (const { train } of digitsSites(5)) {
 			const { sum: gradient } = await trainer.gradientSum(state.parameters, train);
 			rows += train.rows;
 			for (let i = 0; i < pooled.length; i++) pooled[i] = pooled[i]! + gradient[i]!;
@@ -211,7 +163,7 @@ describe("rounds without noise", () => {
 	});
 
 	it("train with local epochs", async () => {
-		const job = spec({
+		const job = digitsJob({
 			privacy: none,
 			training: {
 				algorithm: "fedavg",
@@ -236,7 +188,7 @@ describe("rounds without noise", () => {
 
 describe("rounds with all noise at the site", () => {
 	it("run private local steps and charge for each of them", async () => {
-		const job = spec({
+		const job = digitsJob({
 			privacy: { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.5 },
 			training: {
 				algorithm: "fedavg",
