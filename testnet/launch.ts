@@ -101,7 +101,7 @@ class Testnet {
 	async run(): Promise<boolean> {
 		const options = this.#options;
 		const job = await trainingJob(options);
-		const slices = sliceDataset(options.data, options.nodes);
+		const slices = sliceDataset(job.data.set, options.nodes);
 		await this.#startNodes(slices, job);
 		const feed = new EventFeed(this.#daemons, AbortSignal.any([this.#signal, this.#feeding.signal]));
 		await foundFederation(this.#daemons, job, this.#reporter, this.#signal);

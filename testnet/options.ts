@@ -1,4 +1,5 @@
 /** The command line of `npm run testnet`. */
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { AlthingError } from "../crypto/error.ts";
 import { catalog } from "../src/data/catalog.ts";
@@ -9,8 +10,8 @@ const DEFAULT_DATA = "digits-8x8";
 
 export interface TestnetOptions {
 	readonly nodes: number;
-	/** One of the shipped data sets. */
-	readonly data: string;
+	/** The job file to run, on the shipped data set that it names. */
+	readonly job: string;
 	/** Rounds of the job; by default those of its job file. */
 	readonly rounds?: number;
 	/** Epsilon of the job; by default that of its job file. */
@@ -35,6 +36,8 @@ model in private on a real data set, kills nodes on the way, and says how it wen
   --rounds N         rounds of training (default: as the job file says)
   --data NAME        ${[...catalog.keys()].join(", ")}
                      (default ${DEFAULT_DATA})
+  --job FILE         another job file for one of these data sets, instead of the one of
+                     configs/jobs that is named after it
   --epsilon E        privacy budget of the job (default: as the job file says)
   --drop FRACTION    instead of the scripted failures, kill this share of the participants
                      while one round collects their updates, up to 0.5; they come back
@@ -48,7 +51,9 @@ Exit codes: 0 everything held, 1 something did not, 2 wrong usage, 130 interrupt
 /** @throws AlthingError `usage.invalid` naming the option and what it allows */
 export function parseOptions(args: readonly string[]): TestnetOptions {
 	const { values } = readArguments(args);
-	const data = values.data ?? DEFAULT_DATA;
+	const { data = DEFAULT_DATA } = values;
+	if (values.job !== undefined && values.data !== undefined)
+		throw invalid("--job names its data set itself: leave --data out");
 	if (!catalog.has(data)) {
 		throw invalid(`--data must be one of ${[...catalog.keys()].join(", ")}, not "${data}"`);
 	}
@@ -58,7 +63,7 @@ export function parseOptions(args: readonly string[]): TestnetOptions {
 	const drop = number("--drop", values.drop, { least: 0.01, most: 0.5, whole: false });
 	return {
 		nodes: nodes ?? 5,
-		data,
+		job: values.job ?? jobOf(data),
 		...(rounds === undefined ? {} : { rounds }),
 		...(epsilon === undefined ? {} : { epsilon }),
 		...(drop === undefined ? {} : { drop }),
@@ -69,6 +74,10 @@ export function parseOptions(args: readonly string[]): TestnetOptions {
 	};
 }
 
+function jobOf(data: string): string {
+	return fileURLToPath(new URL(`../configs/jobs/${data}.yaml`, import.meta.url));
+}
+
 function readArguments(args: readonly string[]) {
 	try {
 		return parseArgs({
@@ -77,6 +86,7 @@ function readArguments(args: readonly string[]) {
 				nodes: { type: "string" },
 				rounds: { type: "string" },
 				data: { type: "string" },
+				job: { type: "string" },
 				epsilon: { type: "string" },
 				drop: { type: "string" },
 				keep: { type: "boolean" },

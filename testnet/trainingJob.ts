@@ -1,6 +1,7 @@
 /** The job that the testnet trains: a file of configs/jobs, with the command line's changes. */
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { AlthingError } from "../crypto/error.ts";
+import { catalog } from "../src/data/catalog.ts";
 import { checkJobSpec, type JobSpec, parseJobSpec } from "../src/training/jobSpec.ts";
 import type { TestnetOptions } from "./options.ts";
 
@@ -9,10 +10,15 @@ const PHASE_TIMEOUT_PER_NODE_MS = 300;
 
 /** @throws AlthingError `job.*` when the file is not a valid job or the changes do not fit it */
 export async function trainingJob(
-	options: Pick<TestnetOptions, "data" | "nodes" | "rounds" | "epsilon">,
+	options: Pick<TestnetOptions, "job" | "nodes" | "rounds" | "epsilon">,
 ): Promise<JobSpec> {
-	const file = fileURLToPath(new URL(`../configs/jobs/${options.data}.yaml`, import.meta.url));
-	const spec = parseJobSpec(await readFile(file, "utf8"), file);
+	const spec = parseJobSpec(await readFile(options.job, "utf8"), options.job);
+	if (!catalog.has(spec.data.set)) {
+		throw new AlthingError(
+			"usage.invalid",
+			`The testnet deals out shipped data sets only: ${options.job} asks for ${spec.data.set}, not one of ${[...catalog.keys()].join(", ")}.`,
+		);
+	}
 	const { training, privacy, aggregation } = spec;
 	return checkJobSpec({
 		...spec,
