@@ -108,13 +108,15 @@ export class Budgets {
 		this.ledger.apply(entry);
 	}
 
-	/** Epsilon of one job alone at a delta, default the data set's limit on it. */
+	/** Epsilon of one job alone at a delta, default the data set's limit on it: the larger of its two parts'. */
 	spentBy(dataset: string, jobId: string, delta?: number): number {
 		const account = this.ledger.account(dataset);
-		return account === undefined ? 0 : this.ledger.jobEpsilon(dataset, jobId, delta ?? account.limits.delta);
+		if (account === undefined) return 0;
+		const { train, heldOut } = this.ledger.jobSpent(dataset, jobId, delta ?? account.limits.delta);
+		return Math.max(train.epsilon, heldOut.epsilon);
 	}
 
-	/** Has the tight accountant work out what {@link Budgets.spentBy} will say. */
+	/** Has the tight accountant work out what one job has spent, at a delta, for `spentBy` to say. */
 	async settleJob(dataset: string, jobId: string, delta: number): Promise<void> {
 		await this.answers(this.ledger.jobQuestions(dataset, jobId, delta));
 	}

@@ -125,7 +125,10 @@ export class Jobs implements JobService {
 			}),
 		);
 		for (const [kind, records] of options.records) {
-			if (kind.startsWith("training/")) await jobs.#work.reconcile(kind.slice("training/".length), records);
+			if (kind.startsWith("training/")) {
+				const last = await jobs.#work.reconcile(kind.slice("training/".length), records);
+				if (last !== undefined) await jobs.#keeping.recover(last.charges, last.content.metrics);
+			}
 			if (!kind.startsWith("agreement/")) continue;
 			const proposal = proposalAmong(records);
 			if (proposal !== undefined) jobs.#take(proposal, records);

@@ -6,8 +6,10 @@ import { toHex } from "../../crypto/encoding.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
-import { privacyPromiseOf } from "../../src/jobs/specification.ts";
+import { privacyPromiseOf, type Specification } from "../../src/jobs/specification.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
+import type { Partition } from "../../src/privacy/budget/records.ts";
+import { mechanismOf } from "../../src/privacy/budget/report.ts";
 import { noiseOf } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
@@ -18,6 +20,8 @@ type Facts = MechanismExecution["parameters"];
 export class RecordKeeping {
 	readonly #store: Store;
 	readonly #budgets: Budgets;
+	/** Epsilon recorded so far, by budget and part: what a further execution adds is the rest. */
+	readonly #consumed = new Map<string, number>();
 
 	constructor(store: Store, budgets: Budgets) {
 		this.#store = store;
@@ -56,8 +60,48 @@ export class RecordKeeping {
 		await this.#participants(job, content, usage, at);
 		await this.#session(job, content, at);
 		if (released.length === 0) return;
-		for (const charge of released) await this.#execution(job, content, usage, charge, at);
-		await this.#budget(job, at);
+		const { spec, plan, jobId } = job;
+		await this.#settle(spec, jobId);
+		for (const charge of released) {
+			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, content.round);
+			await this.#execution(charge, {
+				mechanism: spec.technique === "query" ? "distributed_gaussian" : spec.privacy.mechanism,
+				delta: this.#deltaOf(spec),
+				parameters,
+				metrics: content.metrics,
+				durationMs: usage.seconds * 1000,
+				at,
+			});
+		}
+		await this.#budget(spec, jobId, at);
+	}
+
+	/**
+	 * Writes what a crash kept from being written after a round was certified. How long the round
+	 * took is not known any more: its duration is 0, and the parameters say that it was recovered.
+	 */
+	async recover(charges: readonly ChargeView[], metrics: RoundResult["metrics"]): Promise<void> {
+		for (const charge of charges) {
+			if ((await this.#store.mechanismExecutions.get(charge.chargeId)) !== undefined) continue;
+			await this.#execution(charge, {
+				mechanism: mechanismOf(charge.event),
+				delta: this.#budgets.ledger.account(charge.dataset)?.limits.delta ?? 0,
+				parameters: { recovered: true },
+				metrics,
+				durationMs: 0,
+				at: new Date().toISOString(),
+			});
+		}
+	}
+
+	/** Has the tight accountant state what the job has spent at the delta it promises. */
+	async #settle(spec: Specification, jobId: string): Promise<void> {
+		await this.#budgets.settleJob(spec.data.set, jobId, this.#deltaOf(spec));
+	}
+
+	/** The delta that the job promises; the data set's limit where it promises none. */
+	#deltaOf(spec: Specification): number {
+		return privacyPromiseOf(spec)?.delta ?? this.#budgets.ledger.account(spec.data.set)?.limits.delta ?? 0;
 	}
 
 	async #participants(job: JobRuntime, content: RoundResult, usage: RoundUsage, at: string): Promise<void> {
@@ -105,52 +149,70 @@ export class RecordKeeping {
 		});
 	}
 
-	async #execution(
-		job: JobRuntime,
-		content: RoundResult,
-		usage: RoundUsage,
-		charge: ChargeView,
-		at: string,
-	): Promise<void> {
-		const { spec, plan } = job;
-		const promise = privacyPromiseOf(spec);
-		if (promise === undefined || plan === undefined) return;
-		const dataset = spec.data.set;
-		const spent = this.#budgets.spentBy(dataset, job.jobId);
-		const earlier = (await this.#store.budgets.get(budgetId(dataset, job.jobId)))?.consumedEpsilon ?? 0;
-		await this.#store.mechanismExecutions.put(charge.chargeId, {
-			id: charge.chargeId,
-			budgetId: budgetId(dataset, job.jobId),
-			mechanism: promise.mechanism,
-			parameters: { round: content.round, ...mechanismFacts(plan.work, content.round) },
+	/** One mechanism that ran on one part of the data, and what it added to what its job had spent there. */
+	async #execution(charge: ChargeView, ran: Execution): Promise<void> {
+		const { chargeId, dataset, jobId, partition, round, event } = charge;
+		const id = budgetId(dataset, jobId);
+		const spent = this.#budgets.ledger.jobSpent(dataset, jobId, ran.delta)[partition].epsilon;
+		const part = `${id}/${partition}`;
+		const earlier = this.#consumed.get(part) ?? (await this.#consumedEarlier(id, partition));
+		this.#consumed.set(part, Math.max(spent, earlier));
+		await this.#store.mechanismExecutions.put(chargeId, {
+			id: chargeId,
+			budgetId: id,
+			mechanism: ran.mechanism,
+			parameters: { ...ran.parameters, round, partition, event: facts(event) },
 			epsilonConsumed: Math.max(0, spent - earlier),
-			deltaConsumed: 0,
-			utilityMetrics: facts(content.metrics),
-			durationMs: usage.seconds * 1000,
-			executedAt: at,
+			deltaConsumed: charge.extraDelta,
+			utilityMetrics: facts(ran.metrics),
+			durationMs: ran.durationMs,
+			executedAt: ran.at,
 		});
 	}
 
-	async #budget(job: JobRuntime, at: string): Promise<void> {
-		const { spec } = job;
+	async #consumedEarlier(id: string, partition: Partition): Promise<number> {
+		let consumed = 0;
+		for await (const [, execution] of this.#store.mechanismExecutions.entries()) {
+			if (execution.budgetId === id && execution.parameters.partition === partition)
+				consumed += execution.epsilonConsumed;
+		}
+		return consumed;
+	}
+
+	async #budget(spec: Specification, jobId: string, at: string): Promise<void> {
 		const promise = privacyPromiseOf(spec);
 		if (promise === undefined) return;
-		const id = budgetId(spec.data.set, job.jobId);
+		const dataset = spec.data.set;
+		const id = budgetId(dataset, jobId);
 		const before = await this.#store.budgets.get(id);
 		const { epsilon, delta } = promise;
+		const { train, heldOut } = this.#budgets.ledger.jobSpent(dataset, jobId, delta);
+		const larger = heldOut.epsilon > train.epsilon ? heldOut : train;
 		await this.#store.budgets.put(id, {
 			id,
-			jobId: job.jobId,
+			jobId,
 			totalEpsilon: epsilon,
 			totalDelta: delta,
-			consumedEpsilon: this.#budgets.spentBy(spec.data.set, job.jobId),
+			consumedEpsilon: larger.epsilon,
 			consumedDelta: delta,
-			compositionMethod: "rdp",
+			compositionMethod: larger.method,
+			// Disjoint records, so the phases run in parallel: each may spend all.
 			allocation: { training: { epsilon, delta }, evaluation: { epsilon, delta } },
 			createdAt: before?.createdAt ?? at,
 			updatedAt: at,
 		});
 	}
+}
+
+/** What is written down of a mechanism that ran. */
+interface Execution {
+	readonly mechanism: string;
+	/** At which its epsilon is stated. */
+	readonly delta: number;
+	readonly parameters: Facts;
+	readonly metrics: RoundResult["metrics"];
+	readonly durationMs: number;
+	readonly at: string;
 }
 
 /** Parameters of the mechanism that a round ran. */

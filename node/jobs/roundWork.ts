@@ -10,7 +10,7 @@ import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protoc
 import { decodePromise } from "../../protocols/training/promises.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
-import { chargesBuried, chargesReleased } from "../../src/privacy/budget/settlement.ts";
+import { chargesBuried, chargesReleased, STANDING } from "../../src/privacy/budget/settlement.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
@@ -48,9 +48,6 @@ interface Correlation {
 	/** Participations that are charged. */
 	readonly paid: Set<string>;
 }
-
-/** Ends the id of a charge that later rounds rely on: no Dead certificate takes it back. */
-const STANDING = "/standing";
 
 export class RoundWork {
 	readonly #options: RoundWorkOptions;
@@ -165,7 +162,7 @@ export class RoundWork {
 	async refund(jobId: string, round: number, attempt: number): Promise<void> {
 		const { budgets } = this.#options;
 		for (const { chargeId } of chargesBuried(budgets.ledger.chargesOf(jobId, round), attempt))
-			if (!chargeId.endsWith(STANDING)) await budgets.refund(chargeId, attempt);
+			await budgets.refund(chargeId, attempt);
 	}
 
 	/**
@@ -191,11 +188,21 @@ export class RoundWork {
 	 * Brings the ledger in line with what the job's journal proves, after a restart: a crash may have
 	 * come between a certificate and its consequences.
 	 * @param records the job's training records, in order
+	 * @returns the last certified round with the charges that paid for it
 	 */
-	async reconcile(jobId: string, records: readonly Uint8Array[]): Promise<void> {
+	async reconcile(
+		jobId: string,
+		records: readonly Uint8Array[],
+	): Promise<{ readonly charges: readonly ChargeView[]; readonly content: RoundResult } | undefined> {
+		let content: RoundResult | undefined;
 		for (const promise of records.map(decodePromise)) {
 			if (promise.kind === "dead") await this.refund(jobId, promise.round, promise.certificate.slot.attempt);
-			else if (promise.kind === "result") await this.settle(jobId, promise.content);
+			if (promise.kind !== "result") continue;
+			content = promise.content;
+			await this.settle(jobId, content);
 		}
+		if (content === undefined) return undefined;
+		const charges = this.#options.budgets.ledger.chargesOf(jobId, content.round);
+		return { content, charges: charges.filter(({ state }) => state === "released") };
 	}
 }

@@ -7,6 +7,7 @@ import type { PrivacyEvent } from "../accounting/events.ts";
 import type { ChargeView } from "./charges.ts";
 import { BudgetLedger } from "./ledger.ts";
 import type { LedgerEntry } from "./records.ts";
+import { isStanding, partOf } from "./settlement.ts";
 import { eventKey } from "./spending.ts";
 
 /** A round that a quorum has certified. */
@@ -62,7 +63,7 @@ export interface AuditReport {
 		readonly released: number;
 		/** Taken back by a Dead certificate. */
 		readonly refunded: number;
-		/** Spent, though the round's sum was released without them or not at all. */
+		/** Spent, though the round's sum was released without them or not at all, or a crash came before an answer. */
 		readonly wasted: number;
 		/** Of a round that is not decided yet. */
 		readonly open: number;
@@ -89,16 +90,23 @@ export function auditLedger(entries: Iterable<LedgerEntry>, executed: Executed):
 		const round = rounds.get(keyOf(charge));
 		if (charge.state === "refunded") counted.refunded++;
 		else if (charge.state === "held") counted[round === undefined ? "open" : "wasted"]++;
-		else {
+		else if (round === undefined && !recorded.has(charge.chargeId)) {
+			// Charged outside of rounds, and a crash came before the answer was written down.
+			counted.wasted++;
+		} else {
 			counted.released++;
 			finals.set(keyOf(charge), [...(finals.get(keyOf(charge)) ?? []), charge]);
-			differences.push(
-				...unbacked(charge, round, recorded),
-				...unlike(charge, recorded.get(charge.chargeId)),
-			);
+			if (round !== undefined) differences.push(...unbacked(charge, round));
+			differences.push(...unlike(charge, recorded.get(charge.chargeId)));
 		}
 	}
-	for (const round of executed.rounds) differences.push(...unpaid(round, finals.get(keyOf(round)) ?? []));
+	const standing = new Map<string, number>();
+	for (const charge of history)
+		if (isStanding(charge) && !standing.has(charge.jobId)) standing.set(charge.jobId, charge.round);
+	for (const round of executed.rounds) {
+		const isStandingPaid = (standing.get(round.jobId) ?? Number.POSITIVE_INFINITY) <= round.round;
+		differences.push(...unpaid(round, finals.get(keyOf(round)) ?? [], isStandingPaid));
+	}
 	const known = new Map(history.map((charge) => [charge.chargeId, charge]));
 	for (const { chargeId } of executed.executions) {
 		if (known.get(chargeId)?.state !== "released")
@@ -170,19 +178,10 @@ function isPaidFor(round: CertifiedRound): boolean {
 	return round.outcome === "released" && round.included && round.isPrivate;
 }
 
-/** A final charge stands for a release that really was: a certified one, or a recorded execution outside of rounds. */
-function unbacked(
-	charge: ChargeView,
-	round: CertifiedRound | undefined,
-	recorded: ReadonlyMap<string, RecordedExecution>,
-): AuditDifference[] {
+/** A final charge of a round stands for a release that really was. */
+function unbacked(charge: ChargeView, round: CertifiedRound): AuditDifference[] {
 	const { jobId, chargeId } = charge;
 	const at = { jobId, round: charge.round, chargeId };
-	if (round === undefined) {
-		if (recorded.has(chargeId)) return [];
-		const message = `Charge ${chargeId} is final, and neither a certified round nor an execution is on record for it.`;
-		return [{ code: "charged_without_release", message, ...at }];
-	}
 	if (!isPaidFor(round)) {
 		const message = `Charge ${chargeId} is final, and round ${charge.round} of job ${jobId} released nothing of this site under differential privacy.`;
 		return [{ code: "charged_without_release", message, ...at }];
@@ -212,20 +211,27 @@ function unlike(charge: ChargeView, execution: RecordedExecution | undefined): A
 	return [{ code: "parameters_differ", message, jobId, round, chargeId }];
 }
 
-/** Every certified release of this site has exactly one final charge for each part of the data it read. */
-function unpaid(round: CertifiedRound, finals: readonly ChargeView[]): AuditDifference[] {
+/**
+ * Every certified release of this site has exactly one final charge for each part of the data it
+ * read, or an earlier one that stands for it.
+ */
+function unpaid(
+	round: CertifiedRound,
+	finals: readonly ChargeView[],
+	isStandingPaid: boolean,
+): AuditDifference[] {
 	if (!isPaidFor(round)) return [];
 	const { jobId } = round;
 	const at = { jobId, round: round.round };
 	const found: AuditDifference[] = [];
-	const parts = finals.map(({ dataset, partition }) => `${dataset} (${partition})`);
+	const parts = finals.map(partOf);
 	for (const part of new Set(parts.filter((one, i) => parts.indexOf(one) !== i)))
 		found.push({
 			code: "charged_twice",
 			message: `Round ${round.round} of job ${jobId} has more than one final charge for ${part}.`,
 			...at,
 		});
-	if (finals.length === 0)
+	if (finals.length === 0 && !isStandingPaid)
 		found.push({
 			code: "uncharged_release",
 			message: `Round ${round.round} of job ${jobId} released a sum with this site's contribution, and no final charge pays for it.`,

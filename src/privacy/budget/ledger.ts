@@ -14,7 +14,14 @@ import { type Account, isExpired, periodEndsAt } from "./account.ts";
 import { Balances, type Cost, largest, questionsOf, type SupposedCharge } from "./balances.ts";
 import { type ChangeContext, type ChangeRecord, carryOut, requireAllowed } from "./changes.ts";
 import { ChargeBook, type ChargeRequest, type ChargeView, counts, viewOf } from "./charges.ts";
-import { type ChargeRecord, entryOf, type LedgerEntry, parseEntry, type Stamp } from "./records.ts";
+import {
+	type ChargeRecord,
+	entryOf,
+	type LedgerEntry,
+	type Partition,
+	parseEntry,
+	type Stamp,
+} from "./records.ts";
 import { DatasetSpending, PriceList } from "./spending.ts";
 import { plannedEpsilon, type Stated, type TightQuestion } from "./statement.ts";
 import { AccountTree } from "./tree.ts";
@@ -275,21 +282,21 @@ export class BudgetLedger {
 	}
 
 	/**
-	 * Epsilon of one job alone, over all periods, for the records of one data set. A signed job's
-	 * parameters are fixed before its data is touched, so planned composition is right for it.
-	 * Answers to {@link BudgetLedger.jobQuestions} make it tight.
+	 * Epsilon of one job alone, over all periods, for the records of each part of one data set. A
+	 * signed job's parameters are fixed before its data is touched, so planned composition is right
+	 * for it. Answers to {@link BudgetLedger.jobQuestions} make it tight.
 	 */
-	jobEpsilon(dataset: string, jobId: string, delta: number): number {
+	jobSpent(dataset: string, jobId: string, delta: number): Readonly<Record<Partition, Stated>> {
 		const spending = this.#spendingOfJob(dataset, jobId);
 		const questions = questionsOf(spending, delta);
-		return largest(
-			spending.parts.map(
-				(loss, i) => this.#balances.planned(plannedEpsilon(loss, delta), questions[i]).epsilon,
-			),
+		const [train, heldOut] = spending.parts.map((loss, i) =>
+			this.#balances.planned(plannedEpsilon(loss, delta), questions[i]),
 		);
+		const nothing = { epsilon: 0, method: "rdp" };
+		return { train: train ?? nothing, heldOut: heldOut ?? nothing };
 	}
 
-	/** What a tight accountant is asked for {@link BudgetLedger.jobEpsilon}; answers are given by `learn`. */
+	/** What a tight accountant is asked for {@link BudgetLedger.jobSpent}; answers are given by `learn`. */
 	jobQuestions(dataset: string, jobId: string, delta: number): readonly TightQuestion[] {
 		return questionsOf(this.#spendingOfJob(dataset, jobId), delta).filter(
 			(question) => question.delta > 0 && this.#balances.tight.known(question) === undefined,
