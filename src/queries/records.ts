@@ -9,7 +9,8 @@ import type { Category, Condition, Dimension } from "./spec.ts";
  */
 export interface QueryRecords {
 	readonly dataset: Dataset;
-	readonly labelColumn: string;
+	/** As the data set's public description has it: what a column is must not depend on the records. */
+	readonly label: { readonly column: string; readonly kind: "class" | "number" };
 }
 
 /** One column; a class column yields indices into `names`. */
@@ -23,12 +24,10 @@ interface Column {
  * @throws AlthingError `query.unknown_column`. Like all errors of this file it tells of the
  *   columns alone, never of a record: an error is no way around the noise.
  */
-function columnOf({ dataset, labelColumn }: QueryRecords, name: string): Column {
-	if (name === labelColumn) {
-		const { labels, labelNames, rows } = dataset;
-		// Without records nothing tells classes from numbers: neither may be an error then.
-		const names = labelNames.length > 0 || rows === 0 ? labelNames : undefined;
-		return { name, names, at: (row) => labels[row]! };
+function columnOf({ dataset, label }: QueryRecords, name: string): Column {
+	if (name === label.column) {
+		const { labels, labelNames } = dataset;
+		return { name, names: label.kind === "class" ? labelNames : undefined, at: (row) => labels[row]! };
 	}
 	const index = dataset.columns.indexOf(name);
 	if (index < 0) {
@@ -45,7 +44,7 @@ function columnOf({ dataset, labelColumn }: QueryRecords, name: string): Column 
 /** A numeric column's value by row. @throws AlthingError `query.unknown_column`, `query.not_numeric` */
 export function numberOf(records: QueryRecords, name: string): (row: number) => number {
 	const column = columnOf(records, name);
-	if (column.names !== undefined && records.dataset.rows > 0) {
+	if (column.names !== undefined) {
 		throw new AlthingError(
 			"query.not_numeric",
 			`Column "${name}" holds classes, not numbers. Use categories or equals for it.`,

@@ -12,7 +12,7 @@ import { seededWordsForTests } from "../privacy/seededWordsForTests.ts";
 import { type Person, peopleRecords, population } from "./recordsForTests.ts";
 
 const who = { participants: 5, corruption: 1, minimumSurvivors: 4 };
-const TRIALS = 2000;
+const TRIALS = 1000;
 /** 95 % intervals may miss this often in so many trials; a correct one exceeds it with a chance below 1e-6. */
 const MOST_MISSES = 0.05 * TRIALS + 4.9 * Math.sqrt(0.05 * 0.95 * TRIALS);
 

@@ -18,7 +18,7 @@ export function peopleRecords(people: readonly Person[]): QueryRecords {
 		columns: ["age", "income"],
 		labelNames,
 	};
-	return { dataset, labelColumn: "group" };
+	return { dataset, label: { column: "group", kind: "class" } };
 }
 
 /** A fixed population: ages 18 to 89, incomes around 100 x age, groups a (half), b (a third), c. */
