@@ -60,11 +60,12 @@ export function buildCellTable(sigma: number): CellTable {
 	};
 }
 
-/** First and last integer of a cell by their distance from zero. */
-export function cellEnds(cell: number, lowBits: number): { readonly peak: number; readonly far: number } {
-	const first = (cell - ZERO_CELL) * 2 ** lowBits;
-	const last = first + 2 ** lowBits - 1;
-	return first >= 0 ? { peak: first, far: last } : { peak: last, far: first };
+/** A cell's least integer, the one nearest to zero and the one farthest from it. */
+export function cellAt(cell: number, lowBits: number): { first: number; peak: number; far: number } {
+	const size = 1 << lowBits;
+	const first = (cell - ZERO_CELL) * size;
+	const last = first + size - 1;
+	return first >= 0 ? { first, peak: first, far: last } : { first, peak: last, far: first };
 }
 
 /**
@@ -144,7 +145,7 @@ function kernelEntries(
 	alias: Uint16Array,
 ): Uint32Array {
 	const least = (cell: number): number => {
-		const { peak, far } = cellEnds(cell, lowBits);
+		const { peak, far } = cellAt(cell, lowBits);
 		return survival(far, peak, sigma);
 	};
 	const leading = 2 ** (FRACTION_BITS - lowBits);

@@ -24,6 +24,7 @@ import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";
 import {
 	buildCellTable,
 	type CellTable,
+	cellAt,
 	DOUBLE_MARGIN,
 	FRACTION_BITS,
 	survival,
@@ -150,7 +151,8 @@ function decideBetween(table: CellTable, column: number, place: number, least: n
 	const isOwn = most < threshold - DOUBLE_MARGIN;
 	if (!isOwn && least < threshold + DOUBLE_MARGIN) return UNDECIDED;
 	const cell = isOwn ? column : table.alias[column]!;
-	const { sample, peak } = locate(cell, place, table.lowBits);
+	const { first, peak } = cellAt(cell, table.lowBits);
+	const sample = first + place;
 	const probability = survival(sample, peak, table.sigma);
 	// Accepted where `used` is below `whole` times the probability.
 	const whole = isOwn ? threshold : 1 - threshold;
@@ -179,15 +181,9 @@ export function decideInIntegers(
 		used = (1n << bits) - used;
 		whole = (1n << bits) - whole;
 	}
-	const { sample, peak } = locate(isOwn ? column : table.alias[column]!, place, lowBits);
+	const { first, peak } = cellAt(isOwn ? column : table.alias[column]!, lowBits);
+	const sample = first + place;
 	const excess = BigInt(sample) ** 2n - BigInt(peak) ** 2n;
 	const probability = fixedPointExp(excess * variance.denominator, 2n * variance.numerator);
 	return used << EXPONENTIAL_BITS < whole * probability ? sample : REJECTED;
-}
-
-/** The integer at a place of a cell, and the cell's integer nearest to zero. */
-function locate(cell: number, place: number, lowBits: number): { sample: number; peak: number } {
-	const size = 1 << lowBits;
-	const first = (cell - ZERO_CELL) * size;
-	return { sample: first + place, peak: first >= 0 ? first : first + size - 1 };
 }
