@@ -32,10 +32,10 @@ export function repeatAndSelectRdp(
 		perOrder = (rdp, order) =>
 			rdp + meanTrials * Math.exp(logDeltaAtOrders(curve, Math.log1p(1 / (order - 1)), orders).logDelta);
 	} else {
-		const logGamma = Math.log(truncatedNegativeBinomialGamma(shape, meanTrials));
+		const logInverseGamma = logInverseGammaOf(shape, meanTrials);
 		let least = Number.POSITIVE_INFINITY;
 		for (const [i, order] of orders.entries()) {
-			least = Math.min(least, (1 - 1 / order) * curve[i]! - logGamma / order);
+			least = Math.min(least, (1 - 1 / order) * curve[i]! + logInverseGamma / order);
 		}
 		perOrder = (rdp) => rdp + (1 + shape) * least;
 	}
@@ -60,8 +60,13 @@ export function repeatedSlackDelta(meanTrials: number, slackDelta: number): numb
  * from below: a smaller gamma has the larger bound.
  * @param shape eta > -1
  * @param mean > 1, of E[K] = eta (1/gamma - 1) / (1 - gamma^eta), (1/gamma - 1) / log(1/gamma) at eta = 0
+ * @throws AlthingError `privacy.bad_event` for a law that does not exist
  */
 export function truncatedNegativeBinomialGamma(shape: number, mean: number): number {
+	return Math.exp(-logInverseGammaOf(shape, mean));
+}
+
+function logInverseGammaOf(shape: number, mean: number): number {
 	if (!(shape > -1 && shape < Number.POSITIVE_INFINITY)) {
 		throw new AlthingError(
 			"privacy.bad_event",
@@ -82,7 +87,7 @@ export function truncatedNegativeBinomialGamma(shape: number, mean: number): num
 		if (meanOf(shape, middle) < mean) low = middle;
 		else high = middle;
 	}
-	return Math.exp(-high);
+	return high;
 }
 
 /** E[K] at gamma = e^-L, L > 0. */
