@@ -4,11 +4,9 @@ import type { AggregationTask, AggregationTaskResult } from "../../protocols/agg
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
-import type { QueryAnswer } from "../../src/queries/answer.ts";
-import type { QuerySpec } from "../../src/queries/spec.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
-import type { QueriedData, QueryCost } from "../queries/queryWork.ts";
+import type { QueriedData, Question, QuestionAnswer, QuestionCost } from "../queries/queryWork.ts";
 
 /** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
 export interface JobContext {
@@ -48,9 +46,9 @@ export type WorkerTask =
 			readonly state: Uint8Array;
 			readonly features: Float32Array;
 	  }
-	/** A query of this organization's own records: what it costs, then its answer. */
-	| { readonly kind: "costOfQuery"; readonly data: QueriedData; readonly spec: QuerySpec }
-	| { readonly kind: "answerQuery"; readonly data: QueriedData; readonly spec: QuerySpec }
+	/** A question to this organization's own records: what it costs, then its answer. */
+	| { readonly kind: "costOfQuestion"; readonly data: QueriedData; readonly question: Question }
+	| { readonly kind: "answerQuestion"; readonly data: QueriedData; readonly question: Question }
 	/** Loads the engine, so that the first round need not wait for it. */
 	| { readonly kind: "warm"; readonly backend: BackendName }
 	| { readonly kind: "forget"; readonly jobId: string };
@@ -71,8 +69,8 @@ export type WorkerResult =
 	  }
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
 	| { readonly kind: "predictions"; readonly outputs: Float32Array }
-	| { readonly kind: "queryCost"; readonly cost: QueryCost }
-	| { readonly kind: "queryAnswer"; readonly answer: QueryAnswer }
+	| { readonly kind: "questionCost"; readonly cost: QuestionCost }
+	| { readonly kind: "questionAnswer"; readonly answer: QuestionAnswer }
 	| { readonly kind: "done" };
 
 /**

@@ -10,7 +10,7 @@ import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
 import { loadSiteData, readRawRecords } from "../../src/training/siteData.ts";
-import { answerQuery, costOfQuery } from "../queries/queryWork.ts";
+import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 
@@ -61,7 +61,7 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 	if (work.kind === "query") {
 		const { description } = job.spec.data;
 		const dataset = readRawRecords(job.dataPath, description);
-		const records = { dataset, labelColumn: description.label.column };
+		const records = { dataset, label: description.label };
 		return { ...contributeToQuery(records, work.spec, work.plan), participations: [] };
 	}
 	const { contributor } = await siteOf(job, work.spec, work.plan);
@@ -107,10 +107,10 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 				await trainer.dispose();
 			}
 		}
-		case "costOfQuery":
-			return { result: { kind: "queryCost", cost: costOfQuery(task.data, task.spec) } };
-		case "answerQuery":
-			return { result: { kind: "queryAnswer", answer: answerQuery(task.data, task.spec) } };
+		case "costOfQuestion":
+			return { result: { kind: "questionCost", cost: costOfQuestion(task.data, task.question) } };
+		case "answerQuestion":
+			return { result: { kind: "questionAnswer", answer: answerQuestion(task.data, task.question) } };
 		case "warm": {
 			const trainer = await createTrainer({ model: softmaxRegression(2, 2), backend: task.backend });
 			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, {

@@ -2,15 +2,18 @@
 import { toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
+import { checkSpecification } from "../../src/jobs/specificationText.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
-import { parseQuerySpec, type QuerySpec } from "../../src/queries/spec.ts";
+import type { QueryAnswer } from "../../src/queries/answer.ts";
+import { queryReleaseSchema, type ReleasedAnswer } from "../../src/queries/release.ts";
+import { parseQuerySpec } from "../../src/queries/spec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import { answerOf, type WorkerResult, type WorkerTask } from "../jobs/trainingTasks.ts";
-import type { CallContext, JsonObject, LocalAnswer, QueryService } from "../rpc/services.ts";
+import type { CallContext, JsonObject, LocalAnswer, LocalRelease, QueryService } from "../rpc/services.ts";
 import type { Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
-import type { QueryCost } from "./queryWork.ts";
+import type { QueriedData, Question, QuestionAnswer, QuestionCost } from "./queryWork.ts";
 
 export interface QueriesOptions {
 	readonly store: Pick<Store, "mechanismExecutions">;
@@ -18,6 +21,8 @@ export interface QueriesOptions {
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
 }
+
+type Charged = LocalAnswer["charged"];
 
 /** A query reads training and held-out records alike, and every record is one or the other. */
 const PARTITIONS = ["train", "heldOut"] as const;
@@ -30,47 +35,75 @@ export class Queries implements QueryService {
 	}
 
 	/**
+	 * One query, answered with noise.
 	 * @throws AlthingError `query.invalid`, `query.unknown_column`, `data.not_found`, `budget.exceeded`:
 	 *   then nothing was charged
 	 */
 	async ask(
-		params: { readonly dataset: string; readonly query: JsonObject },
+		{ dataset, query }: { readonly dataset: string; readonly query: JsonObject },
 		context: CallContext,
 	): Promise<LocalAnswer> {
-		const { pool, datasets } = this.#options;
-		const spec = parseQuerySpec(params.query);
-		const registered = datasets.get(params.dataset);
-		if (registered === undefined) {
-			throw new AlthingError(
-				"data.not_found",
-				`there is no data set named ${params.dataset}; \`althing data ls\` lists them`,
-				{ name: params.dataset },
-			);
-		}
-		const data = {
-			path: registered.path,
-			description: registered.description,
-			columns: registered.columns,
-		};
+		const spec = parseQuerySpec(query);
+		const { id, answer, charged } = await this.#answer(dataset, { kind: "query", spec }, context);
+		return { id, answer: plain(answer as QueryAnswer), charged };
+	}
+
+	/** Several queries, each answered by the exponential mechanism. @throws AlthingError as {@link Queries.ask} */
+	async release(
+		{ dataset, release }: { readonly dataset: string; readonly release: JsonObject },
+		context: CallContext,
+	): Promise<LocalRelease> {
+		const spec = checkSpecification(release, queryReleaseSchema);
+		const { id, answer, charged } = await this.#answer(dataset, { kind: "release", spec }, context);
+		const answers = (answer as readonly ReleasedAnswer[]).map(({ kind, answer: found, error95 }) => ({
+			kind,
+			answer: found,
+			error95,
+		}));
+		return { id, answers, charged };
+	}
+
+	async #answer(
+		dataset: string,
+		question: Question,
+		{ caller }: CallContext,
+	): Promise<{ id: string; answer: QuestionAnswer; charged: Charged }> {
+		const { pool } = this.#options;
+		const data = this.#data(dataset);
 		const startedMs = performance.now();
-		const { cost } = answerOf(await pool().run({ kind: "costOfQuery", data, spec }), "queryCost");
+		const { cost } = answerOf(await pool().run({ kind: "costOfQuestion", data, question }), "questionCost");
 		const id = `query-${toHex(randomBytes(8))}`;
-		const charged = await this.#charge(id, params.dataset, spec, cost, context.caller.tokenName);
-		const { answer } = answerOf(await pool().run({ kind: "answerQuery", data, spec }), "queryAnswer");
-		await this.#record(id, params.dataset, spec, cost, charged, performance.now() - startedMs);
-		return { id, answer: JSON.parse(JSON.stringify(answer)) as JsonObject, charged };
+		const charged = await this.#charge(id, dataset, question, cost, caller.tokenName);
+		const { answer } = answerOf(
+			await pool().run({ kind: "answerQuestion", data, question }),
+			"questionAnswer",
+		);
+		await this.#record(id, dataset, question, cost, charged, performance.now() - startedMs);
+		return { id, answer, charged };
+	}
+
+	#data(dataset: string): QueriedData {
+		const registered = this.#options.datasets.get(dataset);
+		if (registered !== undefined) {
+			const { path, description, columns } = registered;
+			return { path, description, columns };
+		}
+		throw new AlthingError(
+			"data.not_found",
+			`there is no data set named ${dataset}; \`althing data ls\` lists them`,
+			{ name: dataset },
+		);
 	}
 
 	async #charge(
 		id: string,
 		dataset: string,
-		spec: QuerySpec,
-		cost: QueryCost,
+		question: Question,
+		{ event, totalVariationDistance: distance }: QuestionCost,
 		analyst: string,
-	): Promise<LocalAnswer["charged"]> {
+	): Promise<Charged> {
 		const { budgets } = this.#options;
-		const { event, totalVariationDistance: distance } = cost;
-		const stated = statedCost(spec, cost);
+		const stated = statedCost(question, event);
 		const extraDelta = distance === 0 ? 0 : (1 + Math.exp(stated.epsilon)) * distance;
 		await budgets.charge(
 			PARTITIONS.map((partition) => ({
@@ -90,31 +123,45 @@ export class Queries implements QueryService {
 		return stated;
 	}
 
+	/** An execution for each charge, as the audit of the ledger wants it. */
 	async #record(
 		id: string,
 		dataset: string,
-		spec: QuerySpec,
-		{ mechanism, event }: QueryCost,
-		charged: LocalAnswer["charged"],
+		question: Question,
+		{ mechanism, event }: QuestionCost,
+		charged: Charged,
 		durationMs: number,
 	): Promise<void> {
-		await this.#options.store.mechanismExecutions.put(id, {
-			id,
-			budgetId: dataset,
-			mechanism,
-			parameters: JSON.parse(JSON.stringify({ query: spec.kind, event, privacyUnit: "record" })),
-			epsilonConsumed: charged.epsilon,
-			deltaConsumed: charged.delta,
-			utilityMetrics: {},
-			durationMs,
-			executedAt: new Date().toISOString(),
-		});
+		const asked =
+			question.kind === "query" ? question.spec.kind : question.spec.queries.map(({ kind }) => kind);
+		const parameters = plain({ query: asked, event, privacyUnit: "record" });
+		for (const partition of PARTITIONS) {
+			const execution = `${id}/${partition}`;
+			await this.#options.store.mechanismExecutions.put(execution, {
+				id: execution,
+				budgetId: dataset,
+				mechanism,
+				parameters: { ...parameters, partition },
+				epsilonConsumed: charged.epsilon,
+				deltaConsumed: charged.delta,
+				utilityMetrics: {},
+				durationMs,
+				executedAt: new Date().toISOString(),
+			});
+		}
 	}
 }
 
 /** What the answer costs by itself, as it was asked for; a given noise is stated at a delta of 1e-6. */
-function statedCost({ privacy }: QuerySpec, { event }: QueryCost): LocalAnswer["charged"] {
+function statedCost(question: Question, event: QuestionCost["event"]): Charged {
+	if (question.kind === "release") return { epsilon: question.spec.epsilon, delta: 0 };
+	const { privacy } = question.spec;
 	if ("epsilon" in privacy) return { epsilon: privacy.epsilon, delta: privacy.delta ?? 0 };
 	const delta = 1e-6;
 	return { epsilon: epsilonBounds(event, delta).upper, delta };
+}
+
+/** JSON's idea of a value: no undefined keys. */
+function plain(value: object): JsonObject {
+	return JSON.parse(JSON.stringify(value)) as JsonObject;
 }

@@ -1,9 +1,15 @@
-/** What a worker thread does for a query of this organization's own records. */
-
+/** What a worker thread does for questions to this organization's own records. */
 import type { DataDescription } from "../../src/data/description.ts";
 import type { PrivacyEvent } from "../../src/privacy/accounting/events.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import { planLocally } from "../../src/queries/local.ts";
+import type { QueryRecords } from "../../src/queries/records.ts";
+import {
+	type QueryRelease,
+	type ReleasedAnswer,
+	releaseEvent,
+	releaseQueries,
+} from "../../src/queries/release.ts";
 import type { QuerySpec } from "../../src/queries/spec.ts";
 import { readRawRecords } from "../../src/training/siteData.ts";
 
@@ -14,37 +20,52 @@ export interface QueriedData {
 	readonly columns: readonly string[];
 }
 
+/** One query with noise, or several by the exponential mechanism over their public answers. */
+export type Question =
+	| { readonly kind: "query"; readonly spec: QuerySpec }
+	| { readonly kind: "release"; readonly spec: QueryRelease };
+
 /** What the answer will cost: public, worked out before a record is read. */
-export interface QueryCost {
+export interface QuestionCost {
 	readonly mechanism: string;
 	readonly event: PrivacyEvent;
 	readonly totalVariationDistance: number;
 }
+
+export type QuestionAnswer = QueryAnswer | readonly ReleasedAnswer[];
 
 /**
  * Plans the answer, and asks it of no records at all, so that a column that does not exist is told
  * before anything is charged.
  * @throws AlthingError `query.*`, `privacy.*`
  */
-export function costOfQuery(data: QueriedData, spec: QuerySpec): QueryCost {
-	const { mechanism, event, totalVariationDistance, answer } = planLocally(spec);
+export function costOfQuestion(data: QueriedData, question: Question): QuestionCost {
 	const { label } = data.description;
-	const nobody = {
+	const dataset = {
 		features: new Float32Array(0),
 		labels: new Float32Array(0),
 		rows: 0,
 		columns: data.columns,
 		labelNames: label.kind === "class" ? label.classes : [],
 	};
-	answer({ dataset: nobody, labelColumn: label.column });
+	answerFrom({ dataset, label }, question);
+	if (question.kind === "release") {
+		const event = releaseEvent(question.spec);
+		return { mechanism: "exponential", event, totalVariationDistance: 0 };
+	}
+	const { mechanism, event, totalVariationDistance } = planLocally(question.spec);
 	return { mechanism, event, totalVariationDistance };
 }
 
 /** Charged before this is called. @throws AlthingError `data.*` when the file cannot be read any more */
-export function answerQuery(data: QueriedData, spec: QuerySpec): QueryAnswer {
+export function answerQuestion(data: QueriedData, question: Question): QuestionAnswer {
 	const { path, description } = data;
-	return planLocally(spec).answer({
-		dataset: readRawRecords(path, description),
-		labelColumn: description.label.column,
-	});
+	const dataset = readRawRecords(path, description);
+	return answerFrom({ dataset, label: description.label }, question);
+}
+
+function answerFrom(records: QueryRecords, question: Question): QuestionAnswer {
+	return question.kind === "release"
+		? releaseQueries(records, question.spec)
+		: planLocally(question.spec).answer(records);
 }

@@ -212,12 +212,28 @@ export const predictions = z.object({
 	classes: z.array(z.union([z.string(), z.number()])).optional(),
 });
 
+const chargedForAnswer = z.object({ epsilon: z.number().nonnegative(), delta: z.number().nonnegative() });
+
 export const localAnswer = z.object({
 	/** Under which the charge stands in the budget. */
 	id: z.string(),
 	answer: jsonObject,
 	/** What the answer costs by itself. */
-	charged: z.object({ epsilon: z.number().nonnegative(), delta: z.number().nonnegative() }),
+	charged: chargedForAnswer,
+});
+
+export const localRelease = z.object({
+	id: z.string(),
+	/** In the order asked. */
+	answers: z.array(
+		z.object({
+			kind: z.string(),
+			answer: z.union([z.number(), z.string()]),
+			/** With 95 % probability the answer is no farther from the true one; ranks for a quantile, records for a mode. */
+			error95: z.number(),
+		}),
+	),
+	charged: chargedForAnswer,
 });
 
 export const peerView = z.object({

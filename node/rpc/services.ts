@@ -27,6 +27,7 @@ export type ModelFormat = z.infer<typeof schemas.modelFormat>;
 export type ModelSummary = z.infer<typeof schemas.modelSummary>;
 export type ModelDetail = z.infer<typeof schemas.modelDetail>;
 export type Predictions = z.infer<typeof schemas.predictions>;
+export type LocalRelease = z.infer<typeof schemas.localRelease>;
 export type LocalAnswer = z.infer<typeof schemas.localAnswer>;
 export type BudgetAccount = z.infer<typeof budgetSchemas.budgetAccount>;
 export type Budget = z.infer<typeof budgetSchemas.budget>;
@@ -133,6 +134,8 @@ export interface ModelService {
 export interface QueryService {
 	/** Charges the data set's budget, then answers. Throws `query.invalid`, `data.not_found`, `budget.exceeded`. */
 	ask(params: { dataset: string; query: JsonObject }, context: CallContext): Promise<LocalAnswer>;
+	/** Several queries by the exponential mechanism, one epsilon divided over them. Throws as `ask` does. */
+	release(params: { dataset: string; release: JsonObject }, context: CallContext): Promise<LocalRelease>;
 }
 
 export interface BudgetService {

@@ -1,5 +1,8 @@
 /** Questions to one organization and to a federation of whole nodes: answers near the truth, paid for, alike everywhere. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { stringify } from "yaml";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import { type Run, runCli } from "../node/cli/cli.ts";
 import { digitsSlice, Fleet, type FleetNode } from "./fleet.ts";
@@ -53,7 +56,35 @@ describe("a query of one organization", () => {
 		expect(await spent(node)).toBeGreaterThan(before);
 		const { budgets } = await node.call("budget.show", { dataset: SET });
 		expect(budgets[0]?.charges.some(({ job }) => job === id)).toBe(true);
-		expect(await spent(fleet.node(1))).toBe(0);
+		expect(await spent(fleet.node(0))).toBe(0);
+	});
+
+	it("releases several answers chosen by the exponential mechanism", { timeout: TEST_MS }, async () => {
+		const node = fleet.node(1);
+		const file = join(node.directory, "release.yaml");
+		await writeFile(
+			file,
+			stringify({
+				epsilon: 1,
+				queries: [
+					{ kind: "count", answers: { least: 0, largest: 2000, step: 1 } },
+					{ kind: "mode", by: { column: "digit", categories: ["0", "1"] } },
+				],
+			}),
+		);
+		const run = await runCli([
+			...["--data-dir", node.directory, "--json", "query", "release", file, "--data", SET],
+		]);
+		expect(run.code).toBe(0);
+		const { answers, charged } = JSON.parse(run.stdout);
+		expect(charged).toEqual({ epsilon: 1, delta: 0 });
+		// Twelve times the 95 % bound: a false alarm once in 10^15.
+		expect(Math.abs(answers[0].answer - 599)).toBeLessThan(12 * answers[0].error95);
+		expect(["0", "1"]).toContain(answers[1].answer);
+		await writeFile(file, "epsilon: 1\nqueries:\n  - kind: median\n");
+		const wrong = await runCli(["--data-dir", node.directory, "query", "release", file, "--data", SET]);
+		expect(wrong.code).toBe(2);
+		expect(wrong.stderr).toContain("release.yaml:3");
 	});
 
 	it("costs nothing when it cannot be asked", { timeout: TEST_MS }, async () => {

@@ -8,6 +8,7 @@ import { exitCodes } from "../exitCodes.ts";
 import { type HoldsClasses, type QueryOptions, querySpecOf } from "../queryArguments.ts";
 import { queryText } from "../queryText.ts";
 import type { Bind, Outcome, Session } from "../session.ts";
+import { figure, table } from "../text.ts";
 
 const KINDS = ["count", "sum", "mean", "variance", "histogram", "quantiles", "topK", "contingencyTable"];
 
@@ -20,10 +21,14 @@ interface AskOptions extends QueryOptions {
 const repeated = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 export function registerQuery(program: Command, bind: Bind): void {
+	const query = program
+		.command("query")
+		.description("ask questions of the records, answered with noise and charged to the privacy budget");
+
 	bind<AskOptions>(
-		program
-			.command("query")
-			.description("ask a question of the records, answered with noise and charged to the privacy budget")
+		query
+			.command("ask", { isDefault: true })
+			.description("ask one question; `ask` may be left out")
 			.addArgument(new Argument("<kind>", "what to ask").choices(KINDS))
 			.requiredOption("--data <set>", "name of the data set")
 			.option("--federation", "ask every organization that takes part, under secure aggregation")
@@ -43,6 +48,29 @@ export function registerQuery(program: Command, bind: Bind): void {
 			.option("--delta <delta>", "e.g. 1e-6; needed with --federation", parsePositive)
 			.option("--timeout <seconds>", "wait no longer for the federation; exit code 7", parsePositive),
 		(session, [kind = ""], options) => ask(session, kind, options),
+	);
+
+	bind<{ data: string }>(
+		query
+			.command("release <file>")
+			.description("answers to a file of queries, each chosen by the exponential mechanism")
+			.requiredOption("--data <set>", "name of the data set"),
+		async ({ client, out }, [file = ""], { data }) => {
+			const { readReleaseFile } = await import("../jobFile.ts");
+			const release = await readReleaseFile(file);
+			const answer = await (await client()).call("query.release", { dataset: data, release });
+			out.result(answer, ({ answers, charged }) =>
+				[
+					table(
+						["QUERY", "ANSWER", "WITHIN (95 %)"],
+						answers.map((one) => [one.kind, one.answer, figure(one.error95)]),
+						"No answers.",
+						out.colors.bold,
+					),
+					`Charged to ${data}: epsilon ${charged.epsilon}, delta ${charged.delta}.`,
+				].join("\n\n"),
+			);
+		},
 	);
 }
 

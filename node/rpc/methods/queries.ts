@@ -1,7 +1,7 @@
 /** Methods about queries of this organization's own records; a federation's query is a job. */
 import { z } from "zod";
 import { defineMethod } from "../registry.ts";
-import { jsonObject, localAnswer, shortName } from "../schemas.ts";
+import { jsonObject, localAnswer, localRelease, shortName } from "../schemas.ts";
 
 export const queryMethods = [
 	defineMethod({
@@ -12,5 +12,14 @@ export const queryMethods = [
 		result: localAnswer,
 		errors: ["data.not_found", "query.invalid", "budget.exceeded"],
 		handler: (context, params) => context.services.queries.ask(params, context),
+	}),
+	defineMethod({
+		name: "query.release",
+		summary: "Release answers to several queries of this organization's records by the exponential mechanism",
+		roles: ["data_scientist"],
+		params: z.strictObject({ dataset: shortName, release: jsonObject }),
+		result: localRelease,
+		errors: ["data.not_found", "job.invalid", "budget.exceeded"],
+		handler: (context, params) => context.services.queries.release(params, context),
 	}),
 ] as const;

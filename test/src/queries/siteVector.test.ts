@@ -120,10 +120,11 @@ describe("a site's vector", () => {
 		}
 	});
 
-	it("is zero without records, whatever the label's kind would have been", () => {
+	it("is zero without records, and refuses a wrong column with them as without", () => {
 		for (const spec of specs) expect(inRecords([], spec).every((value) => value === 0)).toBe(true);
 		const sum = parseQuerySpec({ kind: "sum", column: "group", bounds: [0, 1], privacy });
-		expect(inRecords([], sum)).toEqual([0]);
+		for (const records of [[], people])
+			expect(() => inRecords(records, sum)).toThrow(expect.objectContaining({ code: "query.not_numeric" }));
 	});
 
 	it("is cut off at the public number of records", () => {
