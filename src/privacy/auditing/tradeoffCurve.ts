@@ -2,6 +2,7 @@
  * What an accountant claims of an event, as a trade-off curve: how rarely a test of membership
  * can be wrong about outsiders if it is right about members this often.
  */
+import { AlthingError } from "../../../crypto/error.ts";
 import { deltaBounds, epsilonBounds } from "../accounting/accountant.ts";
 import type { PrivacyEvent } from "../accounting/events.ts";
 import type { LeastFalsePositiveRate } from "./oneRunTradeoff.ts";
@@ -20,8 +21,16 @@ export interface PrivacyClaim {
 /**
  * The curve that claims imply together: with every (epsilon, delta), TPR <= e^epsilon FPR + delta
  * and 1 - FPR <= e^epsilon (1 - TPR) + delta (Wasserman, Zhou 2010; Kairouz, Oh, Viswanath 2015).
+ * @throws AlthingError `audit.bad_argument`
  */
 export function curveOfClaims(claims: readonly PrivacyClaim[]): LeastFalsePositiveRate {
+	// Not a number would compare as "no violation".
+	if (!claims.every(({ epsilon, delta }) => epsilon >= 0 && delta >= 0 && delta <= 1)) {
+		throw new AlthingError(
+			"audit.bad_argument",
+			"A claim is an epsilon of at least 0 and a delta in [0, 1].",
+		);
+	}
 	return (truePositiveRate) => {
 		let least = 0;
 		for (const { epsilon, delta } of claims) {
