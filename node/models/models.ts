@@ -114,10 +114,11 @@ export class Models implements ModelService {
 		}
 		const trained = await this.#trained(spec, stateHash);
 		const known = before === undefined ? undefined : factsOf(before);
-		const evaluated = finished.metrics.loss !== undefined || finished.metrics.accuracy !== undefined;
+		const { loss, accuracy } = finished.metrics;
+		const evaluated = loss !== undefined || accuracy !== undefined;
 		const facts = recordedFacts({
 			...(evaluated
-				? { ...finished.metrics, evaluatedRounds: finished.round }
+				? { loss, accuracy, evaluatedRounds: finished.round }
 				: { loss: known?.loss, accuracy: known?.accuracy, evaluatedRounds: known?.evaluatedRounds }),
 			epsilonSpent: finished.epsilonSpent,
 			delta: finished.delta,

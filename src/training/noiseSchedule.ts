@@ -24,7 +24,8 @@ export function scheduledLevels({ kind, ratio }: NoiseSchedule, rounds: number):
 		kind === "linear" ? 1 + (ratio - 1) * part : kind === "geometric" ? ratio ** part : 1;
 	const all = Array.from({ length: rounds }, (_, round) => round);
 	return Array.from({ length: count }, (_, level) => ({
-		weight: weightAt(count === 1 ? 0 : level / (count - 1)),
+		// Nine digits: every node derives the plan for itself, and powers may differ in the last bit.
+		weight: Number(weightAt(count === 1 ? 0 : level / (count - 1)).toPrecision(9)),
 		rounds: all.filter((round) => levelOf(round, rounds, count) === level),
 	}));
 }

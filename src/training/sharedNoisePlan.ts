@@ -1,8 +1,7 @@
 /** The plan of a job whose noise is added in shares under the masks: for records, for organizations, or correlated. */
 import { AlthingError } from "../../crypto/error.ts";
-import { epsilonBounds } from "../privacy/accounting/accountant.ts";
-import { calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
-import { composed, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
+import { calibrate, calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
+import { composed, selfComposed } from "../privacy/accounting/events.ts";
 import { cycleOf, participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privacy/fixedPoint.ts";
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
@@ -91,7 +90,7 @@ function recordLevels(
 		return [{ noiseMultiplier, evaluationMultiplier }];
 	}
 	const q = privacy.samplingRate ?? 1;
-	const first = calibrated({
+	const first = calibrate({
 		...target,
 		eventOf: (noiseMultiplier) =>
 			composed(
@@ -101,25 +100,6 @@ function recordLevels(
 			),
 	});
 	return schedule.map(({ weight }) => ({ noiseMultiplier: first * weight, evaluationMultiplier }));
-}
-
-/** Least multiplier of the first level, to 1e-6 and rounded up, whose event stays within the target. */
-function calibrated(target: {
-	readonly epsilon: number;
-	readonly delta: number;
-	eventOf(noiseMultiplier: number): PrivacyEvent;
-}): number {
-	const enough = (z: number) => epsilonBounds(target.eventOf(z), target.delta).upper <= target.epsilon;
-	let high = 1;
-	while (!enough(high)) high *= 2;
-	let low = high / 2;
-	while (low > 0.01 && enough(low)) [low, high] = [low / 2, low];
-	while (high > low * (1 + 1e-6)) {
-		const middle = Math.sqrt(high * low);
-		if (enough(middle)) high = middle;
-		else low = middle;
-	}
-	return high;
 }
 
 /**

@@ -82,7 +82,7 @@ describe.each(Object.entries(jobs))("%s", (_, job) => {
 		for (const { event } of totals) {
 			const { upper } = epsilonBounds(event, job.privacy.mechanism === "none" ? 0 : 1e-6);
 			expect(upper).toBeLessThanOrEqual(8);
-			expect(upper).toBeGreaterThan(8 * 0.9);
+			expect(upper).toBeGreaterThan(8 * 0.97);
 		}
 		expect(totals.map(({ partition }) => partition)).toEqual(["train", "heldOut"]);
 	});
@@ -115,7 +115,8 @@ describe.each(Object.entries(jobs))("%s", (_, job) => {
 		expect(decoded).toEqual(federation.state);
 		// With five organizations as the unit at epsilon 8 nothing but noise can be expected.
 		if (job.privacy.mechanism === "distributed_gaussian" && job.privacy.unit === "client") return;
-		expect(await federation.accuracyOn(digitsSites(5))).toBeGreaterThan(0.5);
+		// Guessing gets 0.1.
+		expect(await federation.accuracyOn(digitsSites(5))).toBeGreaterThan(0.3);
 	}, 30_000);
 
 	it("releases noise for an empty batch, as much as for any other", async () => {
