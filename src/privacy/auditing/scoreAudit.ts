@@ -9,7 +9,7 @@
  *   mechanism it claims to be.
  */
 import { clopperPearsonUpper, requireSignificance } from "./clopperPearson.ts";
-import { gaussianDelta, normalQuantile } from "./gaussianTradeoff.ts";
+import { epsilonOfMu, normalQuantile } from "./gaussianTradeoff.ts";
 import { type Guesses, oneRunEpsilonLower } from "./oneRun.ts";
 import { type LeastFalsePositiveRate, refutesTradeoff } from "./oneRunTradeoff.ts";
 
@@ -148,7 +148,7 @@ function independentBound(canaries: CanaryScores, claim: ScoreClaim, significanc
 		best = {
 			...best,
 			epsilonLower: Math.max(best.epsilonLower, epsilonOfRates(tpr, fpr, claim.delta)),
-			gaussianEpsilonLower: largestMu > 0 ? gaussianEpsilon(largestMu, claim.delta) : 0,
+			gaussianEpsilonLower: epsilonOfMu(largestMu, claim.delta),
 			refutesClaim: best.refutesClaim || fpr.upper < claim.curve(tpr.lower),
 		};
 	}
@@ -189,21 +189,4 @@ function bestThreshold(
 		}
 	}
 	return threshold;
-}
-
-/** The epsilon of mu-Gaussian differential privacy at delta, rounded down. */
-function gaussianEpsilon(mu: number, delta: number): number {
-	if (gaussianDelta(mu, 0) <= delta) return 0;
-	let low = 0;
-	let high = 1;
-	while (gaussianDelta(mu, high) > delta) {
-		low = high;
-		high *= 2;
-	}
-	for (let i = 0; i < 50; i++) {
-		const middle = (low + high) / 2;
-		if (gaussianDelta(mu, middle) > delta) low = middle;
-		else high = middle;
-	}
-	return low;
 }
