@@ -94,22 +94,27 @@ interface Upper {
 
 function bestOf(event: PrivacyEvent, adjacency: Adjacency, question: Question): Bounds {
 	const parts = leavesOf(event, 1);
-	const isTight = (part: PrivacyEvent): boolean => hasDominatingPair(part, adjacency);
-	const tight = parts.filter(isTight);
-	const others = parts.filter((part) => !isTight(part));
+	const tight = parts.filter((part) => !isOnlyDominated(part) && hasDominatingPair(part, adjacency));
+	const others = parts.filter((part) => !tight.includes(part));
 	// Whatever else is released, the tight parts alone already cost this much.
 	const { lower, upper } = question.tight(composed(...tight));
-	if (others.length === 0) {
-		const distribution: Upper = { upper, method: "pld" };
-		if (upper <= CLOSE * lower) return { lower, ...distribution };
-		return { lower, ...least([distribution, question.renyi(event)]) };
+	if (others.length === 0 && upper <= CLOSE * lower) return { lower, upper, method: "pld" };
+	const candidates: Upper[] = [{ upper: question.most, method: "rdp" }, question.renyi(event)];
+	if (others.length === 0) candidates.push({ upper, method: "pld" });
+	else if (hasDominatingPair(event, adjacency)) {
+		candidates.push({ upper: question.tight(event).upper, method: "pld" });
 	}
-	const candidates = [question.renyi(event)];
-	if (tight.length > 0) {
+	if (tight.length > 0 && others.length > 0) {
 		const uppers = question.split(composed(...tight), composed(...others));
 		candidates.push(...uppers.map((one) => ({ upper: one, method: "pld+rdp" })));
 	}
-	return { lower, ...least([{ upper: question.most, method: "rdp" }, ...candidates]) };
+	return { lower, ...least(candidates) };
+}
+
+/** Whether the event's pair dominates it without being one it can come to: no lower bound follows from that. */
+function isOnlyDominated(event: PrivacyEvent): boolean {
+	if (event.kind === "selfComposed" || event.kind === "poissonSampled") return isOnlyDominated(event.event);
+	return event.kind === "boundedRange" || event.kind === "permuteAndFlip";
 }
 
 function least(candidates: readonly Upper[]): Upper {
