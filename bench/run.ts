@@ -13,6 +13,7 @@ type AnyBench = Bench<Record<string, OptionValue>>;
 const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	secagg: async () => (await import("./secagg.ts")).secagg as unknown as AnyBench,
 	round: async () => (await import("./round.ts")).round as unknown as AnyBench,
+	dpsgd: async () => (await import("./dpsgd.ts")).dpsgd as unknown as AnyBench,
 	samplers: async () => (await import("./samplers.ts")).samplers as unknown as AnyBench,
 	transport: async () => (await import("./transport.ts")).transport as unknown as AnyBench,
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
