@@ -12,7 +12,6 @@ import { type ComposedPart, Cumulants, leastOverScale } from "./cumulants.ts";
 const TAIL_SHARE = 1e-6;
 /** Rounding of the transform and of the power, per copy, relative to the total mass (measured: 3e-16). */
 const ROUNDING_PER_COPY = 1e-15;
-const LARGEST_SIZE = 1 << 22;
 
 /** What one part is composed of: its two distributions, how often. */
 export interface BoundedPart {
@@ -40,7 +39,7 @@ export function boundsOnGrid(
 	parts: readonly BoundedPart[],
 	spacing: number,
 	question: Question,
-	mostPoints: number = LARGEST_SIZE,
+	mostPoints: number,
 ): Answer | { readonly tooLarge: number } {
 	const copies = parts.reduce((sum, { count }) => sum + count, 0);
 	const offset = parts.reduce((sum, part) => sum + part.count * part.offset, 0);

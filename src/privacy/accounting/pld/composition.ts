@@ -30,46 +30,68 @@ const FIRST_SPACING = 0.03;
 const NODE_DENSITY = 200;
 /** Upper and lower bound are brought this close, relatively: the truth is three times nearer to the upper. */
 const TOLERANCE = 4e-4;
+/** Standard deviations the window of a nearly normal composition spans, with a margin. */
+const NORMAL_SPAN = 30;
+/** Where a few rare losses decide, a standard deviation says little: the first grid is one of so many points. */
+const FIRST_POINTS = 1 << 13;
 const MOST_POINTS = 1 << 20;
-const MOST_REFINEMENTS = 4;
+const MOST_REFINEMENTS = 6;
 /** Of delta, per end and all copies together: what cutting off a step's tails may cost. */
 const LOG_CUT = Math.log(1e-6);
 
-/** Bounds of both directions together: the larger of each. */
-export function composedBounds(pairs: readonly CountedPair[], question: Question): PldBounds {
+/**
+ * Bounds of both directions together: the larger of each.
+ * @param tolerance how close they are brought, relatively; a larger one is faster and as safe
+ */
+export function composedBounds(
+	pairs: readonly CountedPair[],
+	question: Question,
+	tolerance = TOLERANCE,
+): PldBounds {
 	const symmetric = pairs.every(
 		({ pair, samplingProbability }) => pair.symmetric && samplingProbability === 1,
 	);
-	const removed = directionBounds(pairs, "remove", question, 0);
+	const removed = directionBounds(pairs, "remove", question, tolerance, 0);
 	if (symmetric) return removed;
 	// The other direction is refined only as far as it could be the larger one.
-	const added = directionBounds(pairs, "add", question, removed.lower);
+	const added = directionBounds(pairs, "add", question, 4 * tolerance, removed.upper, tolerance);
 	return { lower: Math.max(removed.lower, added.lower), upper: Math.max(removed.upper, added.upper) };
 }
 
-/** @param irrelevant below this nobody cares for the bounds of this direction */
+/**
+ * @param firstTolerance what the first grid aims at
+ * @param irrelevant an upper bound below it needs no refinement
+ */
 function directionBounds(
 	pairs: readonly CountedPair[],
 	direction: Direction,
 	question: Question,
+	firstTolerance: number,
 	irrelevant: number,
+	tolerance = firstTolerance,
 ): PldBounds {
 	const scale = firstSpacing(pairs, direction);
-	let spacing = scale.spacing;
+	// The gap grows with the square of the spacing.
+	let spacing = scale.spacing * Math.sqrt(firstTolerance / TOLERANCE);
+	const copies = pairs.reduce((sum, { count }) => sum + count, 0);
+	const normalPoints = Math.min(
+		MOST_POINTS,
+		(NORMAL_SPAN * scale.spacing * Math.sqrt(copies)) / FIRST_SPACING / spacing,
+	);
 	let best: PldBounds = { lower: 0, upper: "delta" in question ? Number.POSITIVE_INFINITY : 1 };
 	for (let round = 0; round < MOST_REFINEMENTS; round++) {
 		const density = NODE_DENSITY * Math.max(1, scale.spacing / spacing);
-		const answer = onGrid(pairs, direction, spacing, density, scale.centres, question);
+		const points = round === 0 ? Math.max(FIRST_POINTS, normalPoints) : MOST_POINTS;
+		const answer = onGrid(pairs, direction, spacing, density, scale.centres, question, points);
 		if ("tooLarge" in answer) {
-			if (best.lower > 0 || round === MOST_REFINEMENTS - 1) break;
-			spacing *= answer.tooLarge / MOST_POINTS;
+			spacing *= answer.tooLarge / (round === 0 ? FIRST_POINTS : points);
 			continue;
 		}
 		best = { lower: Math.max(best.lower, answer.lower), upper: Math.min(best.upper, answer.upper) };
 		const gap = best.upper - best.lower;
-		if (best.upper <= irrelevant || !(gap > TOLERANCE * best.upper)) break;
-		const wish = Math.sqrt((0.7 * TOLERANCE * best.upper) / gap);
-		const factor = Math.max(Number.isFinite(wish) ? wish : 0, 1 / 8, answer.size / MOST_POINTS);
+		if (best.upper <= irrelevant || !(gap > tolerance * best.upper)) break;
+		const wish = Math.sqrt((0.7 * tolerance * best.upper) / gap);
+		const factor = Math.max(Number.isFinite(wish) ? wish : 0, 1 / 64, answer.size / MOST_POINTS);
 		if (factor > 0.95) break;
 		spacing *= factor;
 	}
@@ -83,6 +105,7 @@ function onGrid(
 	density: number,
 	centres: readonly number[],
 	question: Question,
+	mostPoints: number,
 ): Answer | { readonly tooLarge: number } {
 	const spacing = latticeSpacing(pairs, wanted);
 	const copies = pairs.reduce((sum, { count }) => sum + count, 0);
@@ -95,7 +118,7 @@ function onGrid(
 		const { upper, lower } = discretised(part, direction, grid, logTail);
 		return { upper, lower, offset, count: part.count };
 	});
-	return boundsOnGrid(parts, spacing, question);
+	return boundsOnGrid(parts, spacing, question, mostPoints);
 }
 
 /** Spacing at most `wanted` such that the atoms of the pair with most to lose lie on the grid. */

@@ -59,11 +59,15 @@ export function contracted({ gap, atNode, toLow, toHigh }: Cells): Float64Array 
 			middle = k;
 		}
 	}
+	// Between the ends f and f - (1 - x) must both leave room; the ends lie on 1 - x > 0 and on 0 > 1 - x.
+	const fits = (k: number): boolean => Math.min(call[k]!, put[k]!) >= overshoot[k]!;
 	let start = middle;
 	let end = middle;
-	while (start > 0 && put[start - 1]! >= overshoot[start - 1]!) start--;
-	while (end + 1 < count && call[end + 1]! >= overshoot[end + 1]!) end++;
-	if (room < 0 || start === end) return new Float64Array(count);
+	while (start > 0 && fits(start - 1)) start--;
+	while (end + 1 < count && fits(end + 1)) end++;
+	if (room < 0 || start === end || call[start]! < put[start]! || put[end]! < call[end]!) {
+		return new Float64Array(count);
+	}
 
 	const lowered = (k: number): number => (k <= start ? put[k]! : k >= end ? call[k]! : overshoot[k]!);
 	const result = new Float64Array(count);
@@ -83,12 +87,16 @@ export function contracted({ gap, atNode, toLow, toHigh }: Cells): Float64Array 
  */
 function convexHull(mass: Float64Array, gap: Float64Array, start: number, end: number): Float64Array {
 	const count = mass.length;
-	const previous = Int32Array.from({ length: count }, (_, k) => k - 1);
-	const next = Int32Array.from({ length: count }, (_, k) => k + 1);
-	/** Loss from each node up to the next one left in. */
-	const width = Float64Array.from({ length: count }, (_, k) => gap[k] ?? 0);
 	const pending: number[] = [];
 	for (let k = start + 1; k < end; k++) if (mass[k]! < 0) pending.push(k);
+	const previous = new Int32Array(count);
+	const next = new Int32Array(count);
+	for (let k = 0; k < count; k++) {
+		previous[k] = k - 1;
+		next[k] = k + 1;
+	}
+	/** Loss from each node up to the next one left in. */
+	const width = Float64Array.from(gap);
 	const taken = new Uint8Array(count);
 	for (let k = pending.pop(); k !== undefined; k = pending.pop()) {
 		if (taken[k] === 1 || !(mass[k]! < 0)) continue;

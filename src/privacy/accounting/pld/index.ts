@@ -21,6 +21,8 @@ export type { PldBounds } from "./composition.ts";
 export interface PldOptions {
 	/** Default `addRemove`. */
 	readonly adjacency?: Adjacency;
+	/** How close the bounds are to come, relatively: default 4e-4. Larger is faster and as safe. */
+	readonly tolerance?: number;
 }
 
 /**
@@ -40,7 +42,7 @@ export function pldEpsilon(event: PrivacyEvent, delta: number, options: PldOptio
 	if (pairs.kind === "sampledGaussian") {
 		return exactly(sampledGaussianEpsilon(pairs.samplingProbability, pairs.noiseMultiplier, delta));
 	}
-	return composedBounds(pairs.pairs, { delta });
+	return composedBounds(pairs.pairs, { delta }, options.tolerance);
 }
 
 /**
@@ -62,7 +64,7 @@ export function pldDelta(event: PrivacyEvent, epsilon: number, options: PldOptio
 			Math.exp(sampledGaussianLogDelta(pairs.samplingProbability, pairs.noiseMultiplier, epsilon)),
 		);
 	}
-	return composedBounds(pairs.pairs, { epsilon });
+	return composedBounds(pairs.pairs, { epsilon }, options.tolerance);
 }
 
 /** A closed form, with its rounding: the functions behind it are good to 1e-12. */

@@ -7,7 +7,7 @@ export function decreasingRoot(
 	valueAt: (x: number) => number,
 	low: number,
 	high: number,
-	tolerance = 1e-14,
+	{ relative = 1e-14, absolute = 0 }: { readonly relative?: number; readonly absolute?: number } = {},
 ): number {
 	let left = low;
 	let right = high;
@@ -15,7 +15,11 @@ export function decreasingRoot(
 	let rightValue = valueAt(right);
 	if (leftValue <= 0) return left;
 	let lastSide = 0;
-	for (let i = 0; i < 200 && right - left > tolerance * Math.max(Math.abs(left), Math.abs(right)); i++) {
+	for (
+		let i = 0;
+		i < 200 && right - left > absolute + relative * Math.max(Math.abs(left), Math.abs(right));
+		i++
+	) {
 		let middle = (left * rightValue - right * leftValue) / (rightValue - leftValue);
 		// Every third step halves: an unbounded value at an end would make the secant crawl.
 		if (i % 3 === 2 || !(middle > left && middle < right)) middle = 0.5 * (left + right);
