@@ -1,5 +1,5 @@
 /** Every noise sampler, on the system CSPRNG, against its exact law: statistics, p-values, CPU time a value. */
-import { discreteLaplace } from "../src/privacy/samplers/discreteLaplace.ts";
+import { fillDiscreteLaplace } from "../src/privacy/samplers/discreteLaplace.ts";
 import { sampleExactGaussian } from "../src/privacy/samplers/exactGaussian.ts";
 import {
 	discreteGaussianMoments,
@@ -8,7 +8,7 @@ import {
 	skellamMoments,
 } from "../src/privacy/samplers/moments.ts";
 import { RandomWords } from "../src/privacy/samplers/randomWords.ts";
-import { skellam } from "../src/privacy/samplers/skellam.ts";
+import { fillSkellam } from "../src/privacy/samplers/skellam.ts";
 import { tableGaussian } from "../src/privacy/samplers/tableGaussian.ts";
 import type { Bench, Cell } from "./bench.ts";
 import { FALSE_ALARM_RATE, testSamples } from "./goodnessOfFit.ts";
@@ -23,9 +23,6 @@ interface Subject {
 
 function subjects(): Subject[] {
 	const words = new RandomWords();
-	const oneByOne = (sample: (words: RandomWords) => number) => (target: Float64Array) => {
-		for (let i = 0; i < target.length; i++) target[i] = sample(words);
-	};
 	const table = (sigma: number) => {
 		const sampler = tableGaussian(sigma);
 		return (target: Float64Array) => {
@@ -39,7 +36,9 @@ function subjects(): Subject[] {
 			sampler: `exact discrete Gaussian, sigma ${sigma}`,
 			law: discreteGaussianMoments(sigma * sigma),
 			share: 0.1,
-			fill: oneByOne((source) => sampleExactGaussian(sigma, source)),
+			fill: (target: Float64Array) => {
+				for (let i = 0; i < target.length; i++) target[i] = sampleExactGaussian(sigma, words);
+			},
 		})),
 		...[0.5, 7.3, 1500].map((sigma) => ({
 			sampler: `table discrete Gaussian, sigma ${sigma}`,
@@ -51,13 +50,13 @@ function subjects(): Subject[] {
 			sampler: `exact discrete Laplace, scale ${scale}`,
 			law: discreteLaplaceMoments(scale),
 			share: 0.25,
-			fill: oneByOne(discreteLaplace(scale)),
+			fill: (target: Float64Array) => fillDiscreteLaplace(target, scale, words),
 		})),
 		...[0.5, 40, 90_000].map((variance) => ({
 			sampler: `exact Skellam, variance ${variance}`,
 			law: skellamMoments(variance),
 			share: 0.25,
-			fill: oneByOne(skellam(variance)),
+			fill: (target: Float64Array) => fillSkellam(target, variance, words),
 		})),
 	];
 }

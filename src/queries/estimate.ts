@@ -28,8 +28,9 @@ export function gaussianLaw(standardDeviation: number, rounding: number): NoiseL
 	return {
 		standardDeviation,
 		deviationsFor95: 1.959963984540054,
-		// P[|Z| > t] <= exp(-t^2 / 2).
-		tail: (chance) => standardDeviation * Math.sqrt(-2 * Math.log(chance)),
+		// P[|Z| > t] <= exp(-t^2 / 2). Upwards to sixteenths: every participant computes a federation's
+		// answer, and the last bits of a logarithm differ between processors.
+		tail: (chance) => standardDeviation * (Math.ceil(16 * Math.sqrt(-2 * Math.log(chance))) / 16),
 		rounding,
 	};
 }

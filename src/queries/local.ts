@@ -1,7 +1,7 @@
 /** A query answered by one site on its own records, with noise that nobody else must be trusted for. */
 import { type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
 import { latticeSlack } from "../privacy/integerNoise.ts";
-import { discreteLaplace } from "../privacy/samplers/discreteLaplace.ts";
+import { fillDiscreteLaplace } from "../privacy/samplers/discreteLaplace.ts";
 import { sampleExactGaussian } from "../privacy/samplers/exactGaussian.ts";
 import { RandomWords } from "../privacy/samplers/randomWords.ts";
 import { answerFrom, type QueryAnswer, releaseQuery } from "./answer.ts";
@@ -69,10 +69,11 @@ function laplacePlan(spec: QuerySpec, epsilon: number): LocalPlan {
 		event: touched === 1 ? single : selfComposed(single, touched),
 		totalVariationDistance: 0,
 		answer: (records, words = new RandomWords()) => {
-			const noise = discreteLaplace(scale);
+			const noise = new Float64Array(length);
+			fillDiscreteLaplace(noise, scale, words);
 			const encoding = { coordinateBound: units * spec.maximumRecordsPerSite };
 			const vector = querySiteVector(records, spec, { length, unitsPerRecord: units, encoding });
-			const values = Float64Array.from(vector, (value) => (value + noise(words)) / units);
+			const values = noise.map((drawn, i) => (vector[i]! + drawn) / units);
 			return answerFrom(spec, laplaceLaw(scale, units, counts ? 0 : 1 / (2 * units)), values);
 		},
 	};

@@ -41,6 +41,8 @@ const WANTED_SIGMA = 64;
 /** Per share, twice what planNoiseShares insists on. */
 const WANTED_SIGMA_LOCAL = 8;
 const LARGEST_UNITS = 2 ** 20;
+/** Multipliers are rounded up to one of so many in 1: participants' plans must agree to the last bit. */
+const MULTIPLIER_STEPS = 2 ** 20;
 const MODULUS_BITS = 32;
 /** Standard deviations of noise kept free beyond the worst-case sum, as in fixedPoint.ts. */
 const NOISE_TAIL = 12;
@@ -98,12 +100,13 @@ function multiplierOf({ privacy }: QuerySpec): number {
 			"Noise that several sites add in shares is Gaussian, which needs a delta: give privacy.delta (say 1e-6), or ask one site alone.",
 		);
 	}
-	return calibrateNoiseMultiplier({
+	const calibrated = calibrateNoiseMultiplier({
 		epsilon: privacy.epsilon,
 		delta: privacy.delta * (1 - DELTA_RESERVE),
 		samplingProbability: 1,
 		steps: 1,
 	});
+	return Math.ceil(calibrated * MULTIPLIER_STEPS) / MULTIPLIER_STEPS;
 }
 
 /** Coordinates of a query's vector, and how many of them one record touches. */

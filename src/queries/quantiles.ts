@@ -11,7 +11,7 @@ export interface QuantilesAnswer {
 	readonly records?: Estimate;
 }
 
-export interface QuantileEstimate {
+interface QuantileEstimate {
 	readonly fraction: number;
 	readonly value: number;
 	/** 95 % interval, to the resolution of the grid. */

@@ -10,6 +10,7 @@ export const boundsSchema = z
 	.tuple([z.number(), z.number()])
 	.refine(([least, largest]) => least < largest, "the lower bound must be below the upper one")
 	.refine(([least, largest]) => Number.isFinite(largest - least), "the bounds lie too far apart")
+	.refine(([least, largest]) => (largest - least) / 2 > 0, "the bounds lie too close together")
 	.describe("public bounds [least, largest]; values beyond are clamped to them");
 /** A class by its name, or the number itself for a numeric column. */
 const categorySchema = z.union([z.string().min(1).max(200), z.number()]);

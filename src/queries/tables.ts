@@ -14,7 +14,7 @@ export interface NoisyCounts {
 	readonly halfWidth95: number;
 }
 
-export interface Axis {
+interface Axis {
 	readonly column: string;
 	/** `[low, high)` of a bin, or the category. */
 	readonly cells: readonly string[];

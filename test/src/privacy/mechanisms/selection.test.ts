@@ -12,6 +12,7 @@ import { topK } from "../../../../src/privacy/mechanisms/topK.ts";
 import { discreteLaplaceMoments } from "../../../../src/privacy/samplers/moments.ts";
 import { RandomWords } from "../../../../src/privacy/samplers/randomWords.ts";
 import { seededWordsForTests } from "../seededWordsForTests.ts";
+import { exponentialLaw, permuteAndFlipLaw } from "./selectionLaws.ts";
 import { worstRatio } from "./worstRatio.ts";
 
 const DRAWS = 20_000;
@@ -34,25 +35,6 @@ function pValueOf(draw: () => number, probabilities: readonly number[]): number 
 function normalized(weights: readonly number[]): number[] {
 	const total = weights.reduce((sum, weight) => sum + weight, 0);
 	return weights.map((weight) => weight / total);
-}
-
-/** Permute-and-flip's law by going through all orders. */
-function permuteAndFlipLaw(scores: readonly number[], rate: number): number[] {
-	const largest = Math.max(...scores);
-	const law = scores.map(() => 0);
-	const visit = (left: readonly number[], reached: number): void => {
-		for (const candidate of left) {
-			const taken = Math.exp(rate * (scores[candidate]! - largest));
-			law[candidate]! += (reached / left.length) * taken;
-			if (taken < 1)
-				visit(
-					left.filter((one) => one !== candidate),
-					(reached / left.length) * (1 - taken),
-				);
-		}
-	};
-	visit([...scores.keys()], 1);
-	return law;
 }
 
 /** Report-noisy-max's law: own noise z, all earlier candidates below, all later ones not above. */
@@ -136,7 +118,7 @@ describe("selection mechanisms", () => {
 	it("exponential: has its law, with multiplicities too", () => {
 		const mechanism = exponentialMechanism({ epsilon: 1.5, sensitivity: 2, monotone: false }, seeded(1));
 		const rate = 1.5 / 4;
-		const law = normalized(scores.map((score) => Math.exp(rate * score)));
+		const law = exponentialLaw(scores, rate);
 		expect(pValueOf(() => mechanism.select(scores), law)).toBeGreaterThan(FALSE_ALARM_RATE);
 		const multiplicities = Float64Array.of(10, 1000, 0, 3);
 		const weighted = normalized(scores.map((score, i) => multiplicities[i]! * Math.exp(rate * score)));
