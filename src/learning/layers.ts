@@ -22,11 +22,15 @@ export const MODEL_LIMITS = {
 	tokens: 1_024,
 	/** Steps of a recurrent layer, each unrolled into the compiled graph. */
 	recurrentSteps: 256,
+	/** The same over all layers: compiling 256 takes seconds. */
+	unrolledSteps: 512,
 	layers: 64,
 	/** 200 MB of Float32 parameters. */
 	parameters: 50_000_000,
 	/** Values between two layers for one example, 64 MB. */
 	activations: 2 ** 24,
+	/** Values that a private step keeps for one example, 512 MB. */
+	workingValues: 2 ** 27,
 } as const;
 
 const pair = (largest: number) => z.tuple([z.int().min(1).max(largest), z.int().min(1).max(largest)]);

@@ -11,6 +11,7 @@ import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { addMask } from "../../crypto/maskStream.ts";
+import { exampleValues, unrolledSteps } from "./gradientCost.ts";
 import { type ParameterRole, parameterTensors } from "./layerParameters.ts";
 import { type ActivationFunction, type Layer, layerSchema, MODEL_LIMITS } from "./layers.ts";
 import { float32ToBytes } from "./littleEndian.ts";
@@ -49,6 +50,12 @@ export const modelSchema = z
 		try {
 			if (parameterCount(model) > MODEL_LIMITS.parameters) {
 				refuse(["layers"], `more than ${MODEL_LIMITS.parameters} parameters`);
+			}
+			if (unrolledSteps(model) > MODEL_LIMITS.unrolledSteps) {
+				refuse(["layers"], `more than ${MODEL_LIMITS.unrolledSteps} recurrent steps in all`);
+			}
+			if (exampleValues(model) > MODEL_LIMITS.workingValues) {
+				refuse(["layers"], "a step would need more than 512 MB for one example");
 			}
 		} catch (error) {
 			if (!(error instanceof AlthingError)) throw error;

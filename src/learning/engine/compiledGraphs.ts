@@ -5,7 +5,7 @@
 import type { InferenceSession } from "onnxruntime-node";
 
 /** A few models with a few programs and batch sizes each. Every one holds the memory of its step. */
-const CAPACITY = 24;
+const CAPACITY = 16;
 
 interface Graph {
 	readonly owner: string;

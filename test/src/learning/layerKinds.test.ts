@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Clipping, equalLayerNorms } from "../../../src/learning/clipping.ts";
-import { ghostIsCheaper } from "../../../src/learning/engine/rules/perExample.ts";
+import { ghostIsCheaper } from "../../../src/learning/gradientCost.ts";
 import { layerSchema } from "../../../src/learning/layers.ts";
 import { parameterCount, parameterLayout } from "../../../src/learning/model.ts";
 import { type BackendName, type Batch, createTrainer, type Trainer } from "../../../src/learning/trainer.ts";

@@ -196,6 +196,25 @@ describe("refusals", () => {
 			"adds an image of 2 x 2 x 2 to an image of 3 x 3 x 2",
 		],
 		[
+			"more recurrent steps than a graph can unroll",
+			[16, 1],
+			[
+				...Array(33).fill({ kind: "recurrent", cell: "simple", units: 1, sequences: true }),
+				{ kind: "flatten" },
+			],
+			"512 recurrent steps",
+		],
+		[
+			"windows that unfold to gigabytes",
+			[4, 4, 1],
+			[
+				{ ...conv, kernelSize: [1, 1], filters: 4096 },
+				...Array(10).fill({ kind: "depthwiseConv2d", kernelSize: [16, 16], padding: "same" }),
+				{ kind: "globalAveragePool" },
+			],
+			"512 MB",
+		],
+		[
 			"too many values between layers",
 			[4, 4, 1],
 			[{ ...conv, kernelSize: [1, 1], filters: 5000 }],

@@ -1,8 +1,9 @@
+import { ghostIsCheaper } from "../../gradientCost.ts";
 import type { LayerOf } from "../../layers.ts";
 import { type Windows, windowsOf } from "../../shapes.ts";
 import type { ImageSize, TensorOperations } from "../operations.ts";
 import type { LayerContext, LayerPass, ParameterGradient } from "./layerRule.ts";
-import { ghostIsCheaper, instantiated, positional } from "./perExample.ts";
+import { instantiated, positional } from "./perExample.ts";
 
 /**
  * A convolution is the product of its kernel with the image's windows, unfolded: U of d = height x

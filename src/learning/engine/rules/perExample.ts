@@ -1,4 +1,5 @@
 /** The two ways to the norms and sums of per-example gradients where an example has many positions. */
+import { ghostIsCheaper, type KernelSize } from "../../gradientCost.ts";
 import { sizeOf } from "../../shapes.ts";
 import type { TensorOperations } from "../operations.ts";
 import type { ParameterGradient } from "./layerRule.ts";
@@ -56,7 +57,7 @@ export function positional<T>(
 	ops: TensorOperations<T>,
 	a: T,
 	e: T,
-	size: { readonly positions: number; readonly d: number; readonly p: number },
+	size: KernelSize,
 	shape: readonly number[],
 ): ParameterGradient<T> {
 	const { positions, d, p } = size;
@@ -93,26 +94,6 @@ export function positional<T>(
 			return [ops.reshape(ops.wideMatmul(ops.reshape(kept, [-1, d]), ops.reshape(scaled, [-1, p])), shape)];
 		},
 	};
-}
-
-/** Multiplications that a processor does while one value of a G is written, tested, squared and summed. */
-const PASSES = 32;
-
-/**
- * Whether the ghost norm costs less than the gradients themselves, in multiplications an example. The
- * sum over positions is formed either way: once with the gradients, or after the norms, in double
- * precision, which takes twice as long. The published rule 2 T^2 < d p compares memory alone.
- */
-export function ghostIsCheaper({
-	positions,
-	d,
-	p,
-}: {
-	readonly positions: number;
-	readonly d: number;
-	readonly p: number;
-}): boolean {
-	return positions ** 2 * (d + p) + positions * d * p < PASSES * d * p;
 }
 
 /**
