@@ -98,7 +98,7 @@ export class Privacy implements PrivacyService {
 	audit(params: Params<"audit">, context: CallContext): Result<"audit"> {
 		const dataset = this.#parts.datasets.get(params.dataset);
 		if (dataset === undefined) throw noDataset(params.dataset);
-		const { participants, corruption, canaries, significance } = params;
+		const { participants, corruption, attacker, canaries, significance } = params;
 		const spec = checkJobSpec(params.spec);
 		// The site's own records under the job's settings, whatever the job calls its data.
 		const data = { set: dataset.name, description: dataset.description };
@@ -110,6 +110,7 @@ export class Privacy implements PrivacyService {
 				dataPath: dataset.path,
 				splitKey: dataset.splitKey,
 				engine: this.#parts.engine,
+				attacker,
 				canaries,
 				rounds: Math.min(params.rounds ?? MOST_AUDITED_ROUNDS, spec.training.rounds),
 				significance,

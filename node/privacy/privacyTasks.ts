@@ -40,6 +40,7 @@ export type PrivacyTask =
 			readonly dataPath: string;
 			readonly splitKey: Uint8Array;
 			readonly engine: Omit<TrainerOptions, "model">;
+			readonly attacker: "sums" | "model";
 			readonly canaries: number;
 			readonly rounds: number;
 			readonly significance: number;

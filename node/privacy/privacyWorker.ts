@@ -1,5 +1,6 @@
 /** The worker thread that plans and audits: compositions by the hundred, and whole trainings with canaries. */
 import { createTrainer } from "../../src/learning/trainer.ts";
+import { gradientCanaries, mislabelledCanaries } from "../../src/privacy/auditing/canaries.ts";
 import { auditTraining, claimOf } from "../../src/privacy/auditing/trainingAudit.ts";
 import { allocate } from "../../src/privacy/planning/allocation.ts";
 import {
@@ -57,13 +58,11 @@ async function audit(task: Extract<PrivacyTask, { kind: "audit" }>): Promise<Pri
 	const plan = planTraining(spec, who);
 	const trainer = await createTrainer({ ...task.engine, model: plan.model });
 	try {
-		const count = Math.min(task.canaries, plan.parameterCount);
-		const canaries = Array.from({ length: count }, (_, i) => ({
-			kind: "gradient" as const,
-			// Spread over all layers.
-			coordinate: Math.floor((i * plan.parameterCount) / count),
-		}));
-		const run = { spec, who, plan, rounds, data, trainer, canaries };
+		const canaries =
+			task.attacker === "sums"
+				? gradientCanaries(plan.parameterCount, task.canaries)
+				: mislabelledCanaries(data.train, task.canaries);
+		const run = { spec, who, plan, rounds, data, trainer, canaries, attacker: task.attacker };
 		return await auditTraining(run, claimOf(spec, plan, rounds), significance);
 	} finally {
 		await trainer.dispose();

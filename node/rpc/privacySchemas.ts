@@ -136,6 +136,8 @@ export const auditRequest = z.strictObject({
 	dataset: shortName,
 	/** The job's specification; its own data set name is replaced by this one. */
 	spec: jsonObject,
+	/** Who looks: at every sum that rounds open, or at the final model alone. */
+	attacker: z.enum(["sums", "model"]).default("sums"),
 	canaries: z.int().min(50).max(100_000).default(2000),
 	/** Rounds to run; default the job's, at most 200. */
 	rounds: z.int().min(1).max(10_000).optional(),

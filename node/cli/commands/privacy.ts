@@ -48,6 +48,7 @@ interface OptimizeOptions {
 interface AuditOptions {
 	readonly data: string;
 	readonly job: string;
+	readonly attacker: "sums" | "model";
 	readonly canaries?: number;
 	readonly rounds?: number;
 	readonly participants?: number;
@@ -141,7 +142,15 @@ export function registerPrivacy(program: Command, bind: Bind): void {
 			)
 			.requiredOption("--data <set>", "this organization's data set")
 			.requiredOption("--job <file>", "the job whose settings are audited")
-			.option("--canaries <count>", "default 2000, at most one for each parameter", parseInteger)
+			.addOption(
+				new Option(
+					"--attacker <attacker>",
+					"sums: reads every round's sum, canaries are single gradients; model: sees the final model, canaries are mislabelled records",
+				)
+					.choices(["sums", "model"])
+					.default("sums"),
+			)
+			.option("--canaries <count>", "default 2000, at most one a parameter or record", parseInteger)
 			.option("--rounds <rounds>", "default the job's, at most 200", parseInteger)
 			.option("--participants <count>", "sites assumed in each sum; default 3", parseInteger)
 			.option("--significance <p>", "chance of calling a sound job a violation; default 0.01", parsePositive),
@@ -246,13 +255,14 @@ async function optimize({ client, out }: Session, _: string[], options: Optimize
 }
 
 async function audit({ client, out }: Session, _: string[], options: AuditOptions): Promise<number> {
-	const { data, job, canaries, rounds, participants, significance } = options;
+	const { data, job, attacker, canaries, rounds, participants, significance } = options;
 	const { readJobFile } = await import("../jobFile.ts");
 	const spec = await readJobFile(job);
 	if (!out.json) out.note("Training once with canaries; this takes as long as the job's rounds do.");
 	const answer = await (await client()).call("privacy.audit", {
 		dataset: data,
 		spec,
+		attacker,
 		...given({ canaries, rounds, participants, significance }),
 	});
 	out.result(answer, (result) =>

@@ -16,6 +16,34 @@ export type Canary =
 	/** A record like others: its gradient is computed and clipped by the trainer itself. */
 	| { readonly kind: "example"; readonly features: Float32Array; readonly label: number };
 
+/** One gradient canary each on `count` parameters, spread over all of them. */
+export function gradientCanaries(parameterCount: number, count: number): Canary[] {
+	const used = Math.min(count, parameterCount);
+	return Array.from({ length: used }, (_, i) => ({
+		kind: "gradient",
+		coordinate: Math.floor((i * parameterCount) / used),
+	}));
+}
+
+/**
+ * Records like the site's own with a wrong class: nothing but memory of them explains a model
+ * that gets them "right".
+ * @param count at most the records there are
+ */
+export function mislabelledCanaries(dataset: Dataset, count: number): Canary[] {
+	const classes = dataset.labelNames.length;
+	const width = dataset.columns.length;
+	const used = Math.min(count, dataset.rows);
+	return Array.from({ length: used }, (_, i) => {
+		const row = Math.floor((i * dataset.rows) / used);
+		return {
+			kind: "example",
+			features: dataset.features.slice(row * width, (row + 1) * width),
+			label: (dataset.labels[row]! + 1) % classes,
+		};
+	});
+}
+
 /** One fair coin a canary, from the system CSPRNG. */
 export function tossCoins(count: number): boolean[] {
 	return Array.from(randomBytes(count), (byte) => (byte & 1) === 1);

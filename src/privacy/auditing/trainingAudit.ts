@@ -36,6 +36,11 @@ export interface TrainingRun {
 	readonly data: SiteData;
 	readonly trainer: Trainer;
 	readonly canaries: readonly Canary[];
+	/**
+	 * What the attacker looks at: every round's sum (the strongest that the claim covers), or the
+	 * final model alone, judging example canaries by their loss. Default `sums`.
+	 */
+	readonly attacker?: "sums" | "model";
 	/** Default: in the clear, which gives the same numbers. */
 	readonly sum?: SumVectors;
 }
@@ -124,9 +129,9 @@ export function requireNoViolation(audit: TrainingAudit): void {
 	);
 }
 
-/** The attacker's log-likelihood ratio of every canary over all rounds. */
+/** Trains, and scores every canary by the attacker's belief that it was in. */
 export async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
-	const { spec, plan, canaries } = run;
+	const { spec, plan, canaries, attacker = "sums" } = run;
 	const clipping = clippingOf(spec);
 	const included = tossCoins(canaries.length);
 	const trainer = new CanaryTrainer(run.trainer, canaries);
@@ -154,14 +159,31 @@ export async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
 		const { modulusBits } = plan.encoding;
 		const sum = await (run.sum ?? sumInTheClear)(vectors, modulusBits);
 		const released = decode(fromRing(sum, modulusBits), plan.encoding);
-		for (const [i, canary] of canaries.entries()) {
+		for (const [i, canary] of attacker === "sums" ? canaries.entries() : []) {
 			const gradient = await trainer.gradientOf(canary, state.parameters, clipping);
 			const { signal, amplitude } = project(released, trainer.realSum, gradient, clipping.norm);
 			scores[i]! += likelihood(signal, amplitude);
 		}
 		state = applyRelease({ spec, plan, round, state, sum, survivors: sites.length }).state;
 	}
-	return { included, scores, thresholds: THRESHOLDS };
+	if (attacker === "sums") return { included, scores, thresholds: THRESHOLDS };
+	for (const [i, canary] of canaries.entries()) {
+		scores[i] = -(await lossOf(run.trainer, canary, state.parameters, plan.lossBound));
+	}
+	return { included, scores };
+}
+
+async function lossOf(
+	trainer: Trainer,
+	canary: Canary,
+	parameters: Float32Array,
+	lossBound: number,
+): Promise<number> {
+	if (canary.kind !== "example") {
+		throw new AlthingError("audit.bad_argument", "A model alone shows nothing of gradient canaries.");
+	}
+	const batch = { features: canary.features, labels: Float32Array.of(canary.label), rows: 1 };
+	return (await trainer.evaluate(parameters, batch, lossBound)).lossSum;
 }
 
 /** What the released sum shows along a canary's gradient, and what it would show by itself, in clipping norms. */

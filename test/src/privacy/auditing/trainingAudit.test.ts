@@ -8,17 +8,23 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Clipping } from "../../../../src/learning/clipping.ts";
 import { type Batch, createTrainer, type Trainer } from "../../../../src/learning/trainer.ts";
-import type { Canary } from "../../../../src/privacy/auditing/canaries.ts";
+import {
+	type Canary,
+	gradientCanaries,
+	mislabelledCanaries,
+} from "../../../../src/privacy/auditing/canaries.ts";
 import {
 	auditTraining,
 	claimOf,
 	requireNoViolation,
+	type SumVectors,
 	type TrainingAudit,
 } from "../../../../src/privacy/auditing/trainingAudit.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../../src/training/jobSpec.ts";
-import { planTraining, type TrainingPlan } from "../../../../src/training/plan.ts";
+import { type Participation, planTraining, type TrainingPlan } from "../../../../src/training/plan.ts";
 import type { SiteData } from "../../../../src/training/siteData.ts";
 import { seededRandomForTests } from "../../../../testnet/simulate/seededRandom.ts";
+import { CohortSimulation } from "../../../protocols/aggregation/cohortSimulation.ts";
 
 const SIGNIFICANCE = 1e-6;
 const WHO = { participants: 3, corruption: 0, minimumSurvivors: 3 };
@@ -61,10 +67,8 @@ const data: SiteData = { train: records, heldOut: records };
 const trainers: Trainer[] = [];
 afterAll(() => Promise.all(trainers.map((trainer) => trainer.dispose())));
 
-/** One gradient canary for each parameter. */
-function gradientCanaries(plan: TrainingPlan): Canary[] {
-	return Array.from({ length: plan.parameterCount }, (_, coordinate) => ({ kind: "gradient", coordinate }));
-}
+/** One for each parameter. */
+const everyParameter = (plan: TrainingPlan) => gradientCanaries(plan.parameterCount, plan.parameterCount);
 
 /** Records far out along one feature each: their gradients touch one row of the kernel only. */
 function spikes(): Canary[] {
@@ -78,20 +82,22 @@ function spikes(): Canary[] {
 async function audit(
 	job: ResolvedJobSpec,
 	broken: { plan?: (plan: TrainingPlan) => TrainingPlan; trainer?: (trainer: Trainer) => Trainer } = {},
-	canariesOf: (plan: TrainingPlan) => Canary[] = gradientCanaries,
+	canariesOf: (plan: TrainingPlan) => Canary[] = everyParameter,
+	{ who = WHO, ...how }: { who?: Participation; sum?: SumVectors; attacker?: "sums" | "model" } = {},
 ): Promise<TrainingAudit> {
-	const plan = planTraining(job, WHO);
+	const plan = planTraining(job, who);
 	const trainer = await createTrainer({ model: plan.model });
 	trainers.push(trainer);
 	return auditTraining(
 		{
 			spec: job,
-			who: WHO,
+			who,
 			plan: broken.plan?.(plan) ?? plan,
 			rounds: job.training.rounds,
 			data,
 			trainer: broken.trainer?.(trainer) ?? trainer,
 			canaries: canariesOf(plan),
+			...how,
 		},
 		claimOf(job, plan, job.training.rounds),
 		SIGNIFICANCE,
@@ -154,5 +160,51 @@ describe("example canaries, clipped by the trainer itself", () => {
 	])("catch clipping that is %s", async (_, factor) => {
 		const result = await audit(jobOf(), { trainer: (trainer) => clippingAt(trainer, factor) }, spikes);
 		expect(result.violated).toBe(true);
+	});
+});
+
+describe("mislabelled canaries, seen through the final model alone", () => {
+	const mislabelled = () => mislabelledCanaries(records, RECORDS);
+
+	it("prove less than the claim", async () => {
+		const result = await audit(jobOf(), {}, mislabelled, { attacker: "model" });
+		expect(result.violated).toBe(false);
+		expect(result.canaries).toBe(RECORDS);
+		expect(result.epsilonLower).toBeLessThan(result.claimedEpsilon);
+	});
+
+	it("cannot be gradients", async () => {
+		await expect(audit(jobOf(), {}, everyParameter, { attacker: "model" })).rejects.toThrowError(/gradient/);
+	});
+});
+
+describe("canaries under secure aggregation", () => {
+	it("see the same: a cohort's machines mask, sum and open; one member adds no noise", async () => {
+		const who = { participants: 5, corruption: 1, minimumSurvivors: 4 };
+		let rounds = 0;
+		const throughMachines: SumVectors = async (vectors, modulusBits) => {
+			expect(vectors).toHaveLength(3);
+			const cohort = new CohortSimulation({
+				seed: ++rounds,
+				members: 4,
+				corruption: 1,
+				minimumSurvivors: 4,
+				length: vectors[0]!.length,
+				modulusBits: modulusBits as 16 | 24 | 32,
+			});
+			for (const [i, input] of cohort.inputs.entries()) input.set(vectors[i] ?? input.map(() => 0));
+			cohort.runUntilEnded();
+			return cohort.released(0)!.sum;
+		};
+		const result = await audit(jobOf(), {}, everyParameter, { who, sum: throughMachines });
+		expect(rounds).toBe(4);
+		expect(result.violated).toBe(false);
+		// The masks are gone: canaries are seen as well as in the clear.
+		expect(result.independent.gaussianEpsilonLower).toBeGreaterThan(1);
+		const broken = await audit(jobOf(), { plan: halfTheNoise }, everyParameter, {
+			who,
+			sum: throughMachines,
+		});
+		expect(broken.violated).toBe(true);
 	});
 });
