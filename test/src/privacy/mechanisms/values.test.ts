@@ -9,8 +9,13 @@ import {
 } from "../../../../src/privacy/mechanisms/gridNoise.ts";
 import { privateQuantile } from "../../../../src/privacy/mechanisms/privateQuantile.ts";
 import { randomizedResponse } from "../../../../src/privacy/mechanisms/randomizedResponse.ts";
+import { skellamShare } from "../../../../src/privacy/mechanisms/skellamShare.ts";
 import { SparseVector } from "../../../../src/privacy/mechanisms/sparseVector.ts";
-import { discreteGaussianMoments, discreteLaplaceMoments } from "../../../../src/privacy/samplers/moments.ts";
+import {
+	discreteGaussianMoments,
+	discreteLaplaceMoments,
+	skellamMoments,
+} from "../../../../src/privacy/samplers/moments.ts";
 import { RandomWords } from "../../../../src/privacy/samplers/randomWords.ts";
 import { seededWordsForTests } from "../seededWordsForTests.ts";
 import { worstRatio } from "./worstRatio.ts";
@@ -109,6 +114,42 @@ describe("noise on a grid", () => {
 				expect.objectContaining({ code: "privacy.wrong_length" }),
 			);
 		}
+	});
+});
+
+describe("Skellam noise in shares", () => {
+	const request = { variance: 9, minimumHonestSurvivors: 3, l1Sensitivity: 4, l2Sensitivity: 2 };
+
+	it("adds up to the law that is charged when the fewest honest sites survive", () => {
+		const share = skellamShare(request, seeded(20));
+		const values = new Int32Array(30_000).fill(-7);
+		const sum = new Float64Array(values.length);
+		for (let site = 0; site < 3; site++) for (const [i, one] of share.add(values).entries()) sum[i]! += one;
+		const noise = sum.map((value) => value + 21);
+		for (const { pValue } of testSamples(noise, skellamMoments(9)))
+			expect(pValue).toBeGreaterThan(FALSE_ALARM_RATE);
+		const single = share.add(values).map((value) => value + 7);
+		expect(Math.min(...testSamples(single, skellamMoments(9)).map(({ pValue }) => pValue))).toBeLessThan(
+			FALSE_ALARM_RATE,
+		);
+		expect(share.event).toEqual({ kind: "skellam", variance: 9, l1Sensitivity: 4, l2Sensitivity: 2 });
+		expect(3 * share.shareVariance).toBeGreaterThanOrEqual(9);
+	});
+
+	it("refuses shares that nobody can be counted on for, and sensitivities that cannot be", () => {
+		for (const bad of [
+			{ minimumHonestSurvivors: 0 },
+			{ minimumHonestSurvivors: 1.5 },
+			{ l1Sensitivity: 1 },
+			{ l2Sensitivity: 0 },
+		]) {
+			expect(() => skellamShare({ ...request, ...bad })).toThrow(
+				expect.objectContaining({ code: "privacy.bad_noise_plan" }),
+			);
+		}
+		expect(() => skellamShare({ ...request, variance: 0 })).toThrow(
+			expect.objectContaining({ code: "privacy.bad_variance" }),
+		);
 	});
 });
 
