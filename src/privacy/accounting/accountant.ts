@@ -93,32 +93,48 @@ interface Upper {
 }
 
 function bestOf(event: PrivacyEvent, adjacency: Adjacency, question: Question): Bounds {
-	const parts = leavesOf(event, 1);
-	const tight = parts.filter((part) => !isOnlyDominated(part) && hasDominatingPair(part, adjacency));
-	const others = parts.filter((part) => !tight.includes(part));
+	const tightParts: PrivacyEvent[] = [];
+	const otherParts: PrivacyEvent[] = [];
+	for (const part of leavesOf(event, 1)) {
+		const isTight = !isOnlyDominated(part) && hasDominatingPair(part, adjacency);
+		(isTight ? tightParts : otherParts).push(part);
+	}
+	const tight = composed(...tightParts);
+	const others = composed(...otherParts);
 	// Whatever else is released, the tight parts alone already cost this much.
-	const { lower, upper } = question.tight(composed(...tight));
-	if (others.length === 0 && upper <= CLOSE * lower) return { lower, upper, method: "pld" };
-	const candidates: Upper[] = [{ upper: question.most, method: "rdp" }, question.renyi(event)];
-	if (others.length === 0) candidates.push({ upper, method: "pld" });
+	const { lower, upper } = question.tight(tight);
+	if (otherParts.length === 0 && upper <= CLOSE * lower) return { lower, upper, method: "pld" };
+	const candidates: Upper[] = [];
+	if (otherParts.length === 0) candidates.push({ upper, method: "pld" });
 	else if (hasDominatingPair(event, adjacency)) {
 		candidates.push({ upper: question.tight(event).upper, method: "pld" });
 	}
-	if (tight.length > 0 && others.length > 0) {
-		const uppers = question.split(composed(...tight), composed(...others));
+	const whole = ifSupported(() => question.renyi(event));
+	if (whole !== undefined) candidates.push(whole);
+	if (tightParts.length > 0 && otherParts.length > 0) {
+		const uppers = ifSupported(() => question.split(tight, others)) ?? [];
 		candidates.push(...uppers.map((one) => ({ upper: one, method: "pld+rdp" })));
 	}
-	return { lower, ...least(candidates) };
+	// No accountant knows some part: the Renyi accountant says which.
+	if (candidates.length === 0) candidates.push(question.renyi(others));
+	const best = candidates.reduce((least, one) => (one.upper < least.upper ? one : least));
+	return { lower, upper: Math.min(best.upper, question.most), method: best.method };
+}
+
+/** What the accountant answers, undefined if it does not know the event. */
+function ifSupported<Answer>(ask: () => Answer): Answer | undefined {
+	try {
+		return ask();
+	} catch (error) {
+		if (error instanceof AlthingError && error.code === "privacy.unsupported_event") return undefined;
+		throw error;
+	}
 }
 
 /** Whether the event's pair dominates it without being one it can come to: no lower bound follows from that. */
 function isOnlyDominated(event: PrivacyEvent): boolean {
 	if (event.kind === "selfComposed" || event.kind === "poissonSampled") return isOnlyDominated(event.event);
 	return event.kind === "boundedRange" || event.kind === "permuteAndFlip";
-}
-
-function least(candidates: readonly Upper[]): Upper {
-	return candidates.reduce((best, one) => (one.upper < best.upper ? one : best));
 }
 
 /** The event as a list of what is not a composition, each with its count. */
@@ -129,13 +145,7 @@ function leavesOf(event: PrivacyEvent, count: number): PrivacyEvent[] {
 }
 
 function hasDominatingPair(event: PrivacyEvent, adjacency: Adjacency): boolean {
-	try {
-		countedPairs(event, adjacency);
-		return true;
-	} catch (error) {
-		if (error instanceof AlthingError && error.code === "privacy.unsupported_event") return false;
-		throw error;
-	}
+	return ifSupported(() => countedPairs(event, adjacency)) !== undefined;
 }
 
 /** By the curve, and by rho alone where that says everything: at the best real order instead of one of a list. */

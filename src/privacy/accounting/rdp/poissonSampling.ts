@@ -18,6 +18,9 @@ import type { MechanismEvent } from "../events.ts";
 import { log1pExp, logExpm1, mechanismRdp } from "./mechanisms.ts";
 import { sampledGaussianMoment } from "./sampledGaussian.ts";
 
+/** With less noise the integral takes long, and epsilon is in the hundreds anyway: the interpolated bound does. */
+const LEAST_INTEGRATED_MULTIPLIER = 0.1;
+
 /** log of the moments of the unsampled mechanism: l -> (l - 1) r(l), integer l >= 2. */
 export type LogMoment = (order: number) => number;
 
@@ -52,9 +55,10 @@ export function poissonSampledRdp(
 		event.kind === "zeroConcentrated" || event.kind === "boundedRange" ? 3 : 1,
 		Math.ceil(orders.at(-1) ?? 2),
 	);
+	const isIntegrated = event.kind === "gaussian" && event.noiseMultiplier >= LEAST_INTEGRATED_MULTIPLIER;
 	return Float64Array.from(orders, (order, i) => {
 		const logMoment =
-			event.kind === "gaussian" && !Number.isInteger(order)
+			isIntegrated && !Number.isInteger(order)
 				? sampledGaussianMoment(samplingProbability, event.noiseMultiplier, order)
 				: interpolated(atInteger, order);
 		return Math.min(unsampled[i]!, logMoment / (order - 1));

@@ -35,6 +35,8 @@ export function sampledGaussianMoment(
 		logValues[i] = value;
 		if (value > largest) largest = value;
 	}
+	// A sampling probability whose square is below the smallest double.
+	if (largest === Number.NEGATIVE_INFINITY) return 0;
 	let sum = 0;
 	for (const value of logValues) sum += Math.exp(value - largest);
 	return log1pExp(largest + Math.log((sum * step) / Math.sqrt(2 * Math.PI)));
