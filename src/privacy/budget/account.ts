@@ -76,9 +76,15 @@ export function held(account: Account): { readonly epsilon: number; readonly del
 }
 
 /**
- * Amounts are decimals that people type: 0.1 + 0.2 must fit into 0.3. Relative differences
- * below 1e-12 are the representation's.
+ * What is left of an amount. Amounts are decimals that people type: 0.1 and 0.1 and 0.1 leave
+ * nothing of 0.3, whatever their binary representations say; a relative 1e-12 is theirs.
  */
+export function leftOf(amount: number, taken: number): number {
+	const left = amount - taken;
+	return Math.abs(left) <= 1e-12 * amount ? 0 : left;
+}
+
+/** A sum or difference of decimals, without the digits that its representation adds. */
 export function decimal(value: number): number {
 	return Number(value.toPrecision(12));
 }

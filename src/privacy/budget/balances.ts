@@ -170,11 +170,15 @@ export class Balances {
 			});
 	}
 
-	#isTightlyWithin(account: Account, limit: Limits): boolean {
+	/** The tight accountant's word on the parts of a planned account that the Renyi bound would refuse. */
+	#isTightlyWithin(account: Account, { epsilon, delta }: Limits): boolean {
 		if (account.composition !== "planned") return false;
-		return this.questions(account, limit.delta).every(
-			(question) => question.delta > 0 && this.tight.answer(question).epsilon <= limit.epsilon,
-		);
+		const losses = account.period.window.branches();
+		return this.questions(account, delta).every((question, i) => {
+			const loss = losses[i];
+			if (loss === undefined || question.delta <= 0) return false;
+			return plannedEpsilon(loss, delta) <= epsilon || this.tight.answer(question).epsilon <= epsilon;
+		});
 	}
 
 	/** Every sum that a charge belongs to, once. @param place among all charges: decides about periods */

@@ -3,11 +3,13 @@
  * what replaying the journal does, so they ask no questions.
  */
 import { AlthingError } from "../../../crypto/error.ts";
-import { type Account, decimal, held, type Limits } from "./account.ts";
+import { type Account, decimal, held, type Limits, leftOf } from "./account.ts";
 import type { LedgerRecord } from "./records.ts";
 import type { AccountTree } from "./tree.ts";
 
 export type ChangeRecord = Exclude<LedgerRecord, { type: "charge" | "refund" | "finalise" | "account" }>;
+
+const NOTHING_EARLIER = { earlierEpsilon: 0, earlierDelta: 0 };
 
 /** What changes need of the ledger around them. */
 export interface ChangeContext {
@@ -73,7 +75,7 @@ export function carryOut(change: ChangeRecord, at: string, context: ChangeContex
 		}
 		case "delegate": {
 			const account = tree.require(change.account);
-			account.delegated ??= { earlierEpsilon: 0, earlierDelta: 0 };
+			account.delegated ??= { ...NOTHING_EARLIER };
 			setLimits(account, change, context);
 			// From now on its charges count in the parent's lifetime, not in its period.
 			if (account.parent !== undefined) context.recount(tree.require(account.parent));
@@ -132,7 +134,7 @@ function requireCovered(account: Account, limits: Limits, context: ChangeContext
 	const left = context.tree.undelegated(changed);
 	const spent = context.epsilonUnder(account, left);
 	const inRange = limits.epsilon > 0 && limits.delta > 0 && limits.delta < 1;
-	if (inRange && decimal(left.epsilon) >= 0 && spent <= Math.max(0, left.epsilon)) return;
+	if (inRange && left.epsilon >= 0 && left.delta >= 0 && spent <= left.epsilon) return;
 	throw new AlthingError(
 		"budget.below_spent",
 		`Budget "${account.id}" has spent epsilon ${spent.toFixed(4)}${left.epsilon < limits.epsilon ? " beside what it has delegated" : ""}; its limits cannot be set to epsilon ${limits.epsilon} at delta ${limits.delta}.`,
@@ -183,22 +185,17 @@ function requireDelegation(
 /** The parent must be able to hold the account's limits to come beside what it holds and has spent. */
 function requireHoldable(account: Account, parent: Account, limits: Limits, context: ChangeContext): void {
 	const { tree } = context;
-	const before = held(account);
-	const after = held({
-		...account,
-		limits,
-		delegated: account.delegated ?? { earlierEpsilon: 0, earlierDelta: 0 },
-	});
 	const free = tree.undelegated(parent);
-	const left =
-		parent.children === "disjoint"
-			? { epsilon: parent.limits.epsilon - after.epsilon, delta: parent.limits.delta - after.delta }
-			: {
-					epsilon: free.epsilon + before.epsilon - after.epsilon,
-					delta: free.delta + before.delta - after.delta,
-				};
-	const spent = parent.children === "disjoint" ? 0 : context.epsilonUnder(parent, left);
-	if (decimal(left.epsilon) >= 0 && decimal(left.delta) >= 0 && spent <= Math.max(0, left.epsilon)) return;
+	const isDisjoint = parent.children === "disjoint";
+	const before = isDisjoint ? { epsilon: 0, delta: 0 } : held(account);
+	const after = held({ ...account, limits, delegated: account.delegated ?? NOTHING_EARLIER });
+	const left = {
+		epsilon: leftOf(free.epsilon + before.epsilon, after.epsilon),
+		delta: leftOf(free.delta + before.delta, after.delta),
+	};
+	// Nobody is in two disjoint children: what is spent in the others takes nothing from this one.
+	const spent = isDisjoint ? 0 : context.epsilonUnder(parent, left);
+	if (left.epsilon >= 0 && left.delta >= 0 && spent <= left.epsilon) return;
 	throw new AlthingError(
 		"budget.exceeded",
 		`Budget "${parent.id}" cannot set aside epsilon ${limits.epsilon} at delta ${limits.delta} for "${account.id}": it has epsilon ${decimal(free.epsilon)} at delta ${decimal(free.delta)} undelegated, part of which may be spent.`,
@@ -255,7 +252,7 @@ function renew(account: Account, at: string, context: ChangeContext): void {
 	};
 	// What delegated accounts spent before is the old period's; what they may still spend is the new one's.
 	for (const child of context.tree.delegatedBelow(account.id)) {
-		if (child.delegated !== undefined) child.delegated = { earlierEpsilon: 0, earlierDelta: 0 };
+		child.delegated = { ...NOTHING_EARLIER };
 	}
 	context.recount(account);
 }

@@ -1,6 +1,6 @@
 /** The accounts by name, and who is below whom. */
 import { AlthingError } from "../../../crypto/error.ts";
-import { type Account, held, type Limits } from "./account.ts";
+import { type Account, held, type Limits, leftOf } from "./account.ts";
 import type { AccountKind, ChildrenRule, OpenRecord } from "./records.ts";
 import { type TreeShape, Window } from "./window.ts";
 
@@ -170,13 +170,13 @@ export class AccountTree implements TreeShape {
 	 */
 	undelegated(account: Account): Limits {
 		if (account.children === "disjoint") return account.limits;
-		let { epsilon, delta } = account.limits;
+		let epsilon = 0;
+		let delta = 0;
 		for (const child of this.delegatedBelow(account.id)) {
-			const { epsilon: heldEpsilon, delta: heldDelta } = held(child);
-			epsilon -= heldEpsilon;
-			delta -= heldDelta;
+			epsilon += held(child).epsilon;
+			delta += held(child).delta;
 		}
-		return { epsilon, delta };
+		return { epsilon: leftOf(account.limits.epsilon, epsilon), delta: leftOf(account.limits.delta, delta) };
 	}
 }
 
