@@ -36,7 +36,7 @@ export interface QueryPlan {
 
 /** Part of delta kept for what is charged beside the accountant: sampler and shares. */
 const DELTA_RESERVE = 0.01;
-/** Noise of this many units: rounding and the r^2 = 4 units that integerNoise.ts takes are below 0.1 %. */
+/** Noise of this many units: the r^2 = 4 that integerNoise.ts takes are 0.1 % of its variance, rounding is less. */
 const WANTED_SIGMA = 64;
 /** Per share, twice what planNoiseShares insists on. */
 const WANTED_SIGMA_LOCAL = 8;

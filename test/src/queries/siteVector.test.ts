@@ -156,6 +156,8 @@ describe("query plans", () => {
 			const honest = plan.sigmaLocal * Math.sqrt(who.minimumSurvivors - who.corruption);
 			expect(honest).toBeGreaterThanOrEqual(plan.noiseMultiplier * plan.encoding.sensitivity);
 			expect(plan.event).toEqual({ kind: "gaussian", noiseMultiplier: plan.noiseMultiplier });
+			// Every participant's plan is the same to the last bit, whatever its processor makes of exp.
+			expect(Number.isInteger(plan.noiseMultiplier * 2 ** 20)).toBe(true);
 			// The price of integers: below half a percent.
 			expect(honest).toBeLessThan(plan.noiseMultiplier * plan.encoding.sensitivity * 1.005);
 			expect(plan.encoding.wrapProbability).toBeLessThan(1e-20);

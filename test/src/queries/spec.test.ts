@@ -23,6 +23,7 @@ describe("query specifications", () => {
 			[{ kind: "count", privacy: { epsilon: 1, noiseMultiplier: 1 } }, "privacy"],
 			[{ kind: "sum", column: "age", bounds: [5, 5], privacy }, "bounds"],
 			[{ kind: "sum", column: "age", bounds: [-1e308, 1.5e308], privacy }, "bounds"],
+			[{ kind: "mean", column: "age", bounds: [0, 5e-324], privacy }, "bounds"],
 			[{ kind: "histogram", by: { column: "age", edges: [0, 10, 10] }, privacy }, "by"],
 			// One 32-bit float, which is all that a record can hold.
 			[{ kind: "histogram", by: { column: "age", edges: [0, 1, 1 + 1e-9] }, privacy }, "by"],
