@@ -7,10 +7,15 @@ import {
 	contributionBound,
 	equalLayerNorms,
 } from "../../../src/learning/clipping.ts";
-import { multilayerPerceptron, parameterCount, parseModel } from "../../../src/learning/model.ts";
+import {
+	multilayerPerceptron,
+	parameterCount,
+	parameterLayout,
+	parseModel,
+} from "../../../src/learning/model.ts";
 import { type BackendName, createTrainer } from "../../../src/learning/trainer.ts";
-import { LAYER_MODELS } from "./layerModels.ts";
-import { randomBatch, randomParameters } from "./reference.ts";
+import { LAYER_MODELS, recordsFor } from "./layerModels.ts";
+import { randomBatch, randomParameters, seededRandomForTests } from "./reference.ts";
 
 const perceptron = multilayerPerceptron(4, [3, 2], 5, "tanh");
 
@@ -137,4 +142,40 @@ describe.each<BackendName>(["onnx", "tfjs"])("on %s", (backend) => {
 			await trainer.dispose();
 		},
 	);
+});
+
+describe.each(Object.entries(LAYER_MODELS))("%s", (_, model) => {
+	test("parameters, features and labels of any size do not carry a record beyond the norm", async () => {
+		const trainer = await createTrainer({ model });
+		const layout = parameterLayout(model);
+		const groups = clippingGroups(model, "perLayer");
+		const random = seededRandomForTests(11);
+		const size = (low: number, high: number) => 10 ** (low + (high - low) * random());
+		for (let trial = 0; trial < 30; trial++) {
+			const parameters = randomParameters(parameterCount(model), trial, 1);
+			for (const { offset, length } of layout) {
+				const factor = size(-8, 8);
+				for (let i = offset; i < offset + length; i++) parameters[i]! *= factor;
+			}
+			const batch = recordsFor(model, 1, trial);
+			if (model.layers[0]!.kind !== "embedding") {
+				const factor = size(-40, 38);
+				for (let i = 0; i < model.inputs; i++) batch.features[i]! *= factor;
+			}
+			if (model.task === "regression") batch.labels[0]! *= size(-30, 30);
+			const norm = size(-6, 4);
+			const norms = groups.map(() => size(-6, 4));
+			for (const mode of ["flat", "automatic"] as const) {
+				const { sum } = await trainer.clippedGradientSum(parameters, batch, { mode, norm });
+				expect(Math.hypot(...sum)).toBeLessThanOrEqual(norm);
+			}
+			const { sum } = await trainer.clippedGradientSum(parameters, batch, { mode: "perLayer", norms });
+			groups.forEach(([layer], group) => {
+				const own = layout.filter((slot) => slot.layer === layer);
+				const part = own.flatMap(({ offset, length }) => [...sum.subarray(offset, offset + length)]);
+				expect(Math.hypot(...part)).toBeLessThanOrEqual(norms[group]!);
+			});
+		}
+		await trainer.dispose();
+	});
 });
