@@ -5,9 +5,9 @@
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import { epsilonBounds } from "../accounting/accountant.ts";
+import { calibrate } from "../accounting/calibration.ts";
 import { gaussian, poissonSampled } from "../accounting/events.ts";
 import { curveOf, epsilonFromRdp, rdpOf } from "../accounting/rdp.ts";
-import { leastScale } from "./leastScale.ts";
 import { eventOfPhases, type Phase, requirePhases } from "./phases.ts";
 
 /**
@@ -63,7 +63,7 @@ export function allocate(request: AllocationRequest): Allocation {
 		strategy.kind === "optimal"
 			? optimalMultipliers({ epsilon, delta, phases, loss })
 			: sharesOf(strategy, phases).map((share) => 1 / Math.sqrt(share));
-	const scale = leastScale({
+	const scale = calibrate({
 		epsilon,
 		delta,
 		eventOf: (factor) =>
@@ -131,11 +131,14 @@ function sharesOf(strategy: Exclude<Strategy, { kind: "optimal" }>, phases: read
 /** Noise multipliers looked at, as logarithms. */
 const LEAST_LOG = Math.log(0.05);
 const LARGEST_LOG = Math.log(1e5);
+const SETTLED = 1e-4;
+const MOST_REPETITIONS = 6;
 
 /**
  * Least sum of n_i L_i(z_i^2 S_i^2) under sum of n_i rdp_a(q_i, z_i) = budget, by Lagrange's
  * multiplier: phases fall apart, each minimizes L_i + lambda rdp_a on a line. The order a is the
- * one at which Renyi accounting states the whole's epsilon, found by repeating.
+ * one at which Renyi accounting states the whole's epsilon, and the level is the one at which the
+ * tight accountant meets the target; both are found by repeating.
  *
  * Without sampling rdp_a = a / (2 z^2), the solution is z_i^2 proportional to 1 / (S_i sqrt(w_i))
  * whatever a, and exact for every accountant, since Gaussians compose by 1/z^2 alone. With
@@ -148,37 +151,38 @@ function optimalMultipliers(request: {
 	readonly loss: Loss;
 }): number[] {
 	const { epsilon, delta, phases, loss } = request;
+	const solve = (order: number, logLambda: number) =>
+		phases.map((phase) =>
+			Math.exp(
+				leastOnLine((logMultiplier) => {
+					const multiplier = Math.exp(logMultiplier);
+					const cost = costOf(phase, multiplier, order);
+					return loss((multiplier * phase.sensitivity) ** 2, phase) + Math.exp(logLambda) * cost;
+				}),
+			),
+		);
+	const renyi = (multipliers: readonly number[]) =>
+		epsilonFromRdp(rdpOf(eventOfPhases(phases, multipliers)), delta);
 	let order = 16;
-	let multipliers = phases.map(() => 1);
-	for (let repetition = 0; repetition < 4; repetition++) {
-		const solve = (logLambda: number) =>
-			phases.map((phase) =>
-				Math.exp(
-					leastOnLine((logMultiplier) => {
-						const multiplier = Math.exp(logMultiplier);
-						const cost = costOf(phase, multiplier, order);
-						return loss((multiplier * phase.sensitivity) ** 2, phase) + Math.exp(logLambda) * cost;
-					}),
-				),
-			);
-		const spends = (candidate: readonly number[]) =>
-			epsilonFromRdp(rdpOf(eventOfPhases(phases, candidate)), delta).epsilon;
+	let target = epsilon;
+	for (let repetition = 0; ; repetition++) {
 		// More weight on cost, more noise, less epsilon.
 		let low = -60;
 		let high = 60;
-		for (let i = 0; i < 30; i++) {
+		while (high - low > 1e-7) {
 			const middle = (low + high) / 2;
-			multipliers = solve(middle);
-			if (spends(multipliers) > epsilon) low = middle;
+			if (renyi(solve(order, middle)).epsilon > target) low = middle;
 			else high = middle;
 		}
-		multipliers = solve(high);
-		const best = epsilonFromRdp(rdpOf(eventOfPhases(phases, multipliers)), delta).order;
-		const found = Math.max(2, Math.round(best));
-		if (found === order) break;
+		const multipliers = solve(order, high);
+		const spent = epsilonBounds(eventOfPhases(phases, multipliers), delta).upper;
+		const found = Math.max(2, Math.round(renyi(multipliers).order));
+		const settled = found === order && Math.abs(spent / epsilon - 1) < SETTLED;
+		if (settled || repetition === MOST_REPETITIONS) return multipliers;
 		order = found;
+		// The tight accountant allows more than the Renyi one: aim where it meets the target.
+		target *= epsilon / spent;
 	}
-	return multipliers;
 }
 
 /** Renyi cost of one round at an integer order. */

@@ -30,7 +30,7 @@ const SIGNIFICANCE = 1e-6;
 const WHO = { participants: 3, corruption: 0, minimumSurvivors: 3 };
 
 /** Two classes and so many features that each canary has one to itself. */
-const FEATURES = 1200;
+const FEATURES = 1000;
 const RECORDS = 100;
 const WITHOUT_SAMPLING = { mechanism: "distributed_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 1 };
 const SAMPLED = { ...WITHOUT_SAMPLING, samplingRate: 0.5 };
@@ -149,7 +149,7 @@ describe("gradient canaries in one run", () => {
 
 describe("example canaries, clipped by the trainer itself", () => {
 	it("pass the correct clipping", async () => {
-		const result = await audit(jobOf(), {}, spikes);
+		const result = await audit(jobOf(WITHOUT_SAMPLING, 2), {}, spikes);
 		expect(result.violated).toBe(false);
 		expect(result.independent.gaussianEpsilonLower).toBeGreaterThan(1);
 	});
@@ -158,7 +158,11 @@ describe("example canaries, clipped by the trainer itself", () => {
 		["doubled", 2],
 		["switched off", 1e6],
 	])("catch clipping that is %s", async (_, factor) => {
-		const result = await audit(jobOf(), { trainer: (trainer) => clippingAt(trainer, factor) }, spikes);
+		const result = await audit(
+			jobOf(WITHOUT_SAMPLING, 2),
+			{ trainer: (trainer) => clippingAt(trainer, factor) },
+			spikes,
+		);
 		expect(result.violated).toBe(true);
 	});
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { epsilonBounds } from "../../../../src/privacy/accounting/accountant.ts";
+import { calibrate } from "../../../../src/privacy/accounting/calibration.ts";
 import { type Allocation, allocate, type Strategy } from "../../../../src/privacy/planning/allocation.ts";
-import { leastScale } from "../../../../src/privacy/planning/leastScale.ts";
 import { eventOfPhases, type Phase } from "../../../../src/privacy/planning/phases.ts";
 import { seededRandomForTests } from "../../../../testnet/simulate/seededRandom.ts";
 
@@ -105,7 +105,7 @@ describe("the optimal allocation", () => {
 					phases,
 					direction.map((z) => factor * z),
 				);
-			const scale = leastScale({ ...TARGET, eventOf });
+			const scale = calibrate({ ...TARGET, eventOf });
 			const loss = phases.reduce(
 				(sum, { rounds: count, sensitivity, weight }, i) =>
 					sum + count * weight * (scale * direction[i]! * sensitivity) ** 2,
