@@ -243,6 +243,22 @@ describe("sparse vector", () => {
 		}
 	});
 
+	it("keeps it through a long silence, which only the threshold's noise can hide", () => {
+		const words = seeded(21);
+		const firstAbove = (value: number): number => {
+			const sparse = new SparseVector({ ...request, epsilon: 3, threshold: 3 }, words);
+			for (let asked = 0; asked < 74; asked++) if (sparse.above(value)) return asked;
+			return -1;
+		};
+		const ratio = worstRatio(
+			() => firstAbove(0),
+			() => firstAbove(1),
+			3,
+			10_000,
+		);
+		expect(ratio).toBeLessThan(5);
+	});
+
 	it("tells high from low, ends by itself, and says so", () => {
 		const sparse = new SparseVector({ ...request, epsilon: 2, positives: 3, threshold: 1000 }, seeded(9));
 		const answers = [0, 2000, 0, 0, 2000, 0, 2000].map((value) => sparse.above(value));
