@@ -14,10 +14,11 @@
  * WebAssembly does these, four at a time. The others it reports; they draw further bits of u and
  * are decided in doubles where these cannot be wrong, and else in integers to 2^-200.
  *
- * Timing: the number of words that need further bits depends on the randomness drawn, never on the
- * data that the noise protects; which blocks they fell in says of a block of 4096 values that so
- * many of them came close to a threshold or the edge of a cell, for any law of the data. Memory is
- * read at a secret index, so cache timing by another process on the same core is not excluded.
+ * Timing: how many words need further bits depends on the randomness alone, never on the data that
+ * the noise protects. Their number in a block of 16384 says that so many of its values came close to
+ * a bound, of which every cell has one; it tells next to nothing of any one value, and nothing of the
+ * sum it is added to. Memory is read at a secret index, so cache timing by another process on the
+ * same core is not excluded.
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";

@@ -1,21 +1,23 @@
-;; The inner loops of bulk noise, on blocks of at most 4096 values in linear memory.
-;; What the numbers mean, and why the result is exact, is told in tableGaussian.ts and
-;; bulkEncoding.ts. `npm run wasm` writes these instructions as bytes to wasmNoiseBytes.ts.
+;; The inner loops of bulk noise, on blocks of at most 16384 values in linear memory: 64 kB of words
+;; a block, the most that the system's generator makes in one request, and 352 kB in all, which
+;; stay in the second level of cache. What the numbers mean, and why the result is exact, is told
+;; in tableGaussian.ts and bulkEncoding.ts. `npm run wasm` writes these instructions as bytes to
+;; wasmNoiseBytes.ts. Constants are locals because the compiler would make them anew in every turn.
 ;;
 ;; Memory, in bytes:
-;;        0  table   4096 x { threshold: u32, reach: u32 }, one entry a column
-;;    32768  words   4096 x u32, uniform
-;;    49152  noise   4096 x i32
-;;    65536  values  4096 x f64
-;;    98304  unsure  4096 x i32, positions
+;;            0  table   4096 x { threshold: u32, reach: u32 }, one entry a column
+;;        32768  words   16384 x u32, uniform
+;;        98304  noise   16384 x i32
+;;       163840  values  16384 x f64
+;;       294912  unsure  16384 x i32, positions
 (module
-  (memory (export "memory") 2 2)
-  (global (export "blockValues") i32 (i32.const 4096))
+  (memory (export "memory") 6 6)
+  (global (export "blockValues") i32 (i32.const 16384))
   (global (export "tableAt") i32 (i32.const 0))
   (global (export "wordsAt") i32 (i32.const 32768))
-  (global (export "noiseAt") i32 (i32.const 49152))
-  (global (export "valuesAt") i32 (i32.const 65536))
-  (global (export "unsureAt") i32 (i32.const 98304))
+  (global (export "noiseAt") i32 (i32.const 98304))
+  (global (export "valuesAt") i32 (i32.const 163840))
+  (global (export "unsureAt") i32 (i32.const 294912))
 
   ;; One sample for each of the first `count` words, rounded up to a multiple of 4. The top 12 bits
   ;; w >> 20 of a word are its column. With the column's entry, reach = width << 12 | alias:
@@ -25,11 +27,12 @@
   ;; Returns how many are unsure; their positions, ascending, are in `unsure`.
   (func (export "sample") (param $count i32) (param $lowBits i32) (param $origin i32) (result i32)
     (local $at i32) (local $end i32) (local $unsureEnd i32) (local $lanes i32)
-    (local $lowMask v128) (local $origins v128)
+    (local $lowMask v128) (local $aliasMask v128) (local $origins v128)
     (local $word v128) (local $column v128) (local $entryAt v128)
     (local $entries01 v128) (local $entries23 v128)
     (local $threshold v128) (local $reach v128) (local $cell v128) (local $isUnsure v128)
     (local.set $lowMask (i32x4.splat (i32.sub (i32.shl (i32.const 1) (local.get $lowBits)) (i32.const 1))))
+    (local.set $aliasMask (v128.const i32x4 4095 4095 4095 4095))
     (local.set $origins (i32x4.splat (local.get $origin)))
     (local.set $end (i32.shl (local.get $count) (i32.const 2)))
     (loop $four
@@ -52,9 +55,9 @@
       (local.set $cell
         (v128.bitselect
           (local.get $column)
-          (v128.and (local.get $reach) (v128.const i32x4 4095 4095 4095 4095))
+          (v128.and (local.get $reach) (local.get $aliasMask))
           (i32x4.lt_u (local.get $word) (local.get $threshold))))
-      (v128.store offset=49152 (local.get $at)
+      (v128.store offset=98304 (local.get $at)
         (i32x4.sub
           (v128.or
             (i32x4.shl (local.get $cell) (local.get $lowBits))
@@ -69,7 +72,7 @@
         (then
           (local.set $lanes (i32x4.bitmask (local.get $isUnsure)))
           (loop $lane
-            (i32.store offset=98304 (local.get $unsureEnd)
+            (i32.store offset=294912 (local.get $unsureEnd)
               (i32.add
                 (i32.shr_u (local.get $at) (i32.const 2))
                 (i32.ctz (local.get $lanes))))
@@ -90,14 +93,18 @@
     (local $noiseAt i32) (local $valuesAt i32) (local $end i32)
     (local $scales v128) (local $most v128) (local $least v128) (local $masks v128)
     (local $low v128) (local $high v128) (local $notFinite v128) (local $lowFloor v128) (local $highFloor v128)
+    (local $half v128) (local $one v128) (local $shift v128)
+    (local.set $half (v128.const f64x2 0.5 0.5))
+    (local.set $one (v128.const f64x2 1 1))
+    (local.set $shift (v128.const f64x2 6755399441055744 6755399441055744))
     (local.set $scales (f64x2.splat (local.get $scale)))
     (local.set $most (f64x2.splat (local.get $bound)))
     (local.set $least (f64x2.neg (local.get $most)))
     (local.set $masks (i32x4.splat (local.get $mask)))
     (local.set $end (i32.shl (local.get $count) (i32.const 2)))
     (loop $four
-      (local.set $low (v128.load offset=65536 (local.get $valuesAt)))
-      (local.set $high (v128.load offset=65552 (local.get $valuesAt)))
+      (local.set $low (v128.load offset=163840 (local.get $valuesAt)))
+      (local.set $high (v128.load offset=163856 (local.get $valuesAt)))
       ;; v - v is +0, no bit set, for every finite v, and NaN for the others.
       (local.set $notFinite
         (v128.or (local.get $notFinite)
@@ -110,21 +117,21 @@
         (f64x2.pmax (f64x2.pmin (f64x2.mul (local.get $high) (local.get $scales)) (local.get $most)) (local.get $least)))
       (local.set $lowFloor (f64x2.floor (local.get $low)))
       (local.set $highFloor (f64x2.floor (local.get $high)))
-      (v128.store offset=49152 (local.get $noiseAt)
+      (v128.store offset=98304 (local.get $noiseAt)
         (v128.and (local.get $masks)
           (i32x4.add
-            (v128.load offset=49152 (local.get $noiseAt))
+            (v128.load offset=98304 (local.get $noiseAt))
             (i8x16.shuffle 0 1 2 3 8 9 10 11 16 17 18 19 24 25 26 27
               (f64x2.add
-                (f64x2.add (local.get $lowFloor) (v128.const f64x2 6755399441055744 6755399441055744))
+                (f64x2.add (local.get $lowFloor) (local.get $shift))
                 (v128.and
-                  (f64x2.ge (f64x2.sub (local.get $low) (local.get $lowFloor)) (v128.const f64x2 0.5 0.5))
-                  (v128.const f64x2 1 1)))
+                  (f64x2.ge (f64x2.sub (local.get $low) (local.get $lowFloor)) (local.get $half))
+                  (local.get $one)))
               (f64x2.add
-                (f64x2.add (local.get $highFloor) (v128.const f64x2 6755399441055744 6755399441055744))
+                (f64x2.add (local.get $highFloor) (local.get $shift))
                 (v128.and
-                  (f64x2.ge (f64x2.sub (local.get $high) (local.get $highFloor)) (v128.const f64x2 0.5 0.5))
-                  (v128.const f64x2 1 1)))))))
+                  (f64x2.ge (f64x2.sub (local.get $high) (local.get $highFloor)) (local.get $half))
+                  (local.get $one)))))))
       (local.set $valuesAt (i32.add (local.get $valuesAt) (i32.const 32)))
       (local.set $noiseAt (i32.add (local.get $noiseAt) (i32.const 16)))
       (br_if $four (i32.lt_u (local.get $noiseAt) (local.get $end))))
@@ -136,10 +143,10 @@
     (local.set $units (f64x2.splat (local.get $unit)))
     (local.set $end (i32.shl (local.get $count) (i32.const 2)))
     (loop $next
-      (local.set $four (v128.load offset=49152 (local.get $noiseAt)))
-      (v128.store offset=65536 (local.get $valuesAt)
+      (local.set $four (v128.load offset=98304 (local.get $noiseAt)))
+      (v128.store offset=163840 (local.get $valuesAt)
         (f64x2.mul (local.get $units) (f64x2.convert_low_i32x4_s (local.get $four))))
-      (v128.store offset=65552 (local.get $valuesAt)
+      (v128.store offset=163856 (local.get $valuesAt)
         (f64x2.mul (local.get $units)
           (f64x2.convert_low_i32x4_s
             (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $four) (local.get $four)))))

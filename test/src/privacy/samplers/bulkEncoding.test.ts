@@ -6,6 +6,9 @@ import { tableGaussian } from "../../../../src/privacy/samplers/tableGaussian.ts
 import { wasmNoise } from "../../../../src/privacy/samplers/wasmNoise.ts";
 import { seededWordsForTests } from "../seededWordsForTests.ts";
 
+/** Values that the kernel makes at once. */
+const BLOCK = wasmNoise().noise.length;
+
 const planOf = (length: number, modulusBits: 16 | 24 | 32) =>
 	planEncoding({ length, clippingNorm: 1, maximumContributors: 3, perSiteBound: 4, modulusBits });
 
@@ -50,7 +53,7 @@ describe("encoding in one pass", () => {
 	});
 
 	it("adds the sampler's own samples, reduced to the ring", () => {
-		for (const length of [1, 3, 4, 5, 4095, 4096, 4097, 9000]) {
+		for (const length of [1, 3, 4, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7]) {
 			for (const modulusBits of [16, 24, 32] as const) {
 				const plan = planOf(length, modulusBits);
 				const values = Float64Array.from({ length }, (_, i) => Math.sin(i));
@@ -68,7 +71,7 @@ describe("encoding in one pass", () => {
 	});
 
 	it("adds noise on the grid in place, with the same samples", () => {
-		for (const length of [1, 6, 4100]) {
+		for (const length of [1, 6, BLOCK + 6]) {
 			const plan = planOf(length, 32);
 			const values = Float64Array.from({ length }, (_, i) => Math.cos(i));
 			const sampler = tableGaussian(77.7);
@@ -95,12 +98,13 @@ describe("encoding in one pass", () => {
 	it("refuses what is not finite, wherever it is, and leaves zeros, not half of a vector", () => {
 		const sampler = tableGaussian(50);
 		for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
-			for (const position of [0, 1, 2, 3, 4098, 8998, 8999]) {
-				const plan = planOf(9000, 32);
-				const values = new Float64Array(9000).fill(0.25);
+			const length = BLOCK + 1001;
+			for (const position of [0, 1, 2, 3, BLOCK, length - 2, length - 1]) {
+				const plan = planOf(length, 32);
+				const values = new Float64Array(length).fill(0.25);
 				values[position] = bad;
 				for (const noise of [sampler, "none"] as const) {
-					const target = new Uint32Array(9000).fill(1);
+					const target = new Uint32Array(length).fill(1);
 					expect(() => encodeToRing(values, plan, noise, target)).toThrow(
 						expect.objectContaining({ code: "privacy.not_finite" }),
 					);
