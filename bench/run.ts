@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	dpsgd: async () => (await import("./dpsgd.ts")).dpsgd as unknown as AnyBench,
 	samplers: async () => (await import("./samplers.ts")).samplers as unknown as AnyBench,
 	transport: async () => (await import("./transport.ts")).transport as unknown as AnyBench,
+	audit: async () => (await import("./audit.ts")).audit as unknown as AnyBench,
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
 };
 

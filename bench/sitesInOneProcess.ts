@@ -43,6 +43,7 @@ export interface Trained {
 	readonly accuracy: number;
 	readonly noiseMultiplier: number;
 	readonly trainingRecords: number;
+	readonly parameters: Float32Array;
 }
 
 /** Runs every round of a job over the sites. */
@@ -83,6 +84,7 @@ export async function trainTogether(
 			accuracy: await accuracyOf(trainer, state.parameters, sites),
 			noiseMultiplier,
 			trainingRecords: sites.reduce((sum, { train }) => sum + train.rows, 0),
+			parameters: state.parameters,
 		};
 	} finally {
 		await trainer.dispose();
