@@ -79,7 +79,8 @@ export async function concluded(facts: {
 	const budgets = await Promise.all(
 		running.map(async ({ name, client }) => {
 			const { budgets: shown } = await client.call("budget.show", { dataset });
-			const { epsilonSpent, epsilonRemaining, epsilon, delta } = shown[0]!;
+			// Left out where no finite figure is proven, which is more than any budget.
+			const { epsilonSpent = Number.POSITIVE_INFINITY, epsilonRemaining, epsilon, delta } = shown[0]!;
 			if (epsilonSpent > epsilon) problems.push(`${name} spent more than its budget`);
 			return { organization: name, epsilonSpent, epsilonLeft: epsilonRemaining, epsilon, delta };
 		}),
