@@ -13,6 +13,13 @@ const TAIL_SHARE = 1e-6;
 /** Rounding of the transform and of the power, per copy, relative to the total mass (measured: 3e-16). */
 const ROUNDING_PER_COPY = 1e-15;
 
+/** Of a delta, what the allowance for rounding may come to before the transform is tilted. */
+const NOISE_SHARE = 1e-4;
+const TILTS = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875];
+const MOST_ATTEMPTS = 4;
+/** For the rounding of the sums over a window and of atoms put on nodes. */
+const OUTWARD = 1 + 1e-9;
+
 /** What one part is composed of: its two distributions, how often. */
 export interface BoundedPart {
 	readonly upper: ComposedPart["distribution"];
@@ -68,84 +75,103 @@ export function boundsOnGrid(
 		// The prefactor of the saddle point, roughly: the bound is that much too large.
 		logDelta = Math.min(-0.01, best.value) - 5 - 0.5 * Math.log1p(saddle);
 	}
-	const logTail = logDelta + Math.log(TAIL_SHARE);
-	const untiltedTop = leastOverScale((t) => (cumulants.at(t) - logTail) / t, saddle).value;
-
-	// The least tilt that lifts the answer above the rounding of the transform.
-	const wanted = Math.log(1e-5) + logDelta - Math.log(rounding);
-	const floorAt = (tilt: number): number => cumulants.at(tilt) - tilt * epsilonGuess;
-	let tilt = 0;
-	if (wanted < 0) {
-		tilt = saddle;
-		for (const fraction of [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]) {
-			if (floorAt(fraction * saddle) <= wanted) {
-				tilt = fraction * saddle;
-				break;
-			}
+	// A first answer shows where it really lies: with few, rare, large losses far below the Chernoff bound.
+	for (let attempt = 1; ; attempt++) {
+		const answer = ask(epsilonGuess, logDelta, saddle);
+		if ("tooLarge" in answer || attempt === MOST_ATTEMPTS || !(answer.noise > NOISE_SHARE)) return answer;
+		if ("delta" in question) {
+			if (!(answer.upper < epsilonGuess)) return answer;
+			epsilonGuess = answer.upper;
+		} else {
+			if (!(Math.log(answer.upper) < logDelta)) return answer;
+			logDelta = Math.log(answer.upper) - 1;
 		}
+		const epsilon = epsilonGuess;
+		saddle = leastOverScale((t) => cumulants.at(t) - t * epsilon, saddle).t;
 	}
-	const logScale = tilt === 0 ? 0 : cumulants.at(tilt);
-	const lowerScale = lowerCumulants.at(tilt);
-	// Outside the window at most e^logCut of the tilted mass at either end: seen from epsilon, TAIL_SHARE of delta.
-	const logCut = Math.min(-20, logTail + tilt * epsilonGuess - logScale);
-	const lowest = leastOverScale(
-		(s) => (cumulants.at(tilt - s) - cumulants.at(tilt) - logCut) / s,
-		Math.max(saddle, 1),
-	);
-	const highest = leastOverScale(
-		(s) => (cumulants.at(tilt + s) - cumulants.at(tilt) - logCut) / s,
-		Math.max(saddle, 1),
-	);
-	const top = Math.max(untiltedTop, highest.value);
-	const reach = Math.max(top - epsilonGuess, 4 * spacing);
-	const bottom = Math.min(-lowest.value, epsilonGuess - 0.5 * reach);
-	const firstIndex = Math.floor((bottom - offset) / spacing) - 2;
-	const lastIndex = Math.ceil((top - offset) / spacing) + 2;
-	let size = 64;
-	while (size < lastIndex - firstIndex + 1) size *= 2;
-	if (size > mostPoints) return { tooLarge: size };
 
-	const tilted = (bounded: readonly ComposedPart[], own: Cumulants): Tilted[] =>
-		bounded.map((part, i) => ({ part, tilt, logNorm: tilt === 0 ? 0 : own.ofPart(i, tilt) }));
-	const [upperMass, lowerMass] = convolved(
-		[tilted(uppers, cumulants), tilted(lowers, lowerCumulants)],
-		spacing,
-		size,
-	);
-	const window = { offset: offset + firstIndex * spacing, firstIndex, spacing, size, tilt };
-	const upper: Scan = {
-		...window,
-		mass: upperMass,
-		logScale,
-		// What lay above the window comes back at its bottom, and is counted as infinite besides.
-		infinity: infinity + Math.exp(logTail),
-		rounding,
-	};
-	// Mass from outside the window comes back inside it: it may not count for a lower bound.
-	const wrapped =
-		Math.exp(lowerCumulants.at(tilt - lowest.t) - lowerScale + lowest.t * window.offset) +
-		Math.exp(
-			lowerCumulants.at(tilt + highest.t) - lowerScale - highest.t * (window.offset + (size - 1) * spacing),
-		);
-	const lower: Scan = {
-		...window,
-		mass: lowerMass,
-		logScale: tilt === 0 ? 0 : lowerScale,
-		infinity: 0,
-		rounding: -(rounding + Math.min(1, wrapped)),
-	};
-	if ("delta" in question) {
-		return {
-			upper: epsilonAt(upper, question.delta) * (1 + 1e-10),
-			lower: epsilonAt(lower, question.delta) * (1 - 1e-10),
+	/** One transform, tilted by at most `saddle`: as if the answer were near `epsilon` and e^logDelta. */
+	function ask(
+		epsilon: number,
+		logDelta: number,
+		saddle: number,
+	): (Answer & { readonly noise: number }) | { readonly tooLarge: number } {
+		const logTail = logDelta + Math.log(TAIL_SHARE);
+		const untiltedTop = leastOverScale((t) => (cumulants.at(t) - logTail) / t, saddle).value;
+		// The least tilt that lifts the answer above the rounding of the transform.
+		const wanted = Math.log(NOISE_SHARE / 10) + logDelta - Math.log(rounding);
+		let tilt = 0;
+		if (wanted < 0) {
+			const share = TILTS.find((part) => cumulants.at(part * saddle) - part * saddle * epsilon <= wanted);
+			tilt = (share ?? 1) * saddle;
+		}
+		const logScale = tilt === 0 ? 0 : cumulants.at(tilt);
+		const lowerScale = lowerCumulants.at(tilt);
+		// Outside the window at most e^logCut of the tilted mass at either end: seen from epsilon, TAIL_SHARE of delta.
+		const logCut = Math.min(-20, logTail + tilt * epsilon - logScale);
+		const step = Math.max(saddle, 1);
+		const here = cumulants.at(tilt);
+		const lowest = leastOverScale((s) => (cumulants.at(tilt - s) - here - logCut) / s, step);
+		const highest = leastOverScale((s) => (cumulants.at(tilt + s) - here - logCut) / s, step);
+		const top = Math.max(untiltedTop, highest.value, epsilon + 4 * spacing);
+		const bottom = Math.min(-lowest.value, epsilon - 0.5 * (top - epsilon));
+		const firstIndex = Math.floor((bottom - offset) / spacing) - 2;
+		const lastIndex = Math.ceil((top - offset) / spacing) + 2;
+		let size = 64;
+		while (size < lastIndex - firstIndex + 1) size *= 2;
+		if (size > mostPoints) return { tooLarge: size };
+
+		const tilted = (bounded: readonly ComposedPart[], own: Cumulants): Tilted[] =>
+			bounded.map((part, i) => ({ part, tilt, logNorm: tilt === 0 ? 0 : own.ofPart(i, tilt) }));
+		const [upperMass, lowerMass] = convolved(
+			[tilted(uppers, cumulants), tilted(lowers, lowerCumulants)],
+			spacing,
 			size,
+		);
+		const windowStart = offset + firstIndex * spacing;
+		const windowEnd = windowStart + (size - 1) * spacing;
+		const upper: Scan = {
+			mass: upperMass,
+			offset: windowStart,
+			firstIndex,
+			spacing,
+			size,
+			tilt,
+			logScale,
+			// What lay above the window comes back at its bottom, and is counted as infinite besides.
+			infinity: infinity + Math.exp(logTail),
+			rounding,
 		};
+		// Mass from outside the window comes back inside it: it may not count for a lower bound.
+		const wrapped =
+			Math.exp(lowerCumulants.at(tilt - lowest.t) - lowerScale + lowest.t * windowStart) +
+			Math.exp(lowerCumulants.at(tilt + highest.t) - lowerScale - highest.t * windowEnd);
+		const lower: Scan | undefined =
+			lowerScale > Number.NEGATIVE_INFINITY && wrapped < 1
+				? {
+						...upper,
+						mass: lowerMass,
+						logScale: tilt === 0 ? 0 : lowerScale,
+						infinity: 0,
+						rounding: -(rounding + wrapped),
+					}
+				: undefined;
+		const sound = Number.isFinite(upperMass.reduce((sum, mass) => sum + mass, 0));
+		let upperAnswer = "delta" in question ? Number.POSITIVE_INFINITY : 1;
+		let lowerAnswer = 0;
+		if (sound && "delta" in question) {
+			upperAnswer = (epsilonAt(upper, question.delta) ?? Math.max(0, windowStart)) * OUTWARD;
+			if (lower !== undefined) lowerAnswer = (epsilonAt(lower, question.delta) ?? 0) / OUTWARD;
+		} else if (sound && "epsilon" in question) {
+			upperAnswer = Math.min(1, deltaAt(upper, question.epsilon) * OUTWARD);
+			if (lower !== undefined) lowerAnswer = Math.max(0, deltaAt(lower, question.epsilon) / OUTWARD);
+		}
+		// The rounding allowed for, as a share of the delta at stake.
+		const at = "delta" in question ? upperAnswer : question.epsilon;
+		const stake = "delta" in question ? question.delta : upperAnswer;
+		const noise = (rounding * Math.exp(logScale - tilt * at)) / stake;
+		return { upper: upperAnswer, lower: lowerAnswer, size, noise };
 	}
-	return {
-		upper: Math.min(1, deltaAt(upper, question.epsilon) * (1 + 1e-10)),
-		lower: Math.max(0, deltaAt(lower, question.epsilon) * (1 - 1e-10)),
-		size,
-	};
 }
 
 interface Scan {
@@ -189,12 +215,15 @@ function descend(
 	}
 }
 
-/** Least epsilon >= 0 with delta(epsilon) <= delta; Infinity if infinite losses alone are more likely. */
-function epsilonAt(scan: Scan, delta: number): number {
+/**
+ * Least epsilon >= 0 with delta(epsilon) <= delta; Infinity if infinite losses alone are more likely,
+ * undefined if it lies below the window.
+ */
+function epsilonAt(scan: Scan, delta: number): number | undefined {
 	const { tilt, logScale, infinity, rounding, spacing } = scan;
 	if (infinity >= delta) return Number.POSITIVE_INFINITY;
 	const allowed = delta - infinity;
-	let result = Math.max(0, scan.offset);
+	let result: number | undefined;
 	// At the node above: its excess, and its sum with itself counted.
 	let excessAbove = 0;
 	let sumAbove = 0;

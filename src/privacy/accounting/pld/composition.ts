@@ -8,6 +8,7 @@ import {
 	type DiscretisedPair,
 	discretised,
 	type Grid,
+	type GridDistribution,
 	lossRange,
 	type SampledPair,
 } from "./discretise.ts";
@@ -20,8 +21,10 @@ export interface PldBounds {
 	readonly upper: number;
 }
 
-/** A pair and how often it is used. */
-export interface CountedPair extends SampledPair {
+/** One step of a mechanism: which pair is at work may be a public coin's choice, each with its weight. */
+export interface Step {
+	readonly components: readonly (SampledPair & { readonly weight: number })[];
+	/** How often the step is taken. */
 	readonly count: number;
 }
 
@@ -43,13 +46,9 @@ const LOG_CUT = Math.log(1e-6);
  * Bounds of both directions together: the larger of each.
  * @param tolerance how close they are brought, relatively; a larger one is faster and as safe
  */
-export function composedBounds(
-	pairs: readonly CountedPair[],
-	question: Question,
-	tolerance = TOLERANCE,
-): PldBounds {
-	const symmetric = pairs.every(
-		({ pair, samplingProbability }) => pair.symmetric && samplingProbability === 1,
+export function composedBounds(pairs: readonly Step[], question: Question, tolerance = TOLERANCE): PldBounds {
+	const symmetric = pairs.every(({ components }) =>
+		components.every(({ pair, samplingProbability }) => pair.symmetric && samplingProbability === 1),
 	);
 	const removed = directionBounds(pairs, "remove", question, tolerance, 0);
 	if (symmetric) return removed;
@@ -63,7 +62,7 @@ export function composedBounds(
  * @param irrelevant an upper bound below it needs no refinement
  */
 function directionBounds(
-	pairs: readonly CountedPair[],
+	pairs: readonly Step[],
 	direction: Direction,
 	question: Question,
 	firstTolerance: number,
@@ -99,7 +98,7 @@ function directionBounds(
 }
 
 function onGrid(
-	pairs: readonly CountedPair[],
+	pairs: readonly Step[],
 	direction: Direction,
 	wanted: number,
 	density: number,
@@ -112,18 +111,43 @@ function onGrid(
 	// For a question about epsilon delta is not known before: cut far out, where it hardly costs anything.
 	const logDelta = "delta" in question ? Math.log(question.delta) : -70;
 	const logTail = logDelta + LOG_CUT - Math.log(copies);
-	const parts = pairs.map((part, i): BoundedPart => {
-		const offset = gridOffset(part, direction, spacing);
+	const parts = pairs.map(({ components, count }, i): BoundedPart => {
+		const offset = components.length === 1 ? gridOffset(components[0]!, direction, spacing) : 0;
 		const grid: Grid = { spacing, offset, density, centre: centres[i]! };
-		const { upper, lower } = discretised(part, direction, grid, logTail);
-		return { upper, lower, offset, count: part.count };
+		const each = components.map((component) => discretised(component, direction, grid, logTail));
+		const weights = components.map(({ weight }) => weight);
+		return {
+			upper: mixed(
+				each.map(({ upper }) => upper),
+				weights,
+			),
+			lower: mixed(
+				each.map(({ lower }) => lower),
+				weights,
+			),
+			offset,
+			count,
+		};
 	});
 	return boundsOnGrid(parts, spacing, question, mostPoints);
 }
 
+/** The weighted sum of distributions on one grid; an index may occur more than once. */
+function mixed(each: readonly GridDistribution[], weights: readonly number[]): GridDistribution {
+	const only = each[0]!;
+	if (each.length === 1) return only;
+	return {
+		index: Float64Array.from(each.flatMap(({ index }) => [...index])),
+		mass: Float64Array.from(each.flatMap(({ mass }, i) => Array.from(mass, (value) => weights[i]! * value))),
+		infinity: each.reduce((sum, { infinity }, i) => sum + weights[i]! * infinity, 0),
+	};
+}
+
 /** Spacing at most `wanted` such that the atoms of the pair with most to lose lie on the grid. */
-function latticeSpacing(pairs: readonly CountedPair[], wanted: number): number {
-	for (const { pair, samplingProbability: q } of pairs) {
+function latticeSpacing(pairs: readonly Step[], wanted: number): number {
+	for (const { components } of pairs) {
+		const { pair, samplingProbability: q } = components[0]!;
+		if (components.length > 1) continue;
 		if (pair.spacing === undefined || pair.atoms === undefined) continue;
 		const { loss } = pair.atoms;
 		// Sampled losses are no lattice, but two of them always are.
@@ -149,7 +173,7 @@ function gridOffset(
 
 /** Mean and variance of a step's loss, to a per cent: only the choice of the grid depends on them. */
 function firstSpacing(
-	pairs: readonly CountedPair[],
+	pairs: readonly Step[],
 	direction: Direction,
 ): { readonly spacing: number; readonly centres: readonly number[] } {
 	let variance = 0;
@@ -164,20 +188,25 @@ function firstSpacing(
 	return { spacing: FIRST_SPACING * Math.sqrt(variance / copies), centres };
 }
 
-function lossMoments(
-	{ pair, samplingProbability: q }: SampledPair,
-	direction: Direction,
-): { mean: number; variance: number } {
+function lossMoments({ components }: Step, direction: Direction): { mean: number; variance: number } {
 	const sign = direction === "remove" ? 1 : -1;
-	let mass = 0;
-	let first = 0;
-	let second = 0;
+	const sums = { mass: 0, first: 0, second: 0 };
+	for (const component of components) addMoments(component, sign, sums);
+	const mean = sums.first / sums.mass;
+	return { mean, variance: Math.max(sums.second / sums.mass - mean * mean, 1e-300) };
+}
+
+function addMoments(
+	{ pair, samplingProbability: q, weight: share }: Step["components"][number],
+	sign: number,
+	sums: { mass: number; first: number; second: number },
+): void {
 	const add = (p0: number, q0: number, loss: number): void => {
-		const weight = sign === 1 ? (1 - q) * q0 + q * p0 : q0;
+		const weight = share * (sign === 1 ? (1 - q) * q0 + q * p0 : q0);
 		if (!(weight > 0)) return;
-		mass += weight;
-		first += weight * sign * loss;
-		second += weight * loss * loss;
+		sums.mass += weight;
+		sums.first += weight * sign * loss;
+		sums.second += weight * loss * loss;
 	};
 	if (pair.continuous !== undefined) {
 		const { lowest, highest } = pair.continuous.range(-36);
@@ -197,6 +226,4 @@ function lossMoments(
 		for (const [k, loss] of pair.atoms.loss.entries())
 			add(pair.atoms.p[k]!, pair.atoms.q[k]!, sampledLoss(q, loss));
 	}
-	const mean = first / mass;
-	return { mean, variance: Math.max(second / mass - mean * mean, 1e-300) };
 }

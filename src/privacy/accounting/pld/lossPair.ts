@@ -70,6 +70,47 @@ export function gaussianPair(multiplier: number): LossPair {
 	};
 }
 
+/**
+ * A Poisson-sampled record exchanged for another: (1-q) N(0, z^2) + q N(1, z^2) against (1-q) N(0, z^2) +
+ * q N(-1, z^2), in units of the sensitivity to one record. Sampling is part of the pair.
+ */
+export function replacedSampledGaussianPair(samplingProbability: number, multiplier: number): LossPair {
+	const q = samplingProbability;
+	const variance = multiplier * multiplier;
+	const c = q * Math.exp(-0.5 / variance);
+	/** Where the loss takes a value: c u^2 + (1-q)(1 - e^loss) u - c e^loss = 0 with u = e^(x / z^2). */
+	const outcomeOf = (loss: number): number => {
+		if (loss < 0) return -outcomeOf(-loss);
+		// Divided by e^loss, so that nothing overflows.
+		const middle = -(1 - q) * Math.expm1(-loss);
+		const root = Math.sqrt(middle * middle + 4 * c * c * Math.exp(-loss));
+		return variance * (loss + Math.log((middle + root) / (2 * c)));
+	};
+	return {
+		key: `replacedSampledGaussian ${q} ${multiplier}`,
+		symmetric: true,
+		atoms: undefined,
+		infinity: 0,
+		spacing: undefined,
+		continuous: {
+			tails(loss, into) {
+				const x = outcomeOf(loss) / multiplier;
+				const shift = 1 / multiplier;
+				into.pBelow = (1 - q) * normalTail(-x) + q * normalTail(shift - x);
+				into.pAbove = (1 - q) * normalTail(x) + q * normalTail(x - shift);
+				into.qBelow = (1 - q) * normalTail(-x) + q * normalTail(-x - shift);
+				into.qAbove = (1 - q) * normalTail(x) + q * normalTail(x + shift);
+			},
+			range(logTail) {
+				const x = normalQuantileOfLogTail(logTail) * multiplier + 1;
+				const one = Math.log1p(q * Math.expm1((x - 0.5) / variance));
+				const other = Math.log1p(q * Math.expm1((-x - 0.5) / variance));
+				return { lowest: other - one, highest: one - other };
+			},
+		},
+	};
+}
+
 /** Laplace noise of scale b, mean 0 against mean 1: atoms at +-1/b, a continuous part between. */
 export function laplacePair(scale: number): LossPair {
 	const epsilon = 1 / scale;

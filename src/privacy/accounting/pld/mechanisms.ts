@@ -2,8 +2,8 @@
 import { AlthingError } from "../../../../crypto/error.ts";
 import type { Adjacency } from "../adjacency.ts";
 import type { MechanismEvent, PrivacyEvent } from "../events.ts";
-import type { CountedPair } from "./composition.ts";
-import { lossPairOf } from "./lossPair.ts";
+import type { Step } from "./composition.ts";
+import { lossPairOf, replacedSampledGaussianPair } from "./lossPair.ts";
 
 interface CountedMechanism {
 	readonly event: MechanismEvent;
@@ -20,7 +20,7 @@ export type CountedPairs =
 			readonly noiseMultiplier: number;
 			readonly samplingProbability: number;
 	  }
-	| { readonly kind: "pairs"; readonly pairs: readonly CountedPair[] };
+	| { readonly kind: "pairs"; readonly pairs: readonly Step[] };
 
 /** @throws AlthingError `privacy.unsupported_event` where no dominating pair is proven */
 export function countedPairs(event: PrivacyEvent, adjacency: Adjacency): CountedPairs {
@@ -59,7 +59,7 @@ export function countedPairs(event: PrivacyEvent, adjacency: Adjacency): Counted
 	if (precision > 0) {
 		const multiplier = 1 / Math.sqrt(precision);
 		const pair = lossPairOf({ kind: "gaussian", noiseMultiplier: multiplier })!;
-		pairs.push({ pair, samplingProbability: 1, count: 1 });
+		pairs.push({ components: [{ pair, samplingProbability: 1, weight: 1 }], count: 1 });
 	}
 	return { kind: "pairs", pairs };
 }
@@ -87,12 +87,15 @@ function collect(event: PrivacyEvent, count: number, into: Map<string, CountedMe
 	}
 }
 
-function pairOf({ event, samplingProbability, count }: CountedMechanism, adjacency: Adjacency): CountedPair {
-	if (adjacency === "replaceOne" && samplingProbability < 1)
-		throw unsupported(`replaced, sampled ${event.kind}`);
+function pairOf({ event, samplingProbability, count }: CountedMechanism, adjacency: Adjacency): Step {
+	if (adjacency === "replaceOne" && samplingProbability < 1) {
+		if (event.kind !== "gaussian") throw unsupported(`replaced, sampled ${event.kind}`);
+		const pair = replacedSampledGaussianPair(samplingProbability, event.noiseMultiplier);
+		return { components: [{ pair, samplingProbability: 1, weight: 1 }], count };
+	}
 	const pair = lossPairOf(adjacency === "addRemove" ? event : replaced(event));
 	if (pair === undefined) throw unsupported(event.kind);
-	return { pair, samplingProbability, count };
+	return { components: [{ pair, samplingProbability, weight: 1 }], count };
 }
 
 /** What replacing one record does, as removing one and adding another: twice the sensitivity, twice the epsilon. */
