@@ -11,15 +11,15 @@ export interface Bounds {
 	readonly high: bigint;
 }
 
-/** k = PAGE i + j: one multiplication instead of a series for every k. */
-const PAGE = 1024;
+/** k is taken apart into digits of this base: a multiplication a digit instead of a series for every k. */
+const BASE = 1024;
 const GUARD_BITS = 64n;
 
 export class ExponentialWeights {
 	readonly #rate: Rational;
 	readonly #bits: bigint;
-	readonly #fine: (Bounds | undefined)[] = [];
-	readonly #coarse: (Bounds | undefined)[] = [];
+	/** By position of the digit, by digit; filled as they are met. */
+	readonly #tables: (Bounds | undefined)[][] = [];
 
 	/** @param rate >= 0 */
 	constructor(rate: Rational, bits: number) {
@@ -29,29 +29,34 @@ export class ExponentialWeights {
 
 	/** @param k a safe integer >= 0 */
 	at(k: number): Bounds {
-		const page = Math.floor(k / PAGE);
-		const fine = this.#entry(this.#fine, k - page * PAGE, 1);
-		if (page === 0) return fine;
-		// Beyond 2^-bits the page is only needed as "almost nothing": do not fill a table of it.
-		const coarse = this.#negligible(page) ? { low: 0n, high: 1n } : this.#entry(this.#coarse, page, PAGE);
-		return {
-			low: (fine.low * coarse.low) >> this.#bits,
-			high: ((fine.high * coarse.high) >> this.#bits) + 1n,
-		};
-	}
-
-	#negligible(page: number): boolean {
-		const { numerator, denominator } = this.#rate;
-		return numerator * BigInt(page) * BigInt(PAGE) > this.#bits * denominator;
-	}
-
-	#entry(table: (Bounds | undefined)[], index: number, step: number): Bounds {
-		let bounds = table[index];
-		if (bounds === undefined) {
-			const { numerator, denominator } = this.#rate;
-			bounds = exponentialBounds(numerator * BigInt(index) * BigInt(step), denominator, this.#bits);
-			table[index] = bounds;
+		let product: Bounds | undefined;
+		let rest = k;
+		for (let position = 0; rest > 0; position++) {
+			const digit = rest % BASE;
+			rest = Math.floor(rest / BASE);
+			if (digit === 0) continue;
+			const factor = this.#entry(position, digit);
+			product = product === undefined ? factor : this.#times(product, factor);
 		}
+		return product ?? this.#entry(0, 0);
+	}
+
+	#times(one: Bounds, other: Bounds): Bounds {
+		return { low: (one.low * other.low) >> this.#bits, high: ((one.high * other.high) >> this.#bits) + 1n };
+	}
+
+	#entry(position: number, digit: number): Bounds {
+		this.#tables[position] ??= [];
+		const table = this.#tables[position];
+		const known = table[digit];
+		if (known !== undefined) return known;
+		const { numerator, denominator } = this.#rate;
+		const bounds = exponentialBounds(
+			numerator * BigInt(digit) * BigInt(BASE) ** BigInt(position),
+			denominator,
+			this.#bits,
+		);
+		table[digit] = bounds;
 		return bounds;
 	}
 }

@@ -5,10 +5,10 @@
  * are known; where it falls between the bounds (a chance below 2^-100), more bits of the same
  * uniform number and tighter bounds decide. So the outcome has exactly the stated law.
  *
- * Timing: a few operations on big integers an item, whatever the scores, plus one series for each
- * distinct gap modulo 1024 and each page of 1024 gaps not met before. The time says how many
- * distinct scores there were, roughly; rejection sampling would say how concentrated they are,
- * which is more. Select off the request path all the same.
+ * Timing: a few operations on big integers an item, by the length of its gap, plus one series for
+ * each digit of a gap (base 1024) not met before. The time says something of how far apart and how
+ * many the distinct scores are; rejection sampling would say how concentrated they are, which is
+ * more. Select off the request path all the same.
  */
 import type { RandomWords } from "../samplers/randomWords.ts";
 import type { Rational } from "../samplers/rational.ts";

@@ -84,7 +84,7 @@ describe("exact exponentials", () => {
 		expect(exponentialBounds(500n, 1n, 192n)).toEqual({ low: 0n, high: 1n });
 	});
 
-	it("compose over pages of gaps and end in almost nothing", () => {
+	it("compose over the digits of gaps and end in almost nothing", () => {
 		const weights = new ExponentialWeights({ numerator: 1n, denominator: 100n }, 192);
 		for (const k of [0, 7, 1023, 1024, 5000, 12_345]) {
 			const { low, high } = weights.at(k);
@@ -92,6 +92,14 @@ describe("exact exponentials", () => {
 			expect(low << 208n).toBeLessThanOrEqual(precise.high);
 			expect(high << 208n).toBeGreaterThanOrEqual(precise.low);
 			expect(high - low).toBeLessThanOrEqual(8n);
+		}
+		const slow = new ExponentialWeights({ numerator: 1n, denominator: 10n ** 14n }, 192);
+		for (const k of [2 ** 40, 2 ** 52 - 1, 123_456_789_012_345]) {
+			const { low, high } = slow.at(k);
+			const precise = exponentialBounds(BigInt(k), 10n ** 14n, 400n);
+			expect(low << 208n).toBeLessThanOrEqual(precise.high);
+			expect(high << 208n).toBeGreaterThanOrEqual(precise.low);
+			expect(high - low).toBeLessThanOrEqual(32n);
 		}
 		expect(weights.at(2 ** 52).low).toBe(0n);
 		expect(weights.at(2 ** 52).high).toBeLessThanOrEqual(2n);
