@@ -33,6 +33,7 @@ import { createRpcServer } from "./rpc/server.ts";
 import type { NodeStatus, PeerView, Services } from "./rpc/services.ts";
 import { openTokenStore } from "./rpc/tokens.ts";
 import { openStore, type Store } from "./store/index.ts";
+import { Tunings } from "./tuning/tunings.ts";
 import { SOFTWARE, VERSION } from "./version.ts";
 import { createWorkerPool, type WorkerPool } from "./workers/workerPool.ts";
 
@@ -99,6 +100,7 @@ class Daemon {
 	#datasets: Datasets | undefined;
 	#models: Models | undefined;
 	#privacy: Privacy | undefined;
+	#tunings: Tunings | undefined;
 	#federation: Federation | undefined;
 	#jobs: Jobs | undefined;
 
@@ -124,7 +126,14 @@ class Daemon {
 		return [
 			{ name: "store", start: () => this.#openStore(), stop: async () => this.#store?.close() },
 			{ name: "workers", start: async () => this.#startWorkers(), stop: async () => this.#pool?.stop() },
-			{ name: "data", start: () => this.#openData(), stop: () => this.#tightAccountant.stop() },
+			{
+				name: "data",
+				start: () => this.#openData(),
+				stop: async () => {
+					await this.#tunings?.stop();
+					await this.#tightAccountant.stop();
+				},
+			},
 			{
 				name: "federation",
 				start: () => this.#openFederation(),
@@ -185,6 +194,13 @@ class Daemon {
 			datasets: this.#datasets,
 			engine: { backend: config.training.backend, threads: 1 },
 			nowMs: () => Date.now(),
+		});
+		this.#tunings = new Tunings({
+			store,
+			datasets: this.#datasets,
+			budgets,
+			backend: config.training.backend,
+			log: this.#parts.log.child({ component: "tuning" }),
 		});
 		this.#models = new Models({
 			store,
@@ -352,6 +368,7 @@ class Daemon {
 				self: this.#self.peer,
 			}),
 			privacy: this.#privacy as Privacy,
+			tuning: this.#tunings as Tunings,
 			peers: { list: async () => this.#peers() },
 		};
 	}

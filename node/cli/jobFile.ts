@@ -2,6 +2,7 @@
 import { parseAnyJob } from "../../src/jobs/specification.ts";
 import { readSpecification } from "../../src/jobs/specificationText.ts";
 import { queryReleaseSchema } from "../../src/queries/release.ts";
+import { tuningSchema } from "../../src/training/tuning.ts";
 import { readInput } from "./inputFile.ts";
 
 /** Throws `usage.unreadable_file`, `job.invalid_file`, `job.invalid`. */
@@ -12,4 +13,9 @@ export async function readJobFile(path: string): Promise<Record<string, unknown>
 /** Throws `usage.unreadable_file`, `job.invalid_file`. */
 export async function readReleaseFile(path: string): Promise<Record<string, unknown>> {
 	return readSpecification(await readInput(path), path, queryReleaseSchema);
+}
+
+/** Throws `usage.unreadable_file`, `job.invalid_file`. */
+export async function readTuningFile(path: string): Promise<Record<string, unknown>> {
+	return readSpecification(await readInput(path), path, tuningSchema);
 }

@@ -17,6 +17,7 @@ import { registerNode } from "./commands/node.ts";
 import { registerPrivacy } from "./commands/privacy.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerToken } from "./commands/token.ts";
+import { registerTune } from "./commands/tune.ts";
 import { exitCodeOf, exitCodes } from "./exitCodes.ts";
 import { createOutput } from "./output.ts";
 import { type Bind, createSession, type GlobalOptions } from "./session.ts";
@@ -43,6 +44,7 @@ export function buildProgram(bind: Bind): Command {
 	registerBudget(program, bind);
 	registerQuery(program, bind);
 	registerPrivacy(program, bind);
+	registerTune(program, bind);
 	registerToken(program, bind);
 	registerCompletion(program, bind);
 	return program;

@@ -222,6 +222,21 @@ export const localAnswer = z.object({
 	charged: chargedForAnswer,
 });
 
+/** A tuning of a job's settings on this organization's own records. */
+export const tuningView = z.object({
+	/** Under which the charge stands in the budget. */
+	id: z.string(),
+	dataset: z.string(),
+	state: z.enum(["running", "done", "failed"]),
+	charged: chargedForAnswer,
+	/** Absent while it runs, and where no trial was made. */
+	chosen: z.object({ index: z.int().nonnegative(), settings: jsonObject }).optional(),
+	/** Of the chosen trial, noised. */
+	score: z.number().optional(),
+	/** Why it failed. */
+	reason: z.string().optional(),
+});
+
 export const localRelease = z.object({
 	id: z.string(),
 	/** In the order asked. */

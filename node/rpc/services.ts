@@ -29,6 +29,7 @@ export type ModelDetail = z.infer<typeof schemas.modelDetail>;
 export type Predictions = z.infer<typeof schemas.predictions>;
 export type LocalRelease = z.infer<typeof schemas.localRelease>;
 export type LocalAnswer = z.infer<typeof schemas.localAnswer>;
+export type TuningView = z.infer<typeof schemas.tuningView>;
 export type BudgetAccount = z.infer<typeof budgetSchemas.budgetAccount>;
 export type Budget = z.infer<typeof budgetSchemas.budget>;
 export type BudgetLimits = z.infer<typeof budgetSchemas.budgetLimits>;
@@ -138,6 +139,13 @@ export interface QueryService {
 	release(params: { dataset: string; release: JsonObject }, context: CallContext): Promise<LocalRelease>;
 }
 
+export interface TuningService {
+	/** Throws `job.invalid`, `tuning.unsupported`, `tuning.unreachable`, `data.not_found`, `budget.exceeded`. */
+	start(params: { spec: JsonObject; tuning: JsonObject }, context: CallContext): Promise<TuningView>;
+	/** Throws `tuning.not_found`. */
+	show(params: { tuning: string }): Promise<TuningView>;
+}
+
 export interface BudgetService {
 	/** All data sets', or one account's with its charges. Throws `budget.not_found`. */
 	show(params: { dataset?: string | undefined }, context: CallContext): Promise<Budget[]>;
@@ -207,5 +215,6 @@ export interface Services {
 	readonly queries: QueryService;
 	readonly budgets: BudgetService;
 	readonly privacy: PrivacyService;
+	readonly tuning: TuningService;
 	readonly peers: PeerService;
 }

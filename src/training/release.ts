@@ -12,8 +12,6 @@ export interface RoundMetrics {
 	readonly loss?: number;
 	/** In [0, 1]; absent for regression. */
 	readonly accuracy?: number;
-	/** With adaptive clipping: the norm that this round clipped to. */
-	readonly clippingNorm?: number;
 }
 
 export function applyRelease(input: {
@@ -44,12 +42,10 @@ export function applyRelease(input: {
 			...(clippingNorm === undefined ? {} : { clippingNorm }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
 		},
-		metrics: {
-			...(round % spec.training.evaluateEveryRounds === 0
+		metrics:
+			round % spec.training.evaluateEveryRounds === 0
 				? metricsOf(values, plan, noiseOf(plan, round, spec.training.rounds).metricUnit)
-				: {}),
-			...(state.clippingNorm === undefined ? {} : { clippingNorm: state.clippingNorm }),
-		},
+				: {},
 	};
 }
 

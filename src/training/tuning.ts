@@ -21,7 +21,7 @@ import { initialState } from "./commonState.ts";
 import { Contributor } from "./contribution.ts";
 import { checkJobSpec, type JobSpec, type ResolvedJobSpec, resolveJobSpec } from "./jobSpec.ts";
 import { type Participation, planTraining, type TrainingPlan } from "./plan.ts";
-import { accountedDelta } from "./privacyTarget.ts";
+import { accountedDelta, fitsPublicBatch } from "./privacyTarget.ts";
 import { applyRelease } from "./release.ts";
 import type { SiteData } from "./siteData.ts";
 
@@ -72,11 +72,18 @@ export interface TuningPlan {
 
 /**
  * Sizes the noise of a trial so that the tuning as a whole stays within its epsilon and delta.
+ * @param trainingRows of the site
  * @throws AlthingError `tuning.unsupported` for a job whose rounds are not plain sampled sums,
- *   `tuning.unreachable` when no trial is that private, and what {@link planTraining} throws
+ *   `tuning.unreachable` when no trial is that private, `job.batch_too_small`, and what {@link planTraining} throws
  */
-export function planTuning(spec: JobSpec, tuning: Tuning): TuningPlan {
+export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number): TuningPlan {
 	requireSampledSums(spec);
+	if (!fitsPublicBatch(spec, trainingRows)) {
+		throw new AlthingError(
+			"job.batch_too_small",
+			"training.expectedBatch is smaller than what this site alone samples: for tuning here, give about samplingRate x this site's records",
+		);
+	}
 	const { epsilon, meanTrials, shape } = tuning;
 	const law = { meanTrials, shape };
 	const delta = accountedDelta(tuning.delta);

@@ -10,6 +10,7 @@ import { nodeMethods } from "./node.ts";
 import { privacyMethods } from "./privacy.ts";
 import { queryMethods } from "./queries.ts";
 import { tokenMethods } from "./tokens.ts";
+import { tuningMethods } from "./tuning.ts";
 
 const definitions = [
 	...nodeMethods,
@@ -20,6 +21,7 @@ const definitions = [
 	...queryMethods,
 	...budgetMethods,
 	...privacyMethods,
+	...tuningMethods,
 	...tokenMethods,
 ] as const;
 

@@ -12,6 +12,7 @@ import type {
 	JobSummary,
 	PendingRequest,
 	Services,
+	TuningView,
 } from "../../../node/rpc/services.ts";
 
 const at = "2026-01-02T03:04:05.000Z";
@@ -58,6 +59,15 @@ const account: BudgetAccount = {
 	delegated: false,
 	analysts: [],
 	openedAt: at,
+};
+
+const tuning: TuningView = {
+	id: "tuning-1",
+	dataset: "digits",
+	state: "done",
+	charged: { epsilon: 2, delta: 1e-6 },
+	chosen: { index: 1, settings: { serverLearningRate: 0.5 } },
+	score: 320.5,
 };
 
 const budget: Budget = {
@@ -297,6 +307,13 @@ export function fakeServices(): Fakes {
 				answers: [{ kind: "mode", answer: "3", error95: 4 }],
 				charged: { epsilon: 1, delta: 0 },
 			}),
+		},
+		tuning: {
+			start: async () => tuning,
+			show: async ({ tuning: id }) => {
+				if (id !== tuning.id) throw notFound("tuning", id);
+				return tuning;
+			},
 		},
 		budgets: {
 			show: async ({ dataset: name }) => {

@@ -15,7 +15,7 @@ const tuning: Tuning = tuningSchema.parse({
 });
 
 describe("tuning at one organization", () => {
-	const plan = planTuning(job, tuning);
+	const plan = planTuning(job, tuning, 1400);
 
 	it("charges both parts of the data within its epsilon, delta's spare part included", () => {
 		expect(plan.charges.map(({ partition }) => partition)).toEqual(["train", "heldOut"]);
@@ -42,12 +42,13 @@ describe("tuning at one organization", () => {
 	}, 60_000);
 
 	it("refuses what it cannot account alike for all candidates, and targets out of reach", () => {
-		expect(() => planTuning(digitsJob({ privacy: { mechanism: "none" } }), tuning)).toThrowError(
+		expect(() => planTuning(digitsJob({ privacy: { mechanism: "none" } }), tuning, 1)).toThrowError(
 			/Tuning runs/,
 		);
-		expect(() => planTuning(job, { ...tuning, epsilon: 0.01, delta: 1e-12, meanTrials: 1000 })).toThrowError(
-			/fewer trials/,
-		);
+		expect(() => planTuning(job, tuning, 1e6)).toThrowError(/samples/);
+		expect(() =>
+			planTuning(job, { ...tuning, epsilon: 0.01, delta: 1e-12, meanTrials: 1000 }, 1400),
+		).toThrowError(/fewer trials/);
 		expect(() => tuningSchema.parse({ ...tuning, candidates: [{ rounds: 3 }] })).toThrowError(/rounds/);
 	});
 });
