@@ -161,7 +161,7 @@ export function discreteGaussianEncoding(target: EncodingTarget): DiscreteGaussi
 			);
 		}
 	}
-	for (let step = 0; step < 60; step++) {
+	while (high > low * (1 + 1e-9)) {
 		const middle = Math.sqrt(low * high);
 		if (room(middle) < 0) low = middle;
 		else high = middle;
