@@ -10,15 +10,16 @@ import {
 	poissonSampled,
 	selfComposed,
 } from "../../src/privacy/accounting/events.ts";
+import { amplifiedBandedEvent } from "../../src/privacy/accounting/pld/bandedMatrix.ts";
 import { gaussianLogDelta, gaussianNoiseMultiplier } from "../../src/privacy/accounting/pld/gaussian.ts";
-import { type Family, family } from "./family.ts";
+import { tradeoffFromPld } from "../../src/privacy/accounting/pld/tradeoff.ts";
+import { truncatedPoissonEpsilon } from "../../src/privacy/accounting/pld/truncatedPoisson.ts";
+import { type Family, type Figures, family } from "./family.ts";
 import { libraryRdpEpsilon, rdpEpsilon } from "./renyiFamilies.ts";
 
 const number = z.number();
 const delta = number;
 const count = number;
-
-const upper = (event: PrivacyEvent, at: number): number => epsilonBounds(checkedEvent(event), at).upper;
 
 /** One kind of mechanism in a heterogeneous composition, with the failure probability beside it. */
 const part = z.discriminatedUnion("type", [
@@ -52,38 +53,146 @@ function mechanismOf(one: Part): PrivacyEvent {
 	}
 }
 
-/** (epsilon, d)-DP is epsilon-DP that fails altogether with probability d: the failures are taken off delta first. */
-function heterogeneousEpsilon(parts: readonly Part[], total: number): number {
-	let left = total;
-	for (const one of parts) if (one.type === "epsilon_delta") left -= one.delta * one.count;
-	if (left <= 0) return Number.POSITIVE_INFINITY;
-	return upper(composed(...parts.map((one) => selfComposed(mechanismOf(one), one.count))), left);
+/** What is released, and the delta asked at. */
+interface Case {
+	readonly event: PrivacyEvent;
+	readonly delta: number;
+	/** Figures of the family besides epsilon. */
+	readonly beside?: Figures;
 }
 
-export const boundFamilies: Readonly<Record<string, Family>> = {
-	dpsgd_poisson_gaussian: family(
-		{ q: number, sigma: number, steps: number, delta },
+/** A family of epsilons; an entry beyond any use may have the library's RDP for its primary figure. */
+function epsilonFamily<Shape extends z.ZodRawShape>(
+	shape: Shape,
+	caseOf: (params: z.infer<z.ZodObject<Shape>>) => Case,
+): Family {
+	return family(
+		shape,
 		(params, primary) => {
-			// Where epsilon is beyond any use the reference has the library's RDP only.
-			if (primary === "epsilon_rdp_lib") return { epsilon_rdp_lib: rdpEpsilon(params) };
-			const step = poissonSampled(params.q, gaussian(params.sigma));
-			return { epsilon_true: upper(selfComposed(step, params.steps), params.delta) };
+			const { event, delta: at, beside } = caseOf(params);
+			const byRdp = primary.startsWith("epsilon_rdp");
+			return { [primary]: epsilon(event, at, byRdp ? rdpEpsilon : tightEpsilon), ...beside };
 		},
-		(params) => ({ epsilon_rdp_lib: libraryRdpEpsilon(params) }),
+		(params) => {
+			const { event, delta: at } = caseOf(params);
+			return { epsilon_rdp_lib: epsilon(event, at, libraryRdpEpsilon) };
+		},
+	);
+}
+
+function epsilon(
+	event: PrivacyEvent,
+	at: number,
+	by: (event: PrivacyEvent, delta: number) => number,
+): number {
+	return at <= 0 ? Number.POSITIVE_INFINITY : by(checkedEvent(event), at);
+}
+
+const tightEpsilon = (event: PrivacyEvent, at: number): number => epsilonBounds(event, at).upper;
+
+export const boundFamilies: Readonly<Record<string, Family>> = {
+	dpsgd_poisson_gaussian: epsilonFamily({ q: number, sigma: number, steps: count, delta }, (params) => ({
+		event: selfComposed(poissonSampled(params.q, gaussian(params.sigma)), params.steps),
+		delta: params.delta,
+	})),
+	gaussian_epsilon: epsilonFamily({ sigma: number, delta }, (params) => ({
+		event: gaussian(params.sigma),
+		delta: params.delta,
+	})),
+	gaussian_composed: epsilonFamily({ sigma: number, count, delta }, (params) => ({
+		event: selfComposed(gaussian(params.sigma), params.count),
+		delta: params.delta,
+	})),
+	laplace: epsilonFamily({ scale: number, sensitivity: number, count, delta }, (params) => ({
+		event: selfComposed({ kind: "laplace", scale: params.scale / params.sensitivity }, params.count),
+		delta: params.delta,
+		beside: { epsilon_pure: (params.count * params.sensitivity) / params.scale },
+	})),
+	poisson_laplace: epsilonFamily({ scale: number, q: number, count, delta }, (params) => ({
+		event: selfComposed(poissonSampled(params.q, { kind: "laplace", scale: params.scale }), params.count),
+		delta: params.delta,
+	})),
+	// (epsilon, d)-DP is epsilon-DP that fails altogether with probability d: the failures come off delta first.
+	heterogeneous: epsilonFamily({ parts: z.array(part), delta }, (params) => ({
+		event: composed(...params.parts.map((one) => selfComposed(mechanismOf(one), one.count))),
+		delta: params.parts.reduce(
+			(left, one) => (one.type === "epsilon_delta" ? left - one.delta * one.count : left),
+			params.delta,
+		),
+	})),
+	discrete_gaussian: epsilonFamily({ sigma: number, sensitivity: number, count, delta }, (params) => ({
+		event: selfComposed(
+			{ kind: "discreteGaussian", sigma: params.sigma, sensitivity: params.sensitivity },
+			params.count,
+		),
+		delta: params.delta,
+		beside: { rho: (params.count * params.sensitivity ** 2) / (2 * params.sigma ** 2) },
+	})),
+	discrete_laplace: epsilonFamily({ parameter: number, sensitivity: number, count, delta }, (params) => ({
+		event: selfComposed(
+			{ kind: "discreteLaplace", scale: 1 / params.parameter, sensitivity: params.sensitivity },
+			params.count,
+		),
+		delta: params.delta,
+	})),
+	permute_and_flip: epsilonFamily({ epsilon: number, count, delta }, (params) => ({
+		event: selfComposed({ kind: "permuteAndFlip", epsilon: params.epsilon }, params.count),
+		delta: params.delta,
+	})),
+	pure_dp_composition: epsilonFamily({ epsilon: number, count, delta }, (params) => ({
+		event: selfComposed({ kind: "pureDp", epsilon: params.epsilon }, params.count),
+		delta: params.delta,
+	})),
+	amplified_bandmf: epsilonFamily(
+		{
+			noise_multiplier: number,
+			iterations: count,
+			bands: count,
+			sampling_prob_within_group: number,
+			delta,
+		},
+		(params) => ({
+			event: amplifiedBandedEvent({
+				noiseMultiplier: params.noise_multiplier,
+				iterations: params.iterations,
+				bands: params.bands,
+				samplingProbability: params.sampling_prob_within_group,
+			}),
+			delta: params.delta,
+		}),
 	),
-	calibrate_sigma: family({ q: number, steps: number, epsilon: number, delta }, (params) => ({
+	truncated_poisson: family(
+		{ n: count, q: number, max_batch: count, sigma: number, steps: count, delta },
+		(params) => ({
+			epsilon_pld: truncatedPoissonEpsilon(
+				{
+					records: params.n,
+					samplingProbability: params.q,
+					largestBatch: params.max_batch,
+					noiseMultiplier: params.sigma,
+					steps: params.steps,
+				},
+				params.delta,
+			).upper,
+			epsilon_untruncated: tightEpsilon(
+				selfComposed(poissonSampled(params.q, gaussian(params.sigma)), params.steps),
+				params.delta,
+			),
+		}),
+	),
+	tradeoff_from_pld: family({ q: number, sigma: number, steps: count, fpr: z.array(number) }, (params) => ({
+		tpr_upper_bound: tradeoffFromPld(
+			selfComposed(poissonSampled(params.q, gaussian(params.sigma)), params.steps),
+			params.fpr,
+		),
+	})),
+	calibrate_sigma: family({ q: number, steps: count, epsilon: number, delta }, (params) => ({
 		sigma_true: calibrateNoiseMultiplier({
 			epsilon: params.epsilon,
 			delta: params.delta,
 			samplingProbability: params.q,
 			steps: params.steps,
 		}),
-	})),
-	gaussian_epsilon: family({ sigma: number, delta }, (params) => ({
-		epsilon: upper(gaussian(params.sigma), params.delta),
-	})),
-	gaussian_composed: family({ sigma: number, count, delta }, (params) => ({
-		epsilon: upper(selfComposed(gaussian(params.sigma), params.count), params.delta),
 	})),
 	gaussian_sigma: family({ epsilon: number, delta }, (params) => ({
 		sigma: gaussianNoiseMultiplier(params.epsilon, params.delta),
@@ -92,48 +201,4 @@ export const boundFamilies: Readonly<Record<string, Family>> = {
 		const logDelta = gaussianLogDelta(params.sigma, params.epsilon);
 		return { log_delta: logDelta, delta: Math.exp(logDelta) };
 	}),
-	laplace: family({ scale: number, sensitivity: number, count, delta }, (params) => ({
-		epsilon_true: upper(
-			selfComposed({ kind: "laplace", scale: params.scale / params.sensitivity }, params.count),
-			params.delta,
-		),
-		epsilon_pure: (params.count * params.sensitivity) / params.scale,
-	})),
-	poisson_laplace: family({ scale: number, q: number, count, delta }, (params) => ({
-		epsilon_true: upper(
-			selfComposed(poissonSampled(params.q, { kind: "laplace", scale: params.scale }), params.count),
-			params.delta,
-		),
-	})),
-	heterogeneous: family({ parts: z.array(part), delta }, ({ parts, delta: total }) => ({
-		epsilon_true: heterogeneousEpsilon(parts, total),
-	})),
-	discrete_gaussian: family({ sigma: number, sensitivity: number, count, delta }, (params) => ({
-		epsilon_true: upper(
-			selfComposed(
-				{ kind: "discreteGaussian", sigma: params.sigma, sensitivity: params.sensitivity },
-				params.count,
-			),
-			params.delta,
-		),
-		rho: (params.count * params.sensitivity ** 2) / (2 * params.sigma ** 2),
-	})),
-	discrete_laplace: family({ parameter: number, sensitivity: number, count, delta }, (params) => ({
-		epsilon_true: upper(
-			selfComposed(
-				{ kind: "discreteLaplace", scale: 1 / params.parameter, sensitivity: params.sensitivity },
-				params.count,
-			),
-			params.delta,
-		),
-	})),
-	permute_and_flip: family({ epsilon: number, count, delta }, (params) => ({
-		epsilon_pld: upper(
-			selfComposed({ kind: "permuteAndFlip", epsilon: params.epsilon }, params.count),
-			params.delta,
-		),
-	})),
-	pure_dp_composition: family({ epsilon: number, count, delta }, (params) => ({
-		epsilon_pld: upper(selfComposed({ kind: "pureDp", epsilon: params.epsilon }, params.count), params.delta),
-	})),
 };

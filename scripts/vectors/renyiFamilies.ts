@@ -2,7 +2,7 @@
 import { z } from "zod";
 import {
 	gaussian,
-	type MechanismEvent,
+	type PrivacyEvent,
 	poissonSampled,
 	selfComposed,
 } from "../../src/privacy/accounting/events.ts";
@@ -24,36 +24,49 @@ const orders = z.array(z.number().min(1)).min(1);
 /** Curves are kept above order 1; the divergence of order 1 is their limit. */
 const aboveOne = (order: number): number => (order === 1 ? 1 + 1e-12 : order);
 
-/** RDP of one mechanism at any orders, in the order given. */
-function rdpAt(event: MechanismEvent, at: readonly number[]): number[] {
-	return at.map((order) => curveOf(event, "addRemove", [aboveOne(order)])[0]!);
+/** RDP at any orders, in the order given. */
+function rdpAt(event: PrivacyEvent, at: readonly number[]): number[] {
+	return at.map((order) => exactCurve(event, [order])[0]!);
 }
 
 type SampledGaussian = { readonly q: number; readonly sigma: number };
 
 const sampled = ({ q, sigma }: SampledGaussian) => poissonSampled(q, gaussian(sigma));
 
-/** The sampled Gaussian's curve as the library has it. */
-function libraryCurve({ q, sigma }: SampledGaussian, at: readonly number[]): Float64Array {
-	return Float64Array.from(at, (order) =>
-		Number.isInteger(order) || q === 1
-			? curveOf(sampled({ q, sigma }), "addRemove", [order])[0]!
-			: libraryFractionalRdp(q, sigma, order),
-	);
+/** An event's curve with the library's series for sampled Gaussians between the integer orders. */
+function libraryCurve(event: PrivacyEvent, at: readonly number[]): Float64Array {
+	switch (event.kind) {
+		case "selfComposed":
+			return libraryCurve(event.event, at).map((rdp) => rdp * event.count);
+		case "composed": {
+			const parts = event.events.map((part) => libraryCurve(part, at));
+			return Float64Array.from(at, (_, i) => parts.reduce((sum, part) => sum + part[i]!, 0));
+		}
+		case "poissonSampled": {
+			const { event: inner, samplingProbability: q } = event;
+			if (inner.kind !== "gaussian" || q === 1) return exactCurve(event, at);
+			return Float64Array.from(at, (order) =>
+				Number.isInteger(order)
+					? exactCurve(event, [order])[0]!
+					: libraryFractionalRdp(q, inner.noiseMultiplier, order),
+			);
+		}
+		default:
+			return exactCurve(event, at);
+	}
 }
 
-const composedCurve = (curve: Float64Array, steps: number): Float64Array => curve.map((rdp) => rdp * steps);
+const exactCurve = (event: PrivacyEvent, at: readonly number[]): Float64Array =>
+	curveOf(event, "addRemove", at.map(aboveOne));
 
-/** Epsilon of composed, sampled Gaussian steps by RDP at the library's orders. */
-export function rdpEpsilon(params: SampledGaussian & { steps: number; delta: number }): number {
-	const curve = curveOf(selfComposed(sampled(params), params.steps), "addRemove", LIBRARY_ORDERS);
-	return epsilonFromRdp(curve, params.delta, LIBRARY_ORDERS).epsilon;
+/** Epsilon by RDP at the library's orders. */
+export function rdpEpsilon(event: PrivacyEvent, delta: number): number {
+	return epsilonFromRdp(exactCurve(event, LIBRARY_ORDERS), delta, LIBRARY_ORDERS).epsilon;
 }
 
 /** {@link rdpEpsilon} with the library's series between the integer orders. */
-export function libraryRdpEpsilon(params: SampledGaussian & { steps: number; delta: number }): number {
-	const curve = composedCurve(libraryCurve(params, LIBRARY_ORDERS), params.steps);
-	return epsilonFromRdp(curve, params.delta, LIBRARY_ORDERS).epsilon;
+export function libraryRdpEpsilon(event: PrivacyEvent, delta: number): number {
+	return epsilonFromRdp(libraryCurve(event, LIBRARY_ORDERS), delta, LIBRARY_ORDERS).epsilon;
 }
 
 const selection = {
@@ -66,6 +79,8 @@ const selection = {
 };
 
 type Selection = SampledGaussian & { steps: number; mean: number; shape: number | "inf"; delta: number };
+
+const oneRun = (params: Selection) => selfComposed(sampled(params), params.steps);
 
 function selectionFigures(params: Selection, run: Float64Array): Figures {
 	const shape = params.shape === "inf" ? "poisson" : params.shape;
@@ -80,8 +95,8 @@ function selectionFigures(params: Selection, run: Float64Array): Figures {
 export const renyiFamilies: Readonly<Record<string, Family>> = {
 	rdp_poisson_gaussian_orders: family(
 		{ q: number, sigma: number, orders },
-		(params) => ({ rdp: params.orders.map((order) => curveOf(sampled(params), "addRemove", [order])[0]!) }),
-		(params) => ({ rdp: [...libraryCurve(params, params.orders)] }),
+		(params) => ({ rdp: rdpAt(sampled(params), params.orders) }),
+		(params) => ({ rdp: params.orders.map((order) => libraryCurve(sampled(params), [order])[0]!) }),
 	),
 	rdp_laplace_orders: family({ epsilon: number, orders }, ({ epsilon, orders: at }) => ({
 		rdp: rdpAt({ kind: "laplace", scale: 1 / epsilon }, at),
@@ -109,17 +124,19 @@ export const renyiFamilies: Readonly<Record<string, Family>> = {
 				"replaceOne",
 				LIBRARY_ORDERS,
 			);
-			return { epsilon_rdp: epsilonFromRdp(composedCurve(one, steps), delta, LIBRARY_ORDERS).epsilon };
+			return {
+				epsilon_rdp: epsilonFromRdp(
+					one.map((rdp) => rdp * steps),
+					delta,
+					LIBRARY_ORDERS,
+				).epsilon,
+			};
 		},
 	),
 	repeat_and_select: family(
 		selection,
-		(params) =>
-			selectionFigures(
-				params,
-				curveOf(selfComposed(sampled(params), params.steps), "addRemove", LIBRARY_ORDERS),
-			),
-		(params) => selectionFigures(params, composedCurve(libraryCurve(params, LIBRARY_ORDERS), params.steps)),
+		(params) => selectionFigures(params, exactCurve(oneRun(params), LIBRARY_ORDERS)),
+		(params) => selectionFigures(params, libraryCurve(oneRun(params), LIBRARY_ORDERS)),
 	),
 	tree_aggregation: family(
 		{ sigma: number, steps_per_restart: number, restarts: number, delta: number },
