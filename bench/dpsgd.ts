@@ -34,7 +34,7 @@ const MEMORY_PROCESS = fileURLToPath(new URL("./dpsgdMemory.ts", import.meta.url
 const PYTHON_SCRIPT = fileURLToPath(new URL("./dpsgd.py", import.meta.url));
 /** Rounds before measuring: graphs are compiled and code is hot. */
 const WARM_UP = { onnx: 10, tfjs: 2 } as const;
-const LEAST_ROUNDS = 5;
+const LEAST_ROUNDS = 3;
 const MEMORY_STEPS = { onnx: 20, tfjs: 4 } as const;
 const run = promisify(execFile);
 

@@ -99,13 +99,6 @@ export function tableGaussian(sigma: number): GaussianSampler {
 	};
 }
 
-/** Fill `target` with independent samples of N_Z(0, sigma^2). Keep the sampler instead where sigma repeats. */
-export function fillDiscreteGaussian(target: Int32Array, sigma: number, words?: FillWords): GaussianSampler {
-	const sampler = tableGaussian(sigma);
-	sampler.fill(target, words);
-	return sampler;
-}
-
 /** The samples of the block's first `count` words. */
 function sampleBlock(wasm: WasmNoise, table: CellTable, count: number, further: RandomWords): void {
 	const unsure = wasm.sample(count, table.lowBits, ZERO_CELL * 2 ** table.lowBits);
