@@ -5,11 +5,9 @@
 import { type Answer, type BoundedPart, boundsOnGrid, type Question } from "./composedLoss.ts";
 import {
 	type Direction,
-	type DiscretisedPair,
 	discretised,
 	type Grid,
 	type GridDistribution,
-	lossRange,
 	type SampledPair,
 } from "./discretise.ts";
 import { sampledLoss } from "./gaussian.ts";

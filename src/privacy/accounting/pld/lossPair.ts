@@ -23,8 +23,6 @@ export interface Atoms {
 }
 
 export interface LossPair {
-	/** Identifies the pair among all: the key of caches. */
-	readonly key: string;
 	/** P and Q change places when the loss changes sign: one direction says all. */
 	readonly symmetric: boolean;
 	readonly atoms: Atoms | undefined;
@@ -37,8 +35,6 @@ export interface LossPair {
 				range(logTail: number): { readonly lowest: number; readonly highest: number };
 		  }
 		| undefined;
-	/** P-mass and Q-mass where the other measure has none that is counted: goes to infinity, either direction. */
-	readonly infinity: number;
 	/** Spacing of the lattice the atoms lie on, where there is one. */
 	readonly spacing: number | undefined;
 }
@@ -47,10 +43,8 @@ export interface LossPair {
 export function gaussianPair(multiplier: number): LossPair {
 	const variance = multiplier * multiplier;
 	return {
-		key: `gaussian ${multiplier}`,
 		symmetric: true,
 		atoms: undefined,
-		infinity: 0,
 		spacing: undefined,
 		continuous: {
 			tails(loss, into) {
@@ -87,10 +81,8 @@ export function replacedSampledGaussianPair(samplingProbability: number, multipl
 		return variance * (loss + Math.log((middle + root) / (2 * c)));
 	};
 	return {
-		key: `replacedSampledGaussian ${q} ${multiplier}`,
 		symmetric: true,
 		atoms: undefined,
-		infinity: 0,
 		spacing: undefined,
 		continuous: {
 			tails(loss, into) {
@@ -116,10 +108,8 @@ export function laplacePair(scale: number): LossPair {
 	const epsilon = 1 / scale;
 	const rest = 0.5 * Math.exp(-epsilon);
 	return {
-		key: `laplace ${scale}`,
 		symmetric: true,
 		atoms: twoAtoms(-epsilon, rest, 0.5, epsilon, 0.5, rest),
-		infinity: 0,
 		spacing: 2 * epsilon,
 		continuous: {
 			tails(loss, into) {
@@ -140,7 +130,7 @@ export function laplacePair(scale: number): LossPair {
 export function purePair(epsilon: number): LossPair {
 	const high = 1 / (1 + Math.exp(-epsilon));
 	const low = Math.exp(-epsilon) * high;
-	return discrete(`pure ${epsilon}`, twoAtoms(-epsilon, low, high, epsilon, high, low), 2 * epsilon);
+	return discrete(twoAtoms(-epsilon, low, high, epsilon, high, low), 2 * epsilon);
 }
 
 /** k-ary randomized response between two different answers; all other outcomes have loss 0. */
@@ -148,13 +138,11 @@ export function randomizedResponsePair(categories: number, noiseProbability: num
 	const lie = noiseProbability / categories;
 	const truth = 1 - noiseProbability + lie;
 	const epsilon = Math.log1p(((1 - noiseProbability) * categories) / noiseProbability);
-	const key = `randomizedResponse ${categories} ${noiseProbability}`;
 	if (epsilon === 0) {
-		return discrete(key, { loss: Float64Array.of(0), p: Float64Array.of(1), q: Float64Array.of(1) }, 1);
+		return discrete({ loss: Float64Array.of(0), p: Float64Array.of(1), q: Float64Array.of(1) }, 1);
 	}
 	const others = (categories - 2) * lie;
 	return discrete(
-		key,
 		{
 			loss: Float64Array.of(-epsilon, 0, epsilon),
 			p: Float64Array.of(lie, others, truth),
@@ -174,14 +162,24 @@ const MOST_ATOMS = 4_000_000;
 export function discreteGaussianPair(sigma: number, sensitivity: number): LossPair {
 	// log of the mass beyond r sigma is below -r^2/2: 38 sigma reach under the smallest double.
 	const reach = Math.ceil(38 * sigma) + 2 * sensitivity;
+	requireAtoms(2 * reach + sensitivity, "discreteGaussian");
 	const logWeight = (x: number): number => -(x * x) / (2 * sigma * sigma);
-	return integerPair(
-		`discreteGaussian ${sigma} ${sensitivity}`,
-		reach,
-		sensitivity,
-		logWeight,
-		sensitivity / (sigma * sigma),
-	);
+	let norm = 0;
+	for (let x = reach; x > 0; x--) norm += 2 * Math.exp(logWeight(x));
+	const logNorm = Math.log(norm + 1);
+	const spacing = sensitivity / (sigma * sigma);
+	const count = 2 * reach + sensitivity + 1;
+	const loss = new Float64Array(count);
+	const p = new Float64Array(count);
+	const q = new Float64Array(count);
+	for (let i = 0; i < count; i++) {
+		// Rising loss is falling x; symmetric about sensitivity / 2.
+		const x = reach + sensitivity - i;
+		p[i] = Math.exp(logWeight(x) - logNorm);
+		q[i] = Math.exp(logWeight(x - sensitivity) - logNorm);
+		loss[i] = (i - (count - 1) / 2) * spacing;
+	}
+	return discrete({ loss, p, q }, spacing);
 }
 
 /**
@@ -207,32 +205,7 @@ export function discreteLaplacePair(scale: number, sensitivity: number): LossPai
 		q[i] = norm * Math.exp(-(sensitivity - x) / scale) * end;
 	}
 	loss[count - 1] = epsilon;
-	return discrete(`discreteLaplace ${scale} ${sensitivity}`, { loss, p, q }, 2 / scale);
-}
-
-function integerPair(
-	key: string,
-	reach: number,
-	sensitivity: number,
-	logWeight: (x: number) => number,
-	spacing: number,
-): LossPair {
-	requireAtoms(2 * reach + sensitivity, key.slice(0, key.indexOf(" ")));
-	let norm = 0;
-	for (let x = reach; x > 0; x--) norm += 2 * Math.exp(logWeight(x));
-	const logNorm = Math.log(norm + 1);
-	const count = 2 * reach + sensitivity + 1;
-	const loss = new Float64Array(count);
-	const p = new Float64Array(count);
-	const q = new Float64Array(count);
-	for (let i = 0; i < count; i++) {
-		// Rising loss is falling x; symmetric about sensitivity / 2.
-		const x = reach + sensitivity - i;
-		p[i] = Math.exp(logWeight(x) - logNorm);
-		q[i] = Math.exp(logWeight(x - sensitivity) - logNorm);
-		loss[i] = (i - (count - 1) / 2) * spacing;
-	}
-	return discrete(key, { loss, p, q }, spacing);
+	return discrete({ loss, p, q }, 2 / scale);
 }
 
 function requireAtoms(count: number, kind: string): void {
@@ -248,8 +221,8 @@ function twoAtoms(l0: number, p0: number, q0: number, l1: number, p1: number, q1
 	return { loss: Float64Array.of(l0, l1), p: Float64Array.of(p0, p1), q: Float64Array.of(q0, q1) };
 }
 
-function discrete(key: string, atoms: Atoms, spacing: number): LossPair {
-	return { key, symmetric: true, atoms, continuous: undefined, infinity: 0, spacing };
+function discrete(atoms: Atoms, spacing: number): LossPair {
+	return { symmetric: true, atoms, continuous: undefined, spacing };
 }
 
 /** The event's unsampled dominating pair under adding or removing a record, or undefined where none is proven. */
