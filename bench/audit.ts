@@ -11,7 +11,6 @@ import { invertGradient, similarity } from "../src/privacy/auditing/gradientInve
 import {
 	type AttackReport,
 	attackLimits,
-	attackReport,
 	type Interval,
 } from "../src/privacy/auditing/membershipInference.ts";
 import { inferMembership, type MembershipReport } from "../src/privacy/auditing/shadowModels.ts";

@@ -18,10 +18,7 @@ export interface CanaryScores {
 	readonly included: readonly boolean[];
 	/** Higher: the attacker rather believes it was in. */
 	readonly scores: Float64Array;
-	/**
-	 * Thresholds fixed before the run; without them half of the canaries are spent on finding one.
-	 * With log-likelihood ratios as scores, 0 is the middle.
-	 */
+	/** Thresholds fixed before the run, if any are known: with log-likelihood ratios as scores, 0 is the middle. */
 	readonly thresholds?: readonly number[];
 }
 
@@ -112,22 +109,23 @@ function oneRunBound(
 	return best;
 }
 
+/**
+ * Rates at the thresholds fixed beforehand, measured on all canaries, and at one that half of the
+ * canaries choose and the other half measure: the first are best where the scores are what the
+ * attacker took them for, the second finds what is wrong in another way.
+ */
 function independentBound(canaries: CanaryScores, claim: ScoreClaim, significance: number): IndependentBound {
-	const { included, scores } = canaries;
+	const { included, scores, thresholds = [] } = canaries;
 	const all = [...scores.keys()];
-	const given = canaries.thresholds;
 	// Canaries' order says nothing of their coins, so even ones may choose and odd ones measure.
-	const measuring = given === undefined ? all.filter((i) => i % 2 === 1) : all;
-	const thresholds = given ?? [
-		bestThreshold(
-			all.filter((i) => i % 2 === 0),
-			included,
-			scores,
-		),
+	const [choosing, measuring] = [all.filter((i) => i % 2 === 0), all.filter((i) => i % 2 === 1)];
+	const tests = [
+		...thresholds.map((threshold) => ({ threshold, measuring: all })),
+		{ threshold: bestThreshold(choosing, included, scores), measuring },
 	];
-	const inside = measuring.filter((i) => included[i]).map((i) => scores[i]!);
-	const outside = measuring.filter((i) => !included[i]).map((i) => scores[i]!);
-	const none: RateBounds = { measured: Number.NaN, lower: 0, upper: 1 };
+	// Two rates, each bounded from both sides, in every test.
+	const each = significance / (4 * tests.length);
+	const none: RateBounds = { measured: 0, lower: 0, upper: 1 };
 	let best: IndependentBound = {
 		epsilonLower: 0,
 		gaussianEpsilonLower: 0,
@@ -135,13 +133,13 @@ function independentBound(canaries: CanaryScores, claim: ScoreClaim, significanc
 		truePositiveRate: none,
 		falsePositiveRate: none,
 	};
-	if (inside.length === 0 || outside.length === 0) return best;
-	// Two rates, each bounded from both sides, at every threshold.
-	const each = significance / (4 * thresholds.length);
 	let largestMu = Number.NEGATIVE_INFINITY;
-	for (const threshold of thresholds) {
-		const tpr = rateBounds(inside.filter((score) => score >= threshold).length, inside.length, each);
-		const fpr = rateBounds(outside.filter((score) => score >= threshold).length, outside.length, each);
+	for (const test of tests) {
+		const [tpr, fpr] = [true, false].map((inside) => {
+			const group = test.measuring.filter((i) => included[i] === inside);
+			const found = group.filter((i) => scores[i]! >= test.threshold).length;
+			return group.length === 0 ? none : rateBounds(found, group.length, each);
+		}) as [RateBounds, RateBounds];
 		const mu = normalQuantile(tpr.lower) - normalQuantile(fpr.upper);
 		if (mu > largestMu) best = { ...best, truePositiveRate: tpr, falsePositiveRate: fpr };
 		largestMu = Math.max(largestMu, mu);

@@ -63,10 +63,7 @@ export interface TrainingAudit extends ScoreAudit {
 	readonly violated: boolean;
 }
 
-/**
- * Thresholds on log-likelihood ratios: fixed beforehand, so no canary is spent on choosing them.
- * 0 separates best; the others see noise missing in the tails.
- */
+/** Thresholds on log-likelihood ratios: 0 separates best, the others see noise missing in the tails. */
 const THRESHOLDS = [-2, 0, 2, 4] as const;
 
 /** What `rounds` of the plan are charged as. @throws AlthingError `audit.nothing_claimed` without privacy */
