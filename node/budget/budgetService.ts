@@ -118,7 +118,7 @@ export class BudgetOffice implements BudgetService {
 		return this.#change(context, { type: "analyst", account, analyst, ...limit });
 	}
 
-	report(params: BudgetReportQuery): Promise<BudgetReport> {
+	async report(params: BudgetReportQuery): Promise<BudgetReport> {
 		if (params.account !== undefined) this.#require(params.account);
 		return reportOf(this.#options.budgets, this.#options.store, params);
 	}

@@ -37,7 +37,7 @@ export interface Account {
 }
 
 /** What an account's limits are for: the charges since it was opened or last renewed. */
-export interface Period {
+interface Period {
 	/** 0 for the first one. */
 	readonly number: number;
 	readonly startedAt: string;

@@ -46,7 +46,7 @@ export interface Executed {
 }
 
 /** Something that ought not to be. */
-export interface AuditDifference {
+interface AuditDifference {
 	/** `uncharged_release` and so on: stable, for programs. */
 	readonly code: string;
 	readonly message: string;

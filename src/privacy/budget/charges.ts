@@ -22,7 +22,7 @@ export interface ChargeRequest {
 }
 
 /** `released`: final. `refunded`: proven to have released nothing. `held`: counts, and may or may not have been released. */
-export type ChargeState = "released" | "refunded" | "held";
+type ChargeState = "released" | "refunded" | "held";
 
 /** One charge as the ledger knows it. */
 export interface ChargeView extends Omit<ChargeRequest, "attempt"> {

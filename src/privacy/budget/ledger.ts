@@ -230,12 +230,6 @@ export class BudgetLedger {
 		);
 	}
 
-	/** Epsilon that the data set's account would state with costs beside what is spent. Charges nothing. */
-	epsilonWith(dataset: string, costs: readonly Cost[]): number {
-		const supposed = costs.map((cost) => ({ ...cost, dataset, jobId: "" }));
-		return this.#balances.supposing(supposed, () => this.spent(dataset).epsilon);
-	}
-
 	/** All accounts by name. */
 	accounts(): readonly Account[] {
 		return this.#tree.all();

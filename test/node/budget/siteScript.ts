@@ -10,7 +10,7 @@ import { gaussian, poissonSampled } from "../../../src/privacy/accounting/events
 import type { CertifiedRound, DeadAttempt } from "../../../src/privacy/budget/audit.ts";
 import { chargesBuried, chargesReleased } from "../../../src/privacy/budget/settlement.ts";
 
-export const JOB = "job-1";
+const JOB = "job-1";
 export const ROUNDS = 2;
 const TRAINING_KIND = `training/${JOB}`;
 const PARTS = [
