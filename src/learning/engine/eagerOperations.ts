@@ -31,9 +31,10 @@ export const eagerOperations: TensorOperations<tf.Tensor> = {
 	softmax: (a) => tf.softmax(a, 1),
 	oneHot: (labels, classes) => toFloat(tf.equal(labels, tf.reshape(tf.range(0, classes), [1, classes]))),
 
-	sum: (a, axes) => tf.sum(a, [...axes], true),
-	sumOverRows: (a) => tf.sum(a, 0),
+	sumLast: (a) => tf.sum(a, -1, true),
 	squaredNorm: (a) => tf.sum(tf.square(a), -1, true),
+	sumSteps: (a) => tf.sum(a, 1),
+	sumOverRows: (a) => tf.sum(a, 0),
 	// Every comparison with NaN is false.
 	keepFiniteRows: (test, value) => tf.where(tf.lessEqual(test, LARGEST_FLOAT32), value, tf.zerosLike(value)),
 

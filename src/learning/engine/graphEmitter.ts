@@ -89,16 +89,21 @@ export class GraphEmitter implements TensorOperations<string> {
 		return this.isEqual(labels, numbers);
 	}
 
-	sum(a: string, axes: readonly number[]): string {
-		return this.#emit("ReduceSum", [a, this.#integers(axes)], { keepdims: 1 });
+	sumLast(a: string, length: number): string {
+		// Not ReduceSum: how that groups a row's terms depends on the row's alignment in memory.
+		return this.#emit("MatMul", [a, this.#ones([length, 1])]);
+	}
+
+	squaredNorm(a: string, length: number): string {
+		return this.sumLast(this.multiply(a, a), length);
+	}
+
+	sumSteps(a: string, steps: number, features: number): string {
+		return this.reshape(this.#emit("MatMul", [this.#ones([1, steps]), a]), [-1, features]);
 	}
 
 	sumOverRows(a: string): string {
 		return this.#emit("ReduceSum", [a, this.#integers([0])], { keepdims: 0 });
-	}
-
-	squaredNorm(a: string): string {
-		return this.#emit("ReduceSumSquare", [a], { axes: [-1], keepdims: 1 });
 	}
 
 	keepFiniteRows(test: string, value: string): string {
@@ -286,6 +291,13 @@ export class GraphEmitter implements TensorOperations<string> {
 
 	#integers(values: readonly number[]): string {
 		return this.#initializer(`integers ${values.join()}`, (name) => integerTensor(name, values));
+	}
+
+	#ones(shape: readonly number[]): string {
+		const count = shape.reduce((product, length) => product * length, 1);
+		return this.#initializer(`ones ${shape.join()}`, (name) =>
+			floatTensor(name, shape, new Float32Array(count).fill(1)),
+		);
 	}
 
 	#initializer(key: string, make: (name: string) => OnnxTensor): string {

@@ -6,6 +6,11 @@
  * but parameters is the batch, one example a row: vectors are [rows, features], sequences [rows,
  * steps, features], images [rows, channels, height, width]. Arithmetic broadcasts as in NumPy.
  * Shapes given to an operation may hold one -1, which stands for the batch.
+ *
+ * What an operation yields for one example must not depend, not even in its last bit, on the other
+ * examples or on the example's place among them: a neighbour's last bit can decide on which side of
+ * zero an activation falls, and then its clipped gradient moves by far more than rounding. Only
+ * `matmul` of a transposed batch, `wideMatmul`, `sumOverRows` and `scatterAdd` join examples.
  */
 import type { ActivationFunction } from "../layers.ts";
 import type { Windows } from "../shapes.ts";
@@ -32,12 +37,14 @@ export interface TensorOperations<T> {
 	/** [rows, 1] class numbers to [rows, classes] of 0 and 1. */
 	oneHot(labels: T, classes: number): T;
 
-	/** Sums over the axes, which stay with length 1. */
-	sum(a: T, axes: readonly number[]): T;
+	/** Sums over the last axis, of this length, which stays with length 1. */
+	sumLast(a: T, length: number): T;
+	/** Sums over the last axis of squares; it stays with length 1. */
+	squaredNorm(a: T, length: number): T;
+	/** Sums over the steps of sequences: [rows, steps, features] to [rows, features]. */
+	sumSteps(a: T, steps: number, features: number): T;
 	/** Sum over the rows of a matrix, [columns]. */
 	sumOverRows(a: T): T;
-	/** Sums of squares over the last axis, which stays with length 1. */
-	squaredNorm(a: T): T;
 	/** `value` in the rows where the [rows, 1] `test` is finite, 0 in the others (also where they hold NaN). */
 	keepFiniteRows(test: T, value: T): T;
 

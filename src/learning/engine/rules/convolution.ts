@@ -41,7 +41,10 @@ export function conv2d<T>(layer: LayerOf<"conv2d">, context: LayerContext<T>): L
 			parameters:
 				bias === undefined
 					? [kernelGradient(error)]
-					: [kernelGradient(error), channelSums(ops, () => error, layer.filters)],
+					: [
+							kernelGradient(error),
+							channelSums(ops, () => error, { channels: layer.filters, pixels: size.positions }),
+						],
 		}),
 	};
 }
@@ -85,7 +88,7 @@ export function depthwiseConv2d<T>(
 			parameters:
 				bias === undefined
 					? [kernelGradient(error)]
-					: [kernelGradient(error), channelSums(ops, () => error, channels)],
+					: [kernelGradient(error), channelSums(ops, () => error, { channels, pixels: positions })],
 		}),
 	};
 }
@@ -94,9 +97,10 @@ export function depthwiseConv2d<T>(
 export function channelSums<T>(
 	ops: TensorOperations<T>,
 	terms: () => T,
-	channels: number,
+	{ channels, pixels }: { readonly channels: number; readonly pixels: number },
 ): ParameterGradient<T> {
-	return instantiated(ops, () => ops.reshape(ops.sum(terms(), [2, 3]), [-1, channels]), {
+	const sums = () => ops.sumLast(ops.reshape(terms(), [-1, channels, pixels]), pixels);
+	return instantiated(ops, () => ops.reshape(sums(), [-1, channels]), {
 		shape: [channels],
 		columns: channels,
 	});

@@ -23,8 +23,11 @@ export function dense<T>(layer: LayerOf<"dense">, context: LayerContext<T>): Lay
 				{
 					squaredNorm: () => {
 						const underflow = ops.constant(SQUARE_UNDERFLOW);
-						const withBias = ops.add(ops.squaredNorm(input), layer.useBias ? ops.constant(1) : underflow);
-						return ops.multiply(withBias, ops.add(ops.squaredNorm(error), underflow));
+						const withBias = ops.add(
+							ops.squaredNorm(input, context.shape[0]),
+							layer.useBias ? ops.constant(1) : underflow,
+						);
+						return ops.multiply(withBias, ops.add(ops.squaredNorm(error, layer.units), underflow));
 					},
 					sum: (rows) => {
 						// A weight of zero is not enough for a bad row: 0 * NaN is NaN, and a matrix product would

@@ -24,7 +24,7 @@ export function embedding<T>(
 			[1, tokens, tokens],
 			Float32Array.from({ length: tokens * tokens }, (_, i) => (i % tokens < Math.floor(i / tokens) ? 1 : 0)),
 		);
-		const earlier = ops.sum(ops.multiply(equal, before), [2]);
+		const earlier = ops.sumLast(ops.multiply(equal, before), tokens);
 		const first = ops.subtract(ops.constant(1), ops.isPositive(earlier));
 		return ops.multiply(ops.batchMatmul(equal, error), first);
 	};
@@ -41,9 +41,9 @@ export function embedding<T>(
 				parameters: [
 					{
 						squaredNorm: () => {
-							const norms = ops.reshape(ops.squaredNorm(byToken()), [-1, tokens]);
-							const invalid = ops.sum(validity, [1]);
-							return ops.add(ops.add(ops.sum(norms, [1]), ops.constant(2 ** -90)), invalid);
+							const norms = ops.reshape(ops.squaredNorm(byToken(), units), [-1, tokens]);
+							const invalid = ops.sumLast(validity, tokens);
+							return ops.add(ops.add(ops.sumLast(norms, tokens), ops.constant(2 ** -90)), invalid);
 						},
 						sum: (factors) => {
 							if (!factors) return [ops.scatterAdd(error, input, vocabulary, units)];

@@ -17,20 +17,22 @@ export function pool<T>(layer: PoolingLayer, { ops, input, shape }: LayerContext
 
 export function globalAveragePool<T>({ ops, input, shape }: LayerContext<T>): LayerPass<T> {
 	const features = shape.at(-1)!;
-	const share = ops.constant(features / sizeOf(shape));
 	const image = shape.length === 3;
-	const total = ops.sum(input, image ? [2, 3] : [1]);
+	const positions = sizeOf(shape) / features;
+	const share = ops.constant(1 / positions);
+	const total = image
+		? ops.reshape(ops.sumLast(ops.reshape(input, [-1, features, positions]), positions), [-1, features])
+		: ops.sumSteps(input, positions, features);
 	return {
-		output: ops.multiply(ops.reshape(total, [-1, features]), share),
+		output: ops.multiply(total, share),
 		backward: (error) => ({
 			input: () => {
 				const each = ops.multiply(error, share);
 				if (!image) {
-					const ones = ops.table([1, shape[0], 1], new Float32Array(shape[0]).fill(1));
+					const ones = ops.table([1, positions, 1], new Float32Array(positions).fill(1));
 					return ops.multiply(ops.reshape(each, [-1, 1, features]), ones);
 				}
-				const pixels = shape[0] * shape[1]!;
-				const ones = ops.table([1, 1, shape[0], shape[1]!], new Float32Array(pixels).fill(1));
+				const ones = ops.table([1, 1, shape[0], shape[1]!], new Float32Array(positions).fill(1));
 				return ops.multiply(ops.reshape(each, [-1, features, 1, 1]), ones);
 			},
 			parameters: [],

@@ -27,7 +27,7 @@ export function layerNorm<T>(
 			const sums = (terms: () => T) =>
 				shape.length === 1
 					? instantiated(ops, terms, { shape: [features], columns: features })
-					: summedOverPositions(ops, terms, features);
+					: summedOverPositions(ops, terms, { positions: shape[0], n: features });
 			return {
 				input: () =>
 					ops.reshape(normalized.backward(ops.reshape(ops.multiply(error, scale!), [-1, features])), back),
@@ -43,18 +43,18 @@ export function groupNorm<T>(
 ): LayerPass<T> {
 	const [height, width, channels] = shape as readonly [number, number, number];
 	const [scale, bias] = parameters.map((vector) => ops.reshape(vector, [1, channels, 1, 1]));
-	const width2 = sizeOf(shape) / layer.groups;
+	const groupSize = sizeOf(shape) / layer.groups;
 	const back = [-1, channels, height, width];
-	const normalized = normalize(ops, ops.reshape(input, [-1, width2]), width2, layer.epsilon);
+	const normalized = normalize(ops, ops.reshape(input, [-1, groupSize]), groupSize, layer.epsilon);
 	const values = ops.reshape(normalized.values, back);
 	return {
 		output: ops.add(ops.multiply(values, scale!), bias!),
 		backward: (error) => ({
 			input: () =>
-				ops.reshape(normalized.backward(ops.reshape(ops.multiply(error, scale!), [-1, width2])), back),
+				ops.reshape(normalized.backward(ops.reshape(ops.multiply(error, scale!), [-1, groupSize])), back),
 			parameters: [
-				channelSums(ops, () => ops.multiply(error, values), channels),
-				channelSums(ops, () => error, channels),
+				channelSums(ops, () => ops.multiply(error, values), { channels, pixels: height * width }),
+				channelSums(ops, () => error, { channels, pixels: height * width }),
 			],
 		}),
 	};
@@ -63,9 +63,9 @@ export function groupNorm<T>(
 /** Each row of [rows, width] to mean 0 and variance 1, and the way back for errors. */
 function normalize<T>(ops: TensorOperations<T>, rows: T, width: number, epsilon: number) {
 	const share = ops.constant(1 / width);
-	const mean = (x: T) => ops.multiply(ops.sum(x, [1]), share);
+	const mean = (x: T) => ops.multiply(ops.sumLast(x, width), share);
 	const centred = ops.subtract(rows, mean(rows));
-	const variance = ops.multiply(ops.squaredNorm(centred), share);
+	const variance = ops.multiply(ops.squaredNorm(centred, width), share);
 	const deviation = ops.squareRoot(ops.add(variance, ops.constant(epsilon)));
 	const values = ops.divide(centred, deviation);
 	return {

@@ -34,12 +34,12 @@ export function instantiated<T>(
 	return {
 		squaredNorm: () => {
 			// In two stages, so that the rounding grows with m + columns and not with their product.
-			const byColumn = ops.reshape(ops.squaredNorm(form()), [-1, size / columns]);
-			return ops.add(ops.sum(byColumn, [1]), ops.constant(SQUARE_UNDERFLOW));
+			const byColumn = ops.reshape(ops.squaredNorm(form(), columns), [-1, size / columns]);
+			return ops.add(ops.sumLast(byColumn, size / columns), ops.constant(SQUARE_UNDERFLOW));
 		},
 		sum: (rows) => {
 			if (!rows)
-				return [plainSum ? plainSum() : ops.reshape(ops.sum(ops.reshape(form(), [-1, size]), [0]), shape)];
+				return [plainSum ? plainSum() : ops.reshape(ops.sumOverRows(ops.reshape(form(), [-1, size])), shape)];
 			const kept = ops.keepFiniteRows(rows.finiteTest, ops.reshape(form(), [-1, size]));
 			return [ops.reshape(ops.matmul(rows.factor, kept, { a: true }), shape)];
 		},
@@ -72,15 +72,18 @@ export function positional<T>(
 			// rounding is relative not to the sum but to S^2, S = sum of |a_t| |e_t| (Higham 2002, section
 			// 3.1), and S^2 <= |a|^2 |e|^2: twice that much is added. What underflow can take is added too.
 			const products = ops.multiply(ops.batchMatmul(a, a, { b: true }), ops.batchMatmul(e, e, { b: true }));
-			const ghost = ops.sum(ops.sum(products, [2]), [1]);
-			const squares = (x: T, width: number) =>
-				ops.add(ops.squaredNorm(ops.reshape(x, [-1, positions * width])), ops.constant(SQUARE_UNDERFLOW));
+			const byPosition = ops.reshape(ops.sumLast(products, positions), [-1, positions]);
+			const ghost = ops.sumLast(byPosition, positions);
+			const squares = (x: T, width: number) => {
+				const byRow = ops.reshape(ops.squaredNorm(x, width), [-1, positions]);
+				return ops.add(ops.sumLast(byRow, positions), ops.constant(SQUARE_UNDERFLOW));
+			};
 			const [aa, ee] = [squares(a, d), squares(e, p)];
 			const slack = 2 * (d + p + 2 * positions + 8) * ROUNDING;
 			const rounding = ops.multiply(ops.multiply(aa, ee), ops.constant(slack));
 			const lost = ops.constant(SQUARE_UNDERFLOW);
 			const underflow = ops.add(ops.multiply(ops.add(aa, ee), lost), lost);
-			return ops.add(ops.reshape(ghost, [-1, 1]), ops.add(rounding, underflow));
+			return ops.add(ghost, ops.add(rounding, underflow));
 		},
 		sum: (rows) => {
 			if (!rows) return [plainSum()];
@@ -103,7 +106,7 @@ export function positional<T>(
 export function summedOverPositions<T>(
 	ops: TensorOperations<T>,
 	terms: () => T,
-	n: number,
+	{ positions, n }: { readonly positions: number; readonly n: number },
 ): ParameterGradient<T> {
-	return instantiated(ops, () => ops.reshape(ops.sum(terms(), [1]), [-1, n]), { shape: [n], columns: n });
+	return instantiated(ops, () => ops.sumSteps(terms(), positions, n), { shape: [n], columns: n });
 }

@@ -94,7 +94,7 @@ export function recurrent<T>(
 			parameters: [
 				ofKernel(input, errors, features, width),
 				ofRecurrentKernel,
-				summedOverPositions(ops, () => errors, width),
+				summedOverPositions(ops, () => errors, { positions: steps, n: width }),
 			],
 		};
 	};
