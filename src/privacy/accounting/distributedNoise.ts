@@ -12,7 +12,7 @@ import { integerOrderBound } from "./rdp/poissonSampling.ts";
 import { epsilonFromRdp } from "./rdp.ts";
 
 /** The integer orders of the papers' accountant; sampled bounds exist at integers only. */
-export const DISTRIBUTED_ORDERS: readonly number[] = [...Array.from({ length: 127 }, (_, i) => i + 2), 256];
+const DISTRIBUTED_ORDERS: readonly number[] = [...Array.from({ length: 127 }, (_, i) => i + 2), 256];
 
 /** A vector of real coordinates, clipped, scaled by 1 / granularity and rounded to integers at random. */
 export interface RoundedVector {

@@ -18,13 +18,13 @@ export interface GaussianEvent {
 }
 
 /** Laplace noise of scale b = scale x L1 sensitivity: (1 / scale)-DP. */
-export interface LaplaceEvent {
+interface LaplaceEvent {
 	readonly kind: "laplace";
 	readonly scale: number;
 }
 
 /** One integer query of integer sensitivity with noise N_Z(0, sigma^2). */
-export interface DiscreteGaussianEvent {
+interface DiscreteGaussianEvent {
 	readonly kind: "discreteGaussian";
 	/** Parameter of the discrete Gaussian (not its standard deviation), in integer units. */
 	readonly sigma: number;
@@ -54,7 +54,7 @@ export interface SkellamEvent {
  * A categorical answer, replaced by a uniform one of `categories` with `noiseProbability`.
  * The adjacency is that of local privacy whatever is asked: the answer changes to any other one.
  */
-export interface RandomizedResponseEvent {
+interface RandomizedResponseEvent {
 	readonly kind: "randomizedResponse";
 	/** Integer >= 2. */
 	readonly categories: number;
@@ -63,25 +63,25 @@ export interface RandomizedResponseEvent {
 }
 
 /** Any mechanism of which nothing more is known than (epsilon, 0)-DP. */
-export interface PureDpEvent {
+interface PureDpEvent {
 	readonly kind: "pureDp";
 	readonly epsilon: number;
 }
 
 /** epsilon-bounded range, as the exponential mechanism and report-noisy-max with Gumbel noise (Durfee, Rogers 2019). */
-export interface BoundedRangeEvent {
+interface BoundedRangeEvent {
 	readonly kind: "boundedRange";
 	readonly epsilon: number;
 }
 
 /** Permute-and-flip (McKenna, Sheldon 2020) at epsilon: dominated by Laplace noise of scale 1 / epsilon. */
-export interface PermuteAndFlipEvent {
+interface PermuteAndFlipEvent {
 	readonly kind: "permuteAndFlip";
 	readonly epsilon: number;
 }
 
 /** Any mechanism of which rho-zCDP is known. */
-export interface ZeroConcentratedEvent {
+interface ZeroConcentratedEvent {
 	readonly kind: "zeroConcentrated";
 	readonly rho: number;
 }

@@ -63,7 +63,7 @@ export function logExpm1(x: number): number {
 }
 
 /** e^x - 1 - x, never negative, with relative precision for small x. */
-export function expm1MinusX(x: number): number {
+function expm1MinusX(x: number): number {
 	if (Math.abs(x) > 0.5) return Math.expm1(x) - x;
 	let term = (x * x) / 2;
 	let sum = 0;
