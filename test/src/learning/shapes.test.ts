@@ -1,12 +1,14 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { parse as parseYaml } from "yaml";
 import {
 	compactTanhNetwork,
 	convolutionalNetwork,
 	embeddingClassifier,
 	recurrentNetwork,
 } from "../../../src/learning/architectures.ts";
-import type { Layer } from "../../../src/learning/layers.ts";
+import { type Layer, layerSchema } from "../../../src/learning/layers.ts";
 import { parameterCount, parameterLayout, parseModel } from "../../../src/learning/model.ts";
 import { dropoutSizes, shapesOf, windowsOf } from "../../../src/learning/shapes.ts";
 
@@ -231,4 +233,16 @@ describe("refusals", () => {
 			expect.objectContaining({ code: "learning.invalid_model", message: expect.stringContaining(message) }),
 		);
 	});
+});
+
+test("the example in docs/models.md is a model, and its table has every kind", () => {
+	const text = readFileSync(new URL("../../../docs/models.md", import.meta.url), "utf8");
+	const { model } = parseYaml(/```yaml\n(.*?)```/s.exec(text)![1]!) as {
+		model: { inputShape: number[]; layers: unknown[] };
+	};
+	const { inputShape, layers } = model;
+	expect(
+		parseModel({ inputs: 784, inputShape, layers: [...layers, DENSE], task: "multiclass" }).layers,
+	).toHaveLength(8);
+	for (const { shape } of layerSchema.options) expect(text).toContain(`| \`${shape.kind.value}\``.slice(2));
 });
