@@ -8,8 +8,8 @@
 import { AlthingError } from "../../../../crypto/error.ts";
 import type { DiscreteLaplaceEvent, MechanismEvent, PrivacyEvent, SkellamEvent } from "../events.ts";
 
-/** Largest sensitivity for which the discrete Laplace moment is summed atom by atom. */
-const LARGEST_SUMMED_SENSITIVITY = 10_000;
+/** Largest sensitivity for which the discrete Laplace moment is summed loss by loss. */
+const LARGEST_SUMMED_SENSITIVITY = 256;
 
 /**
  * RDP of order `order` of one mechanism, both directions.
@@ -108,11 +108,11 @@ function twoPointRdp(epsilon: number, categories: number, order: number): number
  */
 function boundedRangeRdp(epsilon: number, order: number): number {
 	const perOrder = (epsilon * epsilon) / 8;
-	// Below 1e-3 the correction to epsilon^2 / 8 is negative, under 1e-7 of it, and lost in rounding.
+	// Below 1e-3 what it is less than epsilon^2 / 8 is under 1e-7 of it, and lost in rounding.
 	let first = perOrder;
 	if (epsilon >= 1e-3) {
-		const x = epsilon / Math.expm1(epsilon);
-		first = x > 0 ? x - 1 - Math.log(x) : epsilon;
+		const less = expm1MinusX(epsilon) / Math.expm1(epsilon);
+		first = less < 1 ? -less - Math.log1p(-less) : epsilon;
 	}
 	return Math.min(epsilon, first + (order - 1) * perOrder);
 }
@@ -135,8 +135,8 @@ function skellamRdp(event: SkellamEvent, order: number): number {
 /**
  * The moment of N and N + S, N with P(k) proportional to e^(-|k|/t), summed over the losses
  * -S/t, (2x - S)/t for 0 < x < S, S/t. As E_Q[P/Q - 1] = 0, the excess is
- * E_Q[e^(a L) - 1 - a (e^L - 1)], no term of which is negative. For very large S the
- * bound of any (S/t)-DP mechanism.
+ * E_Q[e^(a L) - 1 - a (e^L - 1)], no term of which is negative. For a large S, which
+ * takes noise far larger still, the bound of any (S/t)-DP mechanism: the same to first order in S/t.
  */
 function discreteLaplaceRdp(event: DiscreteLaplaceEvent, order: number): number {
 	const { scale, sensitivity } = event;

@@ -93,6 +93,20 @@ describe("RDP of single mechanisms", () => {
 		}
 	});
 
+	it("bounds discrete Laplace of any sensitivity, closely where the noise is larger", () => {
+		for (const order of [2, 8]) {
+			const at = (sensitivity: number): number =>
+				rdpAt({ kind: "discreteLaplace", scale: sensitivity * 20, sensitivity }, order);
+			const laplace = rdpAt({ kind: "laplace", scale: 20 }, order);
+			// Towards continuous noise, from above.
+			expect(at(1)).toBeGreaterThan(at(2));
+			expect(at(200)).toBeGreaterThan(laplace);
+			expect(at(200) / laplace).toBeLessThan(1.001);
+			expect(at(100_000)).toBeGreaterThan(laplace);
+			expect(at(100_000) / laplace).toBeLessThan(1.03);
+		}
+	});
+
 	it("bounds the exact divergence of Skellam noise, closely for large variances", () => {
 		for (const variance of [4, 30]) {
 			const rate = variance / 2;
