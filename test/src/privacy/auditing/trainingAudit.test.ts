@@ -147,6 +147,18 @@ describe("gradient canaries in one run", () => {
 	});
 });
 
+describe("rounds that nobody charged", () => {
+	it("are caught when there are many: four times as many as claimed", async () => {
+		const job = jobOf();
+		const plan = planTraining(job, WHO);
+		const trainer = await createTrainer({ model: plan.model });
+		trainers.push(trainer);
+		const canaries = everyParameter(plan);
+		const run = { spec: job, who: WHO, plan, rounds: 16, data, trainer, canaries };
+		expect((await auditTraining(run, claimOf(job, plan, 4), SIGNIFICANCE)).violated).toBe(true);
+	});
+});
+
 describe("example canaries, clipped by the trainer itself", () => {
 	it("pass the correct clipping", async () => {
 		const result = await audit(jobOf(WITHOUT_SAMPLING, 2), {}, spikes);
