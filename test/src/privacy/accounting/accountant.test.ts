@@ -28,6 +28,26 @@ describe("epsilon by the best accountant", () => {
 		}
 	}
 
+	it("never finds a Renyi bound below the distribution's lower one: two accountants that share no code", () => {
+		let compared = 0;
+		for (const [kind, mechanismOf] of Object.entries(MECHANISMS)) {
+			if (kind === "randomizedResponse") continue;
+			for (const [q, strength, count] of [
+				[0.3, 0.3, 1],
+				[0.01, 2, 1],
+				[0.02, 1, 200],
+			] as const) {
+				const event = selfComposed(poissonSampled(q, mechanismOf(strength)), count);
+				const renyi = epsilonOf(event, DELTA);
+				const { lower, upper } = epsilonBounds(event, DELTA);
+				expect(renyi, `${kind} ${q} ${count}`).toBeGreaterThanOrEqual(lower * (1 - 1e-9));
+				expect(upper).toBeLessThanOrEqual(renyi * (1 + 1e-9));
+				if (lower > 0) compared++;
+			}
+		}
+		expect(compared).toBeGreaterThanOrEqual(15);
+	});
+
 	it("is exact for pure differential privacy", () => {
 		const { lower, upper, method } = epsilonBounds(selfComposed({ kind: "pureDp", epsilon: 0.2 }, 50), DELTA);
 		const exact = optimalCompositionEpsilon({ epsilon: 0.2, delta: 0, count: 50 }, DELTA);
