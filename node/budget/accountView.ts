@@ -1,5 +1,6 @@
 /** Accounts of the ledger in the shapes of the admin RPC. */
 import { type Account, periodEndsAt } from "../../src/privacy/budget/account.ts";
+import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { mechanismOf } from "../../src/privacy/budget/report.ts";
 import type { Budget, BudgetAccount } from "../rpc/services.ts";
@@ -45,12 +46,18 @@ export function accountView(ledger: BudgetLedger, id: string): BudgetAccount {
 	};
 }
 
-/** @param id of an account that exists */
-export function budgetView(ledger: BudgetLedger, id: string): Budget {
+const MOST_CHARGES = 1000;
+
+/**
+ * @param id of an account that exists
+ * @param charges below it, oldest first
+ */
+export function budgetView(ledger: BudgetLedger, id: string, charges: readonly ChargeView[]): Budget {
 	return {
 		...accountView(ledger, id),
 		dataset: id,
-		charges: ledger.history(id).map((charge) => ({
+		chargeCount: charges.length,
+		charges: charges.slice(-MOST_CHARGES).map((charge) => ({
 			at: charge.at,
 			job: charge.jobId,
 			round: charge.round,

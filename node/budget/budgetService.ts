@@ -1,8 +1,11 @@
 /** The privacy budgets as the admin RPC shows and changes them. */
+
+import { decodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { auditLedger } from "../../src/privacy/budget/audit.ts";
 import type { ChangeRecord } from "../../src/privacy/budget/changes.ts";
+import { type LedgerEntry, parseEntry } from "../../src/privacy/budget/records.ts";
 import type {
 	Budget,
 	BudgetAccount,
@@ -17,7 +20,7 @@ import type {
 } from "../rpc/services.ts";
 import type { Store } from "../store/index.ts";
 import { accountView, budgetView, finite } from "./accountView.ts";
-import type { Budgets } from "./budgets.ts";
+import { BUDGET_KIND, type Budgets } from "./budgets.ts";
 import { readExecuted } from "./executed.ts";
 import { reportOf } from "./reporting.ts";
 
@@ -38,8 +41,10 @@ export class BudgetOffice implements BudgetService {
 	async show({ dataset }: { dataset?: string | undefined }): Promise<Budget[]> {
 		const { budgets } = this.#options;
 		if (dataset !== undefined) return [await this.#detail(dataset)];
-		const datasets = budgets.ledger.accounts().filter(({ kind }) => kind === "dataset");
-		return datasets.map(({ id }) => budgetView(budgets.ledger, id));
+		const { ledger } = budgets;
+		const charges = Map.groupBy(ledger.history(), (charge) => charge.dataset);
+		const datasets = ledger.accounts().filter(({ kind }) => kind === "dataset");
+		return datasets.map(({ id }) => budgetView(ledger, id, charges.get(id) ?? []));
 	}
 
 	async tree(): Promise<BudgetAccount[]> {
@@ -133,9 +138,12 @@ export class BudgetOffice implements BudgetService {
 	}
 
 	async #auditOnce(): Promise<BudgetAudit> {
-		const { budgets, store, self } = this.#options;
+		const { store, self } = this.#options;
 		const executed = await readExecuted(store, self);
-		const { differences, overdrawn, ...counted } = auditLedger(budgets.entries, executed);
+		const entries: LedgerEntry[] = [];
+		for await (const { body } of store.journal.replay(BUDGET_KIND))
+			entries.push(parseEntry(decodeCanonical(body)));
+		const { differences, overdrawn, ...counted } = auditLedger(entries, executed);
 		return { ...counted, differences: differences.map((one) => ({ ...one })), overdrawn: [...overdrawn] };
 	}
 
@@ -147,7 +155,7 @@ export class BudgetOffice implements BudgetService {
 		const planned =
 			answers.length === 0 ? undefined : finite(Math.max(...answers.map(({ epsilon }) => epsilon)));
 		return {
-			...budgetView(budgets.ledger, id),
+			...budgetView(budgets.ledger, id, budgets.ledger.history(id)),
 			...(planned === undefined ? {} : { epsilonPlanned: planned }),
 			changes: budgets.changesOf(id),
 		};

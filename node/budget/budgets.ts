@@ -29,8 +29,8 @@ export interface BudgetsOptions {
 export class Budgets {
 	readonly ledger: BudgetLedger;
 	readonly #options: BudgetsOptions;
-	/** Every entry, in order: what an audit replays. */
-	readonly #entries: LedgerEntry[] = [];
+	/** Decisions about accounts, in order. */
+	readonly #changes: LedgerEntry[] = [];
 
 	/** @throws AlthingError `budget.bad_record`, `budget.conflict` for a journal that contradicts itself */
 	constructor(options: BudgetsOptions) {
@@ -39,22 +39,20 @@ export class Budgets {
 		for (const body of options.records) {
 			const entry = parseEntry(decodeCanonical(body));
 			this.ledger.apply(entry);
-			this.#entries.push(entry);
+			this.#note(entry);
 		}
-	}
-
-	/** The journal's budget entries, in order. */
-	get entries(): readonly LedgerEntry[] {
-		return this.#entries;
 	}
 
 	has(account: string): boolean {
 		return this.ledger.account(account) !== undefined;
 	}
 
-	/** Opens the account of a new data set with the configured limits; an account that exists keeps its own. */
+	/**
+	 * Opens the account of a new data set with the configured limits; one that exists keeps its own.
+	 * @throws AlthingError `budget.account_exists` where an account of another kind has the name
+	 */
 	async openAccount(dataset: string): Promise<void> {
-		if (this.has(dataset)) return;
+		if (this.ledger.account(dataset)?.kind === "dataset") return;
 		const { epsilon, delta } = this.#options.defaults;
 		await this.change(
 			{
@@ -134,8 +132,7 @@ export class Budgets {
 
 	/** Decisions about an account, oldest first. */
 	changesOf(account: string): { at: string; by: string; change: string }[] {
-		return this.#entries.flatMap(({ at, by, record }) => {
-			if (record.type === "charge" || record.type === "refund" || record.type === "finalise") return [];
+		return this.#changes.flatMap(({ at, by, record }) => {
 			const { type, ...details } = record;
 			if (!Object.values(details).includes(account)) return [];
 			return [{ at, by, change: `${type} ${JSON.stringify(details)}` }];
@@ -158,8 +155,13 @@ export class Budgets {
 
 	/** Entries reach the journal in the order in which they took effect. */
 	async #write(entry: LedgerEntry): Promise<void> {
-		this.#entries.push(entry);
+		this.#note(entry);
 		await this.#options.journal.append(BUDGET_KIND, encodeCanonical(entry as never));
+	}
+
+	#note(entry: LedgerEntry): void {
+		const { type } = entry.record;
+		if (type !== "charge" && type !== "refund" && type !== "finalise") this.#changes.push(entry);
 	}
 
 	#stamp(by: string): { at: string; by: string } {

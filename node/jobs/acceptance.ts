@@ -76,6 +76,7 @@ export function judgeJob(input: {
 	readonly ledger: BudgetLedger;
 	/** Training records of a registered data set; undefined where there is none of that name. */
 	readonly trainingRows: (name: string) => number | undefined;
+	readonly jobId: string;
 	readonly submitter: PeerId;
 	readonly self: PeerId;
 }): Acceptance {
@@ -121,7 +122,7 @@ export function judgeJob(input: {
 	}
 	try {
 		const costs = plan.total.map((cost) => ({ ...cost, extraDelta: 0 }));
-		if (!ledger.affords(data.set, costs, { analyst: input.submitter })) {
+		if (!ledger.affords(data.set, costs, { jobId: input.jobId, analyst: input.submitter })) {
 			const limit = ledger.account(data.set)?.limits.epsilon;
 			return refuse(
 				"budget.exceeded",

@@ -388,6 +388,7 @@ export class Jobs implements JobService {
 			policy,
 			ledger: budgets.ledger,
 			trainingRows: (name) => datasets.get(name)?.trainingRows,
+			jobId: job.jobId,
 			submitter: job.proposal.submitter,
 			self: self.peer,
 		});

@@ -53,6 +53,8 @@ export const budget = budgetAccount.extend({
 	dataset: z.string(),
 	/** Spent in the period if all its parameters were fixed in advance; absent unless one account was asked for. */
 	epsilonPlanned: stated,
+	chargeCount: count,
+	/** The latest thousand, oldest first; reports cover all. */
 	charges: z.array(
 		z.object({
 			at: time,

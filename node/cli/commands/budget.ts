@@ -188,7 +188,7 @@ function budgetTable(budgets: readonly Budget[], out: Output): string {
 			figureOr(one.epsilonSpent),
 			Number(figure(one.epsilonRemaining)),
 			one.delta,
-			one.charges.length,
+			one.chargeCount,
 		]),
 		"No budgets. Set one with althing budget set.",
 		out.colors.bold,

@@ -218,7 +218,12 @@ function requireTransfer(
 		);
 	}
 	requireCovered(from, less(from.limits, change), context);
-	requireCovered(to, more(to.limits, change), context);
+	const raised = more(to.limits, change);
+	requireCovered(to, raised, context);
+	const parent = context.tree.require(from.parent ?? "");
+	// Where delegated amounts do not add up, each by itself must be within the parent's limits.
+	if (to.delegated !== undefined && parent.children === "disjoint")
+		requireHoldable(to, parent, raised, context);
 }
 
 function requireRenewal(account: Account, context: ChangeContext): void {

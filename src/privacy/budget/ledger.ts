@@ -26,6 +26,8 @@ import { DatasetSpending, PriceList } from "./spending.ts";
 import { plannedEpsilon, type Stated, type TightQuestion } from "./statement.ts";
 import { AccountTree } from "./tree.ts";
 
+const MAXIMUM_JOB_SUMS = 256;
+
 /** (epsilon, delta)-DP holds for every person below an account, for the charges of its present period. */
 export interface Spent extends Stated {
 	/** What epsilon is stated at: the limit less what is delegated; 0 while nothing was charged. */
@@ -39,7 +41,13 @@ export class BudgetLedger {
 	readonly #tree = new AccountTree();
 	readonly #prices = new PriceList();
 	readonly #balances = new Balances(this.#tree, this.#prices);
-	readonly #charges = new ChargeBook(this.#prices, (charge, change) => this.#balances.count(charge, change));
+	readonly #charges = new ChargeBook(this.#prices, (charge, change) => {
+		this.#balances.count(charge, change);
+		const { dataset, jobId, partition } = charge.record;
+		this.#jobs.get(`${dataset}/${jobId}`)?.[change](partition, charge.priced);
+	});
+	/** Sums of the jobs last asked about, by data set and job. */
+	readonly #jobs = new Map<string, DatasetSpending>();
 
 	/** The ledger that journal entries describe. @throws as {@link BudgetLedger.apply} */
 	static fromEntries(entries: Iterable<unknown>): BudgetLedger {
@@ -355,7 +363,12 @@ export class BudgetLedger {
 	}
 
 	#spendingOfJob(dataset: string, jobId: string): DatasetSpending {
+		const key = `${dataset}/${jobId}`;
+		const known = this.#jobs.get(key);
+		if (known !== undefined) return known;
 		const spending = new DatasetSpending();
+		if (this.#jobs.size >= MAXIMUM_JOB_SUMS) this.#jobs.delete(this.#jobs.keys().next().value ?? "");
+		this.#jobs.set(key, spending);
 		for (const charge of this.#charges.ofJob(jobId)) {
 			if (counts(charge) && charge.record.dataset === dataset)
 				spending.add(charge.record.partition, charge.priced);

@@ -35,11 +35,6 @@ export class AccountTree implements TreeShape {
 		return this.#accounts.get(id)?.kind === "dataset" ? [] : (this.#children.get(id) ?? []);
 	}
 
-	/** Accounts of jobs on a data set. */
-	jobsOf(dataset: string): readonly string[] {
-		return this.#children.get(dataset) ?? [];
-	}
-
 	parentOf(id: string): string | undefined {
 		return this.#accounts.get(id)?.parent;
 	}
@@ -60,7 +55,14 @@ export class AccountTree implements TreeShape {
 
 	/** Every account that a charge of a job on a data set has to fit, upwards. @throws AlthingError `budget.no_account` */
 	pathOf(dataset: string, jobId: string): readonly Account[] {
-		this.require(dataset);
+		const { kind } = this.require(dataset);
+		if (kind !== "dataset") {
+			throw new AlthingError(
+				"budget.no_account",
+				`"${dataset}" is an account of kind ${kind}; only a data set's records can be charged for.`,
+				{ account: dataset },
+			);
+		}
 		const job = this.#accounts.get(jobId);
 		const own = job?.kind === "job" && job.parent === dataset ? [job] : [];
 		return [...own, ...this.upwards(dataset)];
@@ -77,6 +79,8 @@ export class AccountTree implements TreeShape {
 		}
 		if (record.kind === "job" && record.parent === undefined)
 			throw badPlace(record.account, "a job's budget belongs below its data set's");
+		if (record.kind === "job" && record.renewEveryDays !== undefined)
+			throw badPlace(record.account, "a job's budget has no periods");
 		if (record.composition === "planned" && record.kind !== "dataset" && record.kind !== "job")
 			throw badPlace(record.account, "only data sets and jobs can be planned; what groups them is a filter");
 		if (record.children === "disjoint" && (record.kind === "dataset" || record.kind === "job"))

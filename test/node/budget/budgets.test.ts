@@ -156,6 +156,21 @@ it("a thousand accounts and a hundred jobs at once: nothing lost, nothing twice,
 	expect(reopened.ledger.spent("clinic").epsilon).toBeCloseTo(budgets.ledger.spent("clinic").epsilon, 9);
 });
 
+it("keeps the account that an officer opened for a data set, and refuses one of another kind", async () => {
+	const budgets = new Budgets({ journal, records: [], defaults });
+	const limits = { epsilonLimit: 2, deltaLimit: 1e-6 };
+	const rules = { composition: "planned", children: "sequential" } as const;
+	await budgets.change({ type: "open", account: "patients", kind: "dataset", ...limits, ...rules }, "ann");
+	await budgets.openAccount("patients");
+	expect(budgets.ledger.account("patients")).toMatchObject({
+		composition: "planned",
+		limits: { epsilon: 2 },
+	});
+	const unit = { type: "open", account: "ward", kind: "unit", ...limits } as const;
+	await budgets.change({ ...unit, composition: "adaptive", children: "sequential" }, "ann");
+	await expect(budgets.openAccount("ward")).rejects.toMatchObject({ code: "budget.account_exists" });
+});
+
 it("renews an account whose period has ended before it charges, once for all who wait", async () => {
 	let nowMs = Date.parse("2026-01-01T00:00:00Z");
 	const budgets = new Budgets({ journal, records: [], defaults, nowMs: () => nowMs });

@@ -61,14 +61,14 @@ async function expectFinished(journal: string, releases: Release[]): Promise<voi
 	await runSite(site, "after", (chargeId, round, attempt) => releases.push({ chargeId, round, attempt }));
 	await site.journal.close();
 	await expectPaid(journal, releases);
-	const { budgets, certificates, journal: opened } = await openSite(journal);
+	const { budgets, entries, certificates, journal: opened } = await openSite(journal);
 	const history = budgets.ledger.history();
 	const finals = history.filter(({ state }) => state === "released");
 	expect(finals.map(({ round, partition }) => `${round}/${partition}`).sort()).toEqual(
 		Array.from({ length: ROUNDS }, (_, round) => [`${round}/heldOut`, `${round}/train`]).flat(),
 	);
 	const executions = finals.map(({ chargeId, event }) => ({ chargeId, event }));
-	const audit = auditLedger(budgets.entries, { ...executedBy(certificates), executions });
+	const audit = auditLedger(entries, { ...executedBy(certificates), executions });
 	expect(audit.differences).toEqual([]);
 	expect(audit.charges.open).toBe(0);
 	// A charge is a release, or the waste of a crash; nothing counts that is neither.

@@ -8,6 +8,7 @@ import { BUDGET_KIND, Budgets } from "../../../node/budget/budgets.ts";
 import { type Journal, openJournal } from "../../../node/store/journal.ts";
 import { gaussian, poissonSampled } from "../../../src/privacy/accounting/events.ts";
 import type { CertifiedRound, DeadAttempt } from "../../../src/privacy/budget/audit.ts";
+import { type LedgerEntry, parseEntry } from "../../../src/privacy/budget/records.ts";
 import { chargesBuried, chargesReleased } from "../../../src/privacy/budget/settlement.ts";
 
 const JOB = "job-1";
@@ -25,6 +26,8 @@ type Certificate =
 
 export interface Site {
 	readonly budgets: Budgets;
+	/** The ledger's entries, as the journal has them. */
+	readonly entries: readonly LedgerEntry[];
 	readonly certificates: readonly Certificate[];
 	readonly journal: Journal;
 }
@@ -50,7 +53,13 @@ export async function openSite(path: string, interrupt: Interrupt = () => undefi
 		return sequence;
 	};
 	const budgets = new Budgets({ journal: { append }, records, defaults: { epsilon: 8, delta: 1e-5 } });
-	return { budgets, certificates, journal: { ...journal, append, close: () => journal.close() } as Journal };
+	const entries = records.map((body) => parseEntry(decodeCanonical(body)));
+	return {
+		budgets,
+		entries,
+		certificates,
+		journal: { ...journal, append, close: () => journal.close() } as Journal,
+	};
 }
 
 /**

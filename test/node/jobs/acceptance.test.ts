@@ -81,6 +81,7 @@ function judge(
 		policy: { ...POLICY, ...overrides.policy },
 		ledger,
 		trainingRows: () => ("rows" in overrides ? overrides.rows : 300),
+		jobId: "job-1",
 		submitter: overrides.submitter ?? "somebody else",
 		self: "us",
 	});

@@ -73,6 +73,7 @@ const tuning: TuningView = {
 const budget: Budget = {
 	...account,
 	dataset: "digits",
+	chargeCount: 1,
 	charges: [
 		{
 			at,

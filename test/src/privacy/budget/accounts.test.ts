@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { gaussian, poissonSampled } from "../../../../src/privacy/accounting/events.ts";
+import { epsilonOf } from "../../../../src/privacy/accounting/rdp.ts";
 import type { ChangeRecord } from "../../../../src/privacy/budget/changes.ts";
 import type { ChargeRequest } from "../../../../src/privacy/budget/charges.ts";
 import { BudgetLedger } from "../../../../src/privacy/budget/ledger.ts";
@@ -152,6 +153,36 @@ describe("a tree of accounts", () => {
 		);
 		charge("hearts", { jobId: "job-8" });
 		expect(spent("hearts")).toBeGreaterThan(spent("job-7"));
+		expectReplayed();
+	});
+
+	it("lets only the records of data sets be charged for", () => {
+		expect(() => charge("cardiology")).toThrow(code("no_account"));
+		expect(() => open("x", "job", { parent: "hearts", renewEveryDays: 30 })).toThrow(code("bad_place"));
+		expect(() => change({ type: "renew", account: "job-1" })).toThrow(code("no_account"));
+	});
+
+	it("states one job alone, by part, whatever else the data set was charged", () => {
+		const delta = 1e-6;
+		charge("hearts", { jobId: "job-7" });
+		const before = ledger.jobSpent("hearts", "job-7", delta);
+		expect(before.train.epsilon).toBeCloseTo(epsilonOf(event, delta), 9);
+		expect(before.heldOut.epsilon).toBe(0);
+		charge("hearts", { jobId: "job-8" });
+		expect(ledger.jobSpent("hearts", "job-7", delta)).toEqual(before);
+		const id = charge("hearts", { jobId: "job-7", partition: "heldOut", event: gaussian(3) });
+		expect(ledger.jobSpent("hearts", "job-7", delta).heldOut.epsilon).toBeCloseTo(
+			epsilonOf(gaussian(3), delta),
+			9,
+		);
+		const entry = ledger.refund(id, 0, stamp());
+		ledger.apply(entry);
+		journal.push(entry);
+		expect(ledger.jobSpent("hearts", "job-7", delta)).toEqual(before);
+		const [question] = ledger.jobQuestions("hearts", "job-7", delta);
+		if (question === undefined) throw new Error("there is nothing to ask about the job");
+		ledger.learn(question, { epsilon: 0.01, method: "pld" });
+		expect(ledger.jobSpent("hearts", "job-7", delta).train).toEqual({ epsilon: 0.01, method: "pld" });
 		expectReplayed();
 	});
 
@@ -326,6 +357,23 @@ describe("delegation and transfer", () => {
 		expect(() => change({ type: "delegate", account: "c", epsilon: 0.1001, delta: 1e-6 })).toThrow(
 			code("exceeded"),
 		);
+		expectReplayed();
+	});
+
+	it("below disjoint accounts sets aside up to the whole for each, and never more", () => {
+		open("country", "organization", { epsilonLimit: 3, children: "disjoint" });
+		for (const account of ["x", "y"]) {
+			open(account, "unit", { parent: "country" });
+			change({ type: "delegate", account, epsilon: 2, delta: 1e-6 });
+		}
+		expect(ledger.remaining("country").epsilon).toBe(3);
+		expect(() => change({ type: "delegate", account: "x", epsilon: 3.5, delta: 1e-6 })).toThrow(
+			code("exceeded"),
+		);
+		expect(() => change({ type: "transfer", from: "x", to: "y", epsilon: 1.5, delta: 0 })).toThrow(
+			code("exceeded"),
+		);
+		change({ type: "transfer", from: "x", to: "y", epsilon: 0.5, delta: 0 });
 		expectReplayed();
 	});
 
