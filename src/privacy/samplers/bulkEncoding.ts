@@ -1,7 +1,7 @@
 /**
  * A real vector to noised integers in one pass: scaled, rounded and clamped exactly as `encode` of
  * fixedPoint.ts does it, noise added, reduced to the ring or scaled back. Blocks are small enough
- * for the processor's cache, and an un-noised integer vector is never made of a noised one's values.
+ * for the processor's cache, and with noise no un-noised integer is ever stored.
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import type { EncodingPlan } from "../fixedPoint.ts";

@@ -182,7 +182,7 @@ function distance(sigma: number, lowBits: number): number {
 }
 
 /**
- * A cell is less than sigma / 83 wide and lies within 25 deviations: cells are the least power of two
- * that covers 12.25. So the survival within one is at least exp(-25 / 83), which is 0.74.
+ * Cells are the least power of two that covers 12.25 deviations, so one of several integers is less
+ * than sigma / 83 wide and within 25 deviations: the survival in it is at least exp(-25 / 83) > 0.7.
  */
 const LEAST_ACCEPTANCE = 0.7;

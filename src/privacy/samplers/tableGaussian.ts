@@ -4,8 +4,8 @@
  *
  * The integers are cut into cells of 2^l. A sample is made by rejection: choose a cell with
  * probability proportional to the largest weight in it (Walker's alias method on 4096 columns),
- * a place x in it uniformly, and accept with probability exp(-(x^2 - peak^2) / (2 sigma^2)), which
- * is at least 0.98 where it matters. Up to sigma 167 a cell is one integer and is always accepted.
+ * a place x in it uniformly, and accept with probability exp(-(x^2 - peak^2) / (2 sigma^2)), 0.995
+ * on average or more. Up to sigma 167 a cell is one integer and is always accepted.
  *
  * A word gives, from its top: the column, the leading bits of a uniform number u in [0, 1), and the
  * place. In a column with threshold t the cell is the column's own where u < t, and is accepted where

@@ -146,6 +146,13 @@ describe("the table of the bulk sampler", () => {
 });
 
 describe("exponentials", () => {
+	it("take sigma as the fraction it is, and refuse what is none", () => {
+		expect(exactSquare(1.5)).toEqual({ numerator: 9n, denominator: 4n });
+		for (const sigma of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+			expect(() => exactSquare(sigma)).toThrow(expect.objectContaining({ code: "privacy.bad_sigma" }));
+		}
+	});
+
 	it("in fixed point are within 2^-240", () => {
 		for (const [numerator, denominator] of [
 			[0n, 1n],
