@@ -522,7 +522,8 @@ export class Jobs implements JobService {
 			survivors: content.survivors,
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
-			epsilonSpent: privacyPromiseOf(job.spec) === undefined ? 0 : budgets.spentBy(job.spec.data.set, id),
+			// At the delta that the job promises, like the records of its executions.
+			epsilonSpent: budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)?.delta),
 			bytesSent: usage.bytesSent,
 			bytesReceived: usage.bytesReceived,
 			seconds: usage.seconds,
