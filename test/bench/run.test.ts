@@ -77,6 +77,18 @@ describe("bench", () => {
 		expect(tables[1].rows.map(({ over }: { over: string }) => over)).toEqual(["libp2p", "tcp"]);
 	});
 
+	test("dpsgd measures plain and private steps, their noise, memory and ratio", async () => {
+		const settings = ["--models", "dense", "--backends", "onnx", "--batch", "32", "--seconds", "0.01"];
+		const { tables } = await report("dpsgd", ...settings);
+		const [steps, noise, memory, overhead] = tables.map(({ rows }: { rows: unknown }) => rows);
+		expect(steps[0]).toMatchObject({ model: "dense", step: "plain", steps: expect.any(Number) });
+		expect(steps[1]).toMatchObject({ model: "dense", step: "private", steps: steps[0].steps });
+		expect(noise[0]).toMatchObject({ parameters: 203_530, "median ms": expect.any(Number) });
+		expect(memory.map(({ step }: { step: string }) => step)).toEqual(["plain", "private"]);
+		for (const row of memory) expect(row["peak MB"]).toBeGreaterThan(row["before MB"]);
+		expect(overhead[0]).toMatchObject({ "CPU median": expect.stringMatching(/^\d+\.\d\dx$/) });
+	});
+
 	test("prints a table for people by default", async () => {
 		const { code, stdout } = await bench(
 			"secagg",
@@ -93,7 +105,7 @@ describe("bench", () => {
 	});
 
 	test.each([
-		["an unknown benchmark", ["nothing"], "secagg, round, transport"],
+		["an unknown benchmark", ["nothing"], "there are secagg, "],
 		["an unknown option", ["secagg", "--colour", "3"], "--participants"],
 		["a value that is no number", ["secagg", "--participants", "5,x"], "--participants takes numbers"],
 		["more rounds than go undisturbed", ["round", "--rounds", "20"], "--rounds is below 20"],
