@@ -17,6 +17,8 @@ const ROUNDING_PER_COPY = 1e-15;
 const NOISE_SHARE = 1e-4;
 const TILTS = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875];
 const MOST_ATTEMPTS = 4;
+/** log of a delta that nobody asks for. */
+const NEVER = -300;
 /** For the rounding of the sums over a window and of atoms put on nodes. */
 const OUTWARD = 1 + 1e-9;
 
@@ -72,6 +74,10 @@ export function boundsOnGrid(
 		epsilonGuess = question.epsilon;
 		const best = leastOverScale((t) => cumulants.at(t) - t * epsilonGuess, 1);
 		saddle = best.t;
+		if (best.value < NEVER) {
+			// Beyond all finite losses, or nearly: the Chernoff bound will do.
+			return { lower: 0, upper: Math.min(1, infinity + Math.exp(best.value)), size: 0 };
+		}
 		// The prefactor of the saddle point, roughly: the bound is that much too large.
 		logDelta = Math.min(-0.01, best.value) - 5 - 0.5 * Math.log1p(saddle);
 	}
@@ -166,6 +172,8 @@ export function boundsOnGrid(
 			upperAnswer = Math.min(1, deltaAt(upper, question.epsilon) * OUTWARD);
 			if (lower !== undefined) lowerAnswer = Math.max(0, deltaAt(lower, question.epsilon) / OUTWARD);
 		}
+		if (Number.isNaN(upperAnswer)) upperAnswer = "delta" in question ? Number.POSITIVE_INFINITY : 1;
+		if (Number.isNaN(lowerAnswer)) lowerAnswer = 0;
 		// The rounding allowed for, as a share of the delta at stake.
 		const at = "delta" in question ? upperAnswer : question.epsilon;
 		const stake = "delta" in question ? question.delta : upperAnswer;

@@ -87,8 +87,13 @@ function directionBounds(
 		best = { lower: Math.max(best.lower, answer.lower), upper: Math.min(best.upper, answer.upper) };
 		const gap = best.upper - best.lower;
 		if (best.upper <= irrelevant || !(gap > tolerance * best.upper)) break;
+		// Without a lower bound the gap says nothing of the distance.
 		const wish = Math.sqrt((0.7 * tolerance * best.upper) / gap);
-		const factor = Math.max(Number.isFinite(wish) ? wish : 0, 1 / 64, answer.size / MOST_POINTS);
+		const factor = Math.max(
+			Number.isFinite(wish) ? wish : 0,
+			best.lower > 0 ? 1 / 64 : 1 / 8,
+			answer.size / MOST_POINTS,
+		);
 		if (factor > 0.95) break;
 		spacing *= factor;
 	}
