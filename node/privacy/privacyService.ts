@@ -8,7 +8,7 @@ import { selfComposed } from "../../src/privacy/accounting/events.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import type { Strategy } from "../../src/privacy/planning/allocation.ts";
 import type { BudgetState } from "../../src/privacy/planning/forecast.ts";
-import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
+import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { RegisteredDataset } from "../data/datasets.ts";
 import type { CallContext, PrivacyService } from "../rpc/services.ts";
 import { createWorkerPool, type WorkerPool } from "../workers/workerPool.ts";
@@ -105,7 +105,7 @@ export class Privacy implements PrivacyService {
 		return this.#ask(
 			"audit",
 			{
-				spec: resolveJobSpec({ ...spec, data }),
+				spec: withRoom(resolveJobSpec({ ...spec, data }), dataset.trainingRows + canaries),
 				who: { participants, corruption, minimumSurvivors: participants },
 				dataPath: dataset.path,
 				splitKey: dataset.splitKey,
@@ -150,6 +150,14 @@ export class Privacy implements PrivacyService {
 		}
 		return result.value as PrivacyResults[Kind];
 	}
+}
+
+/** Canaries come on top of the records: the public expected batch has to hold a sample of both. */
+function withRoom(spec: ResolvedJobSpec, records: number): ResolvedJobSpec {
+	const { privacy, training } = spec;
+	if (privacy.mechanism !== "distributed_gaussian" || training.expectedBatch === undefined) return spec;
+	const expectedBatch = Math.max(training.expectedBatch, records * (privacy.samplingRate ?? 1));
+	return { ...spec, training: { ...training, expectedBatch } };
 }
 
 function isoTime(atMs: number): string {

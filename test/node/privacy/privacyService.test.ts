@@ -154,7 +154,7 @@ describe("an audit of a job on the node's own records", () => {
 		technique: "federated_learning",
 		data: { set: "elsewhere", description },
 		model: { kind: "multilayer_perceptron", hidden: [24] },
-		training: { rounds: 3, expectedBatch: 400 },
+		training: { rounds: 3, expectedBatch: 50 },
 		privacy: { mechanism: "distributed_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 1 },
 	};
 	const params = {

@@ -69,6 +69,8 @@ describe("optimizing noise", () => {
 	it("refuses what cannot be", () => {
 		expect(() => optimizeNoise({ ...REQUEST, largestWork: 10 })).toThrowError(/Allow more work/);
 		expect(() => optimizeNoise({ ...REQUEST, clipping: [{ norm: 1, signal: 2 }] })).toThrowError(/signal/);
+		expect(() => optimizeNoise({ ...REQUEST, epsilon: -1 })).toThrowError(/epsilon/);
+		expect(() => optimizeNoise({ ...REQUEST, delta: 0 })).toThrowError(/delta/);
 		expect(() => optimizeNoise({ ...REQUEST, steps: [0] })).toThrowError(/whole numbers/);
 	});
 });
