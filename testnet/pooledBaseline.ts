@@ -10,6 +10,8 @@ const BATCH_SIZE = 64;
 const LEARNING_RATES = [0.1, 0.5, 2] as const;
 const EPOCHS_BETWEEN_LOOKS = 10;
 const MOST_EPOCHS = 60;
+/** A large model is good enough for a comparison after this long, for each step size. */
+const MOST_MS = 60_000;
 /** Converged when this many epochs lower the training loss by less than this share. */
 const LEAST_IMPROVEMENT = 0.02;
 /** Bound of one example's loss in evaluations; far above what a trained model shows. */
@@ -53,7 +55,9 @@ async function converged(
 ): Promise<{ parameters: Float32Array; loss: number }> {
 	let parameters = initialParameters(model, randomBytes(32));
 	let { loss } = await evaluated(trainer, parameters, data);
+	const startedMs = performance.now();
 	for (let epochs = 0; epochs < MOST_EPOCHS; epochs += EPOCHS_BETWEEN_LOOKS) {
+		if (performance.now() - startedMs > MOST_MS) break;
 		const plan = { epochs: EPOCHS_BETWEEN_LOOKS, batchSize: BATCH_SIZE, learningRate };
 		const { delta } = await trainLocally(trainer, parameters, data, plan);
 		const next = parameters.map((value, i) => value + delta[i]!);

@@ -8,9 +8,10 @@ import { composed, gaussian, type PrivacyEvent, selfComposed } from "../privacy/
 import type { Partition } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { levelOf } from "./noiseSchedule.ts";
 import { noiseOf, type Participation, type TrainingPlan } from "./plan.ts";
 import { recordRate } from "./privacyChoice.ts";
-import { SAMPLE_TAIL } from "./privacyTarget.ts";
+import { SAMPLE_TAIL, slackEpsilon } from "./privacyTarget.ts";
 
 /** What releasing one round costs the records of one partition of the data set. */
 export interface RoundCharge {
@@ -42,7 +43,7 @@ export function trainingCharges(
 	if (privacy.mechanism === "none") return [];
 	const { round } = facts;
 	const { parameterSigma, metricSigma } = noiseOf(plan, round, spec.training.rounds);
-	const slack = { samplerDistance: facts.samplerDistance, epsilon: privacy.epsilon };
+	const slack = { samplerDistance: facts.samplerDistance, epsilon: slackEpsilon(privacy.epsilon) };
 	const extraDelta =
 		privacy.mechanism === "distributed_gaussian"
 			? slackDelta({
@@ -65,51 +66,59 @@ export function trainingCharges(
 		// A cycle's participations are charged in one round and shown in the next ones, too.
 		...(plan.correlation === undefined ? {} : { standing: true }),
 	};
-	const evaluation = evaluationEvent(spec, plan, round);
-	const heldOut = { partition: "heldOut" as const, event: evaluation ?? composed(), extraDelta };
+	const evaluation = evaluates(spec, round) ? evaluationEvent(spec, plan, round) : undefined;
 	// An organization's records are in both parts, so what is told about it is charged to both.
 	if (isClientLevel(spec)) {
 		const event = evaluation === undefined ? train.event : composed(train.event, evaluation);
 		return [
-			{ ...train, event },
-			{ ...heldOut, event },
+			{ partition: "train", event, extraDelta },
+			{ partition: "heldOut", event, extraDelta },
 		];
 	}
-	return evaluation === undefined ? [train] : [train, heldOut];
+	return evaluation === undefined
+		? [train]
+		: [train, { partition: "heldOut", event: evaluation, extraDelta }];
 }
 
 /** All rounds together, for whoever decides whether the job fits a budget. */
 export function totalCharges(spec: ResolvedJobSpec, plan: TrainingPlan): Omit<RoundCharge, "extraDelta">[] {
 	if (spec.privacy.mechanism === "none") return [];
 	const { rounds } = spec.training;
-	const parts = new Map<Partition, Map<string, { event: PrivacyEvent; count: number }>>();
+	const separation = plan.correlation?.minimumSeparation;
+	const training = new EventCounts();
+	const evaluation = new EventCounts();
 	for (let round = 0; round < rounds; round++) {
-		const newCycles =
-			plan.correlation !== undefined && round % plan.correlation.minimumSeparation === 0 ? 1 : 0;
-		const evaluation = evaluationEvent(spec, plan, round);
-		const training = trainingEvent(spec, plan, { round, newCycles });
-		const both = evaluation === undefined ? training : composed(training, evaluation);
-		const costs: [Partition, PrivacyEvent | undefined][] = isClientLevel(spec)
-			? [
-					["train", both],
-					["heldOut", both],
-				]
-			: [
-					["train", training],
-					["heldOut", evaluation],
-				];
-		for (const [partition, event] of costs) {
-			if (event === undefined) continue;
-			const events = parts.get(partition) ?? new Map<string, { event: PrivacyEvent; count: number }>();
-			parts.set(partition, events);
-			const key = JSON.stringify(event);
-			events.set(key, { event, count: (events.get(key)?.count ?? 0) + 1 });
-		}
+		const level = levelOf(round, rounds, plan.noise.length);
+		const newCycles = separation !== undefined && round % separation === 0 ? 1 : 0;
+		training.add(`${level}/${newCycles}`, () => trainingEvent(spec, plan, { round, newCycles }));
+		if (evaluates(spec, round)) evaluation.add(`${level}`, () => evaluationEvent(spec, plan, round));
 	}
-	return [...parts].map(([partition, events]) => ({
-		partition,
-		event: composed(...[...events.values()].map(({ event, count }) => selfComposed(event, count))),
-	}));
+	if (isClientLevel(spec)) {
+		const event = composed(...training.events(), ...evaluation.events());
+		return [
+			{ partition: "train", event },
+			{ partition: "heldOut", event },
+		];
+	}
+	return [
+		{ partition: "train", event: composed(...training.events()) },
+		{ partition: "heldOut", event: composed(...evaluation.events()) },
+	];
+}
+
+/** Equal events of many rounds, counted. */
+class EventCounts {
+	readonly #counts = new Map<string, { readonly event: PrivacyEvent; count: number }>();
+
+	add(key: string, eventOf: () => PrivacyEvent): void {
+		const known = this.#counts.get(key);
+		if (known === undefined) this.#counts.set(key, { event: eventOf(), count: 1 });
+		else known.count += 1;
+	}
+
+	events(): PrivacyEvent[] {
+		return [...this.#counts.values()].map(({ event, count }) => selfComposed(event, count));
+	}
 }
 
 /** What a round's update tells about one record of the training part, or about the organization. */
@@ -128,10 +137,12 @@ export function trainingEvent(
 }
 
 /** What a round's evaluation tells about one held-out record, or about the organization. */
-function evaluationEvent(spec: ResolvedJobSpec, plan: TrainingPlan, round: number): PrivacyEvent | undefined {
-	const { rounds, evaluateEveryRounds } = spec.training;
-	if (round % evaluateEveryRounds !== 0) return undefined;
-	return gaussian(noiseOf(plan, round, rounds).evaluationMultiplier);
+function evaluationEvent({ training }: ResolvedJobSpec, plan: TrainingPlan, round: number): PrivacyEvent {
+	return gaussian(noiseOf(plan, round, training.rounds).evaluationMultiplier);
+}
+
+function evaluates({ training }: ResolvedJobSpec, round: number): boolean {
+	return round % training.evaluateEveryRounds === 0;
 }
 
 function isClientLevel({ privacy }: ResolvedJobSpec): boolean {

@@ -3,7 +3,7 @@
  * part of the rounds, so that the account stays a composition of few different events.
  */
 
-const LARGEST_LEVELS = 16;
+const LARGEST_LEVELS = 8;
 
 export interface NoiseSchedule {
 	readonly kind: "constant" | "linear" | "geometric";

@@ -4,12 +4,12 @@
  * every organization derives the same plan and nobody can be told a different one (its hash is part
  * of every session id). What a round is charged follows from the plan (charges.ts).
  */
-import { encodeCanonical } from "../../crypto/encoding.ts";
+import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { type Model, parameterCount } from "../learning/model.ts";
 import { type CorrelationStrategy, correlationStrategy } from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
-import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
@@ -98,6 +98,20 @@ export function modelOf(spec: ResolvedJobSpec): Model {
  *   `privacy.unreachable_target`: the specification cannot be run with these participants.
  */
 export function planTraining(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
+	const key = `${toHex(jobSpecHash(spec))}/${who.participants}/${who.corruption}/${who.minimumSurvivors}`;
+	const known = recentPlans.get(key);
+	if (known !== undefined) return known;
+	const plan = newPlan(spec, who);
+	if (recentPlans.size >= RECENT_PLANS) recentPlans.delete(recentPlans.keys().next().value!);
+	recentPlans.set(key, plan);
+	return plan;
+}
+
+/** Sizing noise can take a second, and a job's plan is asked for again when it is accepted, started, opened. */
+const RECENT_PLANS = 16;
+const recentPlans = new Map<string, TrainingPlan>();
+
+function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	const model = modelOf(spec);
 	const parameters = parameterCount(model);
 	const { privacy, training } = spec;

@@ -49,7 +49,7 @@ const distributedGaussianSchema = z.strictObject({
 	noiseSchedule: z
 		.enum(["constant", "linear", "geometric"])
 		.default("constant")
-		.describe("how the noise moves from the first round to the last, in at most 16 steps"),
+		.describe("how the noise moves from the first round to the last, in at most 8 steps"),
 	noiseRatio: z
 		.number()
 		.min(0.1)

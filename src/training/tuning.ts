@@ -21,7 +21,7 @@ import { initialState } from "./commonState.ts";
 import { Contributor } from "./contribution.ts";
 import { checkJobSpec, type JobSpec, type ResolvedJobSpec, resolveJobSpec } from "./jobSpec.ts";
 import { type Participation, planTraining, type TrainingPlan } from "./plan.ts";
-import { accountedDelta, fitsPublicBatch } from "./privacyTarget.ts";
+import { accountedDelta, fitsPublicBatch, slackEpsilon } from "./privacyTarget.ts";
 import { applyRelease } from "./release.ts";
 import type { SiteData } from "./siteData.ts";
 
@@ -108,7 +108,7 @@ export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number):
 	for (let round = 0; round < first.training.rounds; round++)
 		slack += trainingCharges(first, plan, ALONE, { round, samplerDistance: sampler, newCycles: 0 })[0]!
 			.extraDelta;
-	const scoreSlack = (1 + Math.exp(epsilon)) * (latticeSlack({ length: 1 }) + scoreSampler);
+	const scoreSlack = (1 + Math.exp(slackEpsilon(epsilon))) * (latticeSlack({ length: 1 }) + scoreSampler);
 	const charge = (partition: RoundCharge["partition"], event: PrivacyEvent, each: number): RoundCharge => ({
 		partition,
 		event: { kind: "repeatAndSelect", event, ...law },
