@@ -6,7 +6,8 @@
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import type { Adjacency } from "./adjacency.ts";
-import { composed, type PrivacyEvent, selfComposed } from "./events.ts";
+import { optimalCompositionDelta, optimalCompositionEpsilon, type RepeatedGuarantee } from "./composition.ts";
+import { type ComposedEvent, composed, type PrivacyEvent, type SelfComposedEvent } from "./events.ts";
 import { pldDelta, pldEpsilon } from "./pld/index.ts";
 import { countedPairs } from "./pld/mechanisms.ts";
 import { replacingOne } from "./rdp/replaceOne.ts";
@@ -18,12 +19,16 @@ export interface Bounds {
 	/** Of the worst mechanism the event may stand for; 0 where no lower bound is known. */
 	readonly lower: number;
 	readonly upper: number;
-	/** The accountant whose bound `upper` is: "pld", "rdp", "zcdp", or "pld+rdp" with the allowance split. */
+	/** The accountant whose bound `upper` is: "pld", "rdp", "zcdp", "optimal", or "pld+rdp" with the allowance split. */
 	readonly method: string;
 }
 
 /** Where the two bounds of the distribution are this close, no other accountant can gain anything. */
 const CLOSE = 1.01;
+
+/** Covers the rounding of the optimal composition theorem, and the most mechanisms it is summed over. */
+const OPTIMAL_ROUNDING = 1e-9;
+const MOST_OPTIMAL = 1e5;
 
 /** Shares of the allowance tried for the part that has Renyi bounds only. */
 const DELTA_SHARES = [0.01, 0.1, 0.5];
@@ -42,6 +47,7 @@ export function epsilonBounds(
 	requireDelta(delta);
 	return bestOf(event, adjacency, {
 		most: Number.POSITIVE_INFINITY,
+		optimal: (repeated) => optimalCompositionEpsilon(repeated, delta),
 		tight: (part) => pldEpsilon(part, delta, { adjacency }),
 		renyi: (part) => renyiEpsilon(part, delta, adjacency),
 		split: (tight, renyi) =>
@@ -66,6 +72,7 @@ export function deltaBounds(
 	requireEpsilon(epsilon);
 	return bestOf(event, adjacency, {
 		most: 1,
+		optimal: (repeated) => optimalCompositionDelta(repeated, epsilon),
 		tight: (part) => pldDelta(part, epsilon, { adjacency }),
 		renyi: (part) => renyiDelta(part, epsilon, adjacency),
 		split: (tight, renyi) =>
@@ -81,6 +88,7 @@ export function deltaBounds(
 interface Question {
 	/** The answer that says nothing. */
 	readonly most: number;
+	readonly optimal: (repeated: RepeatedGuarantee) => number;
 	readonly tight: (event: PrivacyEvent) => { readonly lower: number; readonly upper: number };
 	readonly renyi: (event: PrivacyEvent) => Upper;
 	/** Upper bounds by basic composition of the two parts (Dwork et al. 2006), at several splits of the allowance. */
@@ -93,9 +101,19 @@ interface Upper {
 }
 
 function bestOf(event: PrivacyEvent, adjacency: Adjacency, question: Question): Bounds {
+	const parts = leavesOf(event, 1);
+	const repeated = asRepeatedPure(parts, adjacency);
+	if (repeated !== undefined) {
+		const exact = question.optimal(repeated);
+		return {
+			lower: exact * (1 - OPTIMAL_ROUNDING),
+			upper: Math.min(question.most, exact * (1 + OPTIMAL_ROUNDING)),
+			method: "optimal",
+		};
+	}
 	const tightParts: PrivacyEvent[] = [];
 	const otherParts: PrivacyEvent[] = [];
-	for (const part of leavesOf(event, 1)) {
+	for (const part of parts) {
 		const isTight = !isOnlyDominated(part) && hasDominatingPair(part, adjacency);
 		(isTight ? tightParts : otherParts).push(part);
 	}
@@ -137,11 +155,29 @@ function isOnlyDominated(event: PrivacyEvent): boolean {
 	return event.kind === "boundedRange" || event.kind === "permuteAndFlip";
 }
 
-/** The event as a list of what is not a composition, each with its count. */
-function leavesOf(event: PrivacyEvent, count: number): PrivacyEvent[] {
+/** What is not a composition, with its count. */
+interface Leaf extends SelfComposedEvent {
+	readonly event: Exclude<PrivacyEvent, SelfComposedEvent | ComposedEvent>;
+}
+
+/** The event as a list of leaves. */
+function leavesOf(event: PrivacyEvent, count: number): Leaf[] {
 	if (event.kind === "composed") return event.events.flatMap((part) => leavesOf(part, count));
 	if (event.kind === "selfComposed") return leavesOf(event.event, count * event.count);
-	return [selfComposed(event, count)];
+	return [{ kind: "selfComposed", event, count }];
+}
+
+/** Whether all there is are mechanisms of one and the same pure epsilon: what the optimal composition theorem is about. */
+function asRepeatedPure(parts: readonly Leaf[], adjacency: Adjacency): RepeatedGuarantee | undefined {
+	let epsilon: number | undefined;
+	let count = 0;
+	for (const { event, count: times } of parts) {
+		if (event.kind !== "pureDp" || (epsilon !== undefined && event.epsilon !== epsilon)) return undefined;
+		epsilon = event.epsilon;
+		count += times;
+	}
+	if (epsilon === undefined || count > MOST_OPTIMAL) return undefined;
+	return { epsilon: adjacency === "replaceOne" ? 2 * epsilon : epsilon, delta: 0, count };
 }
 
 function hasDominatingPair(event: PrivacyEvent, adjacency: Adjacency): boolean {

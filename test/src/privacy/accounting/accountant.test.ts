@@ -8,6 +8,7 @@ import {
 	poissonSampled,
 	selfComposed,
 } from "../../../../src/privacy/accounting/events.ts";
+import { pldEpsilon } from "../../../../src/privacy/accounting/pld/index.ts";
 import { epsilonFromRdp, epsilonOf, rdpOf } from "../../../../src/privacy/accounting/rdp.ts";
 import { zcdpEpsilon } from "../../../../src/privacy/accounting/zcdp.ts";
 import { MECHANISMS } from "./mechanismsForTests.ts";
@@ -48,13 +49,21 @@ describe("epsilon by the best accountant", () => {
 		expect(compared).toBeGreaterThanOrEqual(15);
 	});
 
-	it("is exact for pure differential privacy", () => {
-		const { lower, upper, method } = epsilonBounds(selfComposed({ kind: "pureDp", epsilon: 0.2 }, 50), DELTA);
+	it("is exact for equal pure mechanisms, at any delta, as the distribution is where its floor allows", () => {
+		const one: PrivacyEvent = { kind: "pureDp", epsilon: 0.2 };
+		for (const delta of [1e-3, 1e-6, 1e-30]) {
+			const { lower, upper, method } = epsilonBounds(composed(selfComposed(one, 49), one), delta);
+			const exact = optimalCompositionEpsilon({ epsilon: 0.2, delta: 0, count: 50 }, delta);
+			expect(method).toBe("optimal");
+			expect(lower).toBeLessThanOrEqual(exact);
+			expect(upper).toBeGreaterThanOrEqual(exact);
+			expect(upper / exact).toBeCloseTo(1, 8);
+		}
+		const distribution = pldEpsilon(selfComposed(one, 50), DELTA);
 		const exact = optimalCompositionEpsilon({ epsilon: 0.2, delta: 0, count: 50 }, DELTA);
-		expect(lower).toBeLessThanOrEqual(exact * (1 + 1e-9));
-		expect(upper).toBeGreaterThanOrEqual(exact * (1 - 1e-9));
-		expect(upper / exact).toBeCloseTo(1, 4);
-		expect(method).toBe("pld");
+		expect(distribution.lower).toBeLessThanOrEqual(exact * (1 + 1e-9));
+		expect(distribution.upper).toBeGreaterThanOrEqual(exact * (1 - 1e-9));
+		expect(deltaBounds(selfComposed(one, 50), exact).upper / DELTA).toBeCloseTo(1, 6);
 	});
 
 	it("takes rho at its best real order where nothing else is known", () => {
