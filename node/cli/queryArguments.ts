@@ -33,7 +33,9 @@ export function querySpecOf(
 		kind,
 		...(column === undefined ? {} : { column }),
 		...(bounds === undefined ? {} : { bounds: numbersOf(bounds, "--bounds") }),
-		...(dimensions === undefined ? {} : { by: kind === "contingencyTable" ? dimensions : dimensions[0] }),
+		...(dimensions === undefined
+			? {}
+			: { by: kind === "contingencyTable" ? dimensions : onlyOne(dimensions) }),
 		...(fractions === undefined ? {} : { fractions: numbersOf(fractions, "--fractions") }),
 		...(top === undefined ? {} : { k: top }),
 		...(levels === undefined ? {} : { levels }),
@@ -41,6 +43,16 @@ export function querySpecOf(
 		...(where === undefined ? {} : { where: where.map((text) => conditionOf(text, holdsClasses)) }),
 		privacy: { epsilon, ...(delta === undefined ? {} : { delta }) },
 	};
+}
+
+/** A second dimension left out in silence would be paid for and not be answered. */
+function onlyOne<T>(dimensions: readonly T[]): T | undefined {
+	if (dimensions.length <= 1) return dimensions[0];
+	throw new AlthingError(
+		"usage.invalid",
+		`--by is given ${dimensions.length} times; only a contingencyTable has several dimensions.`,
+		{ option: "--by" },
+	);
 }
 
 /** `column=a,b,c` for categories, `column:0,10,20` for the edges of bins. */

@@ -2,7 +2,7 @@
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import type { Estimate } from "../../src/queries/estimate.ts";
 import type { NoisyCounts } from "../../src/queries/tables.ts";
-import { type Cell, figure, table } from "./text.ts";
+import { type Cell, figure, printable, table } from "./text.ts";
 
 type Heading = (text: string) => string;
 const ESTIMATE_HEAD = ["", "ANSWER", "95 % INTERVAL OF THE NOISE", "STANDARD ERROR"];
@@ -32,7 +32,7 @@ export function queryText(answer: QueryAnswer, heading: Heading): string {
 				[""],
 			);
 			const title = answer.axes.map(({ column }) => column).join(" / ");
-			return `${title}\n${rows([...counted(cells, answer), line("total", answer.total)])}`;
+			return `${printable(title)}\n${rows([...counted(cells, answer), line("total", answer.total)])}`;
 		}
 		case "topK":
 			return rows(answer.top.map(({ category, count }) => line(category, count)));

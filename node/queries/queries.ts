@@ -5,6 +5,7 @@ import { randomBytes } from "../../crypto/random.ts";
 import { checkSpecification } from "../../src/jobs/specificationText.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
+import { DELTA_RESERVE, slackEpsilon } from "../../src/queries/plan.ts";
 import { queryReleaseSchema, type ReleasedAnswer } from "../../src/queries/release.ts";
 import { parseQuerySpec } from "../../src/queries/spec.ts";
 import type { Budgets } from "../budget/budgets.ts";
@@ -104,7 +105,7 @@ export class Queries implements QueryService {
 	): Promise<Charged> {
 		const { budgets } = this.#options;
 		const stated = statedCost(question, event);
-		const extraDelta = distance === 0 ? 0 : (1 + Math.exp(stated.epsilon)) * distance;
+		const extraDelta = distance === 0 ? 0 : (1 + Math.exp(slackEpsilon(stated.epsilon))) * distance;
 		await budgets.charge(
 			PARTITIONS.map((partition) => ({
 				dataset,
@@ -158,7 +159,7 @@ function statedCost(question: Question, event: QuestionCost["event"]): Charged {
 	const { privacy } = question.spec;
 	if ("epsilon" in privacy) return { epsilon: privacy.epsilon, delta: privacy.delta ?? 0 };
 	const delta = 1e-6;
-	return { epsilon: epsilonBounds(event, delta).upper, delta };
+	return { epsilon: epsilonBounds(event, delta * (1 - DELTA_RESERVE)).upper, delta };
 }
 
 /** JSON's idea of a value: no undefined keys. */

@@ -7,8 +7,8 @@
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
-import { planQuery, type QueryPlan } from "../queries/plan.ts";
-import type { QuerySpec } from "../queries/spec.ts";
+import { planQuery, type QueryPlan, slackEpsilon } from "../queries/plan.ts";
+import type { FederatedQuery } from "../queries/spec.ts";
 import {
 	type ContributionFacts,
 	type RoundCharge,
@@ -24,7 +24,7 @@ import { type ResolvedQueryJob, type ResolvedSpecification, specificationHash } 
 /** A technique's own specification and plan. */
 export type JobWork =
 	| { readonly kind: "training"; readonly spec: ResolvedJobSpec; readonly plan: TrainingPlan }
-	| { readonly kind: "query"; readonly spec: QuerySpec; readonly plan: QueryPlan };
+	| { readonly kind: "query"; readonly spec: FederatedQuery; readonly plan: QueryPlan };
 
 export interface JobPlan {
 	readonly rounds: number;
@@ -53,21 +53,22 @@ export function planJob(spec: ResolvedSpecification, who: Participation): JobPla
 
 function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
 	const plan = planQuery(spec.query, who);
-	const { privacy } = spec.query;
 	const { length, event } = plan;
+	// Exact numbers that its square roots and fractions give alike on every processor: no exponentials.
+	const { scale, modulusBits, coordinateBound, sensitivity } = plan.encoding;
 	// A query reads training and held-out records alike, and every record is one or the other.
 	const partitions = ["train", "heldOut"] as const;
 	return {
 		rounds: 1,
 		length,
-		modulusBits: plan.encoding.modulusBits,
+		modulusBits,
 		hash: hashFields(
 			"althing/query-plan/1",
 			specificationHash(spec),
 			encodeCanonical({
 				...who,
 				length,
-				encoding: { ...plan.encoding },
+				encoding: { scale, modulusBits, coordinateBound, sensitivity },
 				unitsPerRecord: plan.unitsPerRecord,
 				sigmaLocal: plan.sigmaLocal,
 			}),
@@ -80,7 +81,7 @@ function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
 				length,
 				maximumContributors: who.participants,
 				samplerDistance,
-				epsilon: "epsilon" in privacy ? privacy.epsilon : Number.POSITIVE_INFINITY,
+				epsilon: slackEpsilon(spec.query.privacy.epsilon),
 			});
 			return partitions.map((partition) => ({ partition, event, extraDelta }));
 		},

@@ -1,4 +1,5 @@
 /** The one round of a query job: a site's noised integers, and the answer that their sum gives. */
+import { z } from "zod";
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { fromRing, toRing } from "../privacy/fixedPoint.ts";
@@ -8,6 +9,8 @@ import type { QueryPlan } from "../queries/plan.ts";
 import type { QueryRecords } from "../queries/records.ts";
 import { querySiteVector } from "../queries/siteVector.ts";
 import type { QuerySpec } from "../queries/spec.ts";
+
+const stateSchema = z.strictObject({ answer: z.string().nullable() });
 
 /** The common state of a query job before its round. */
 export const UNANSWERED = encodeCanonical({ answer: null });
@@ -49,8 +52,15 @@ export function answerState(
  * @throws AlthingError `query.bad_state` for bytes that are no such state
  */
 export function answerIn(state: Uint8Array): QueryAnswer | undefined {
-	const { answer } = decodeCanonical(state) as { answer?: unknown };
-	if (answer === null) return undefined;
-	if (typeof answer === "string") return JSON.parse(answer) as QueryAnswer;
-	throw new AlthingError("query.bad_state", "the stored answer is damaged; fetch it again from a peer");
+	try {
+		const { answer } = stateSchema.parse(decodeCanonical(state));
+		return answer === null ? undefined : (JSON.parse(answer) as QueryAnswer);
+	} catch (cause) {
+		throw new AlthingError(
+			"query.bad_state",
+			"the stored answer is damaged; fetch it again from a peer",
+			{},
+			{ cause },
+		);
+	}
 }

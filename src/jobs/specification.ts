@@ -8,7 +8,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
 import type { DataDescription } from "../data/description.ts";
-import { querySpecSchema } from "../queries/spec.ts";
+import { federatedQuerySchema } from "../queries/spec.ts";
 import {
 	checkJobSpec,
 	type JobSpec,
@@ -27,7 +27,7 @@ export const queryJobSchema = z.strictObject({
 	technique: z.literal("query"),
 	description,
 	data,
-	query: querySpecSchema,
+	query: federatedQuerySchema,
 	aggregation: aggregation.unwrap().omit({ updateNormBound: true }).prefault({}),
 });
 
@@ -41,31 +41,16 @@ export type ResolvedSpecification = ResolvedJobSpec | ResolvedQueryJob;
 /** A job's file, of any technique. @throws AlthingError `job.invalid_file` naming file, line, column and key */
 export function parseAnyJob(text: string, file: string): Specification {
 	const { technique } = readSpecification(text, file, techniqueSchema);
-	return technique === "query"
-		? withEpsilon(readSpecification(text, file, queryJobSchema))
-		: parseJobSpec(text, file);
+	return technique === "query" ? readSpecification(text, file, queryJobSchema) : parseJobSpec(text, file);
 }
 
 /** A job that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */
 export function checkAnyJob(value: unknown): Specification {
 	const { technique } = checkSpecification(value, techniqueSchema);
-	return technique === "query" ? withEpsilon(checkSpecification(value, queryJobSchema)) : checkJobSpec(value);
+	return technique === "query" ? checkSpecification(value, queryJobSchema) : checkJobSpec(value);
 }
 
 const techniqueSchema = z.looseObject({ technique: z.enum(["federated_learning", "query"]) });
-
-/**
- * Charter and policies state what they allow in epsilon and delta, so a job must too.
- * @throws AlthingError `job.invalid`
- */
-function withEpsilon(job: QueryJob): QueryJob {
-	const { privacy } = job.query;
-	if ("epsilon" in privacy && privacy.delta !== undefined) return job;
-	throw new AlthingError(
-		"job.invalid",
-		"query.privacy: a query of the federation is given epsilon and delta; noise in shares is sized from them",
-	);
-}
 
 /**
  * Fills in the public data description.
@@ -98,9 +83,7 @@ export interface PrivacyPromise {
 
 export function privacyPromiseOf(spec: Specification): PrivacyPromise | undefined {
 	if (spec.technique === "query") {
-		const { privacy } = spec.query;
-		if (!("epsilon" in privacy) || privacy.delta === undefined) return undefined;
-		return { mechanism: "distributed_gaussian", epsilon: privacy.epsilon, delta: privacy.delta };
+		return { mechanism: "distributed_gaussian", ...spec.query.privacy };
 	}
 	const { privacy } = spec;
 	if (privacy.mechanism === "none") return undefined;

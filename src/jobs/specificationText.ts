@@ -1,5 +1,5 @@
 /** Job specifications as people write them: YAML in, or an error that names line, column and key. */
-import { LineCounter, parseDocument } from "yaml";
+import { type Document, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { AlthingError } from "../../crypto/error.ts";
 
@@ -23,7 +23,7 @@ export function readSpecification<T>(text: string, file: string, schema: z.ZodTy
 			column: col,
 		});
 	}
-	const parsed = schema.safeParse(document.toJS());
+	const parsed = schema.safeParse(plainValueOf(document, file));
 	if (parsed.success) return parsed.data;
 	const problems = parsed.error.issues.map((issue) => {
 		const path = issue.path.map(String);
@@ -48,6 +48,20 @@ export function readSpecification<T>(text: string, file: string, schema: z.ZodTy
 			.join("\n"),
 		{ file, line: first?.line, column: first?.column, key: first?.key, problems },
 	);
+}
+
+/** The document as plain values; aliases that stand for more than a hundred times as much are refused. */
+function plainValueOf(document: Document, file: string): unknown {
+	try {
+		return document.toJS();
+	} catch (cause) {
+		throw new AlthingError(
+			"job.invalid_file",
+			`${file}: its aliases cannot be resolved: ${cause instanceof Error ? cause.message : "unknown"}`,
+			{ file },
+			{ cause },
+		);
+	}
 }
 
 /** Checks a specification that arrived as an object (over RPC or from a peer). @throws AlthingError `job.invalid` */

@@ -15,7 +15,7 @@ import { AlthingError, hasCode } from "../../crypto/error.ts";
 import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { gaussian, type PrivacyEvent } from "../privacy/accounting/events.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
-import { type NoiseSharePlan, planNoiseShares } from "../privacy/noiseShares.ts";
+import { type NoiseSharePlan, planNoiseShares, slackDelta } from "../privacy/noiseShares.ts";
 import type { Participation } from "../training/plan.ts";
 import { treeLength } from "./quantileTree.ts";
 import { cellCount, type QuerySpec } from "./spec.ts";
@@ -35,7 +35,15 @@ export interface QueryPlan {
 }
 
 /** Part of delta kept for what is charged beside the accountant: sampler and shares. */
-const DELTA_RESERVE = 0.01;
+export const DELTA_RESERVE = 0.01;
+/** More than the distance of one share, as any sampler here draws it, to its exact law. */
+const SAMPLER_DISTANCE = 2 ** -100;
+/**
+ * A distance to the exact law is charged as (1 + e^epsilon) times as much delta, epsilon being what
+ * the account states in the end (slackDelta), which is more than one query's. It is charged as for
+ * an account of this epsilon, or the query's own if that is larger.
+ */
+const ACCOUNT_EPSILON = 24;
 /** Noise of this many units: the r^2 = 4 that integerNoise.ts takes are 0.1 % of its variance, rounding is less. */
 const WANTED_SIGMA = 64;
 /** Per share, twice what planNoiseShares insists on. */
@@ -50,7 +58,8 @@ const NOISE_TAIL = 12;
 /**
  * @throws AlthingError `query.needs_delta` for pure epsilon (noise in shares is Gaussian),
  *   `privacy.no_headroom` when the sites' records and the noise do not fit the ring,
- *   `privacy.no_honest_noise`, `privacy.unreachable_target`
+ *   `query.delta_too_small` where epsilon is so large or delta so small that the sampler's distance
+ *   to the exact law counts, `privacy.no_honest_noise`, `privacy.unreachable_target`
  */
 export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 	const noiseMultiplier = multiplierOf(spec);
@@ -69,7 +78,7 @@ export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 		const room = 2 ** (MODULUS_BITS - 1) - 1 - who.participants * coordinateBound;
 		if (noise === undefined || room < NOISE_TAIL * sigmaOfAll) continue;
 		const deviations = room / sigmaOfAll;
-		return {
+		const plan: QueryPlan = {
 			length,
 			encoding: {
 				length,
@@ -77,18 +86,43 @@ export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 				modulusBits: MODULUS_BITS,
 				coordinateBound,
 				sensitivity,
-				wrapProbability: Math.max(Number.MIN_VALUE, 2 * length * Math.exp(-(deviations ** 2) / 2)),
+				wrapProbability: Math.max(Number.MIN_VALUE, 2 * length * Math.exp(-(deviations * deviations) / 2)),
 			},
 			unitsPerRecord: units,
 			sigmaLocal: noise.sigmaLocal,
 			noiseMultiplier,
 			event: gaussian(noiseMultiplier),
 		};
+		requireNegligibleSlack(spec, plan, who);
+		return plan;
 	}
 	throw new AlthingError(
 		"privacy.no_headroom",
 		`The sum over ${who.participants} sites of up to ${spec.maximumRecordsPerSite} records each, with noise ${noiseMultiplier.toPrecision(3)} times the sensitivity, does not fit integers modulo 2^${MODULUS_BITS} with enough resolution. Lower maximumRecordsPerSite to what the largest site really has.`,
 		{ ...who, maximumRecordsPerSite: spec.maximumRecordsPerSite },
+	);
+}
+
+/** Epsilon that the distance of noise to its exact law is charged at. @param epsilon of the query */
+export function slackEpsilon(epsilon: number): number {
+	return Math.max(epsilon, ACCOUNT_EPSILON);
+}
+
+/** The epsilon and delta asked for must hold with all that is charged beside the event. */
+function requireNegligibleSlack({ privacy }: QuerySpec, plan: QueryPlan, who: Participation): void {
+	if ("noiseMultiplier" in privacy || privacy.delta === undefined) return;
+	const slack = slackDelta({
+		sigmaLocal: plan.sigmaLocal,
+		length: plan.length,
+		maximumContributors: who.participants,
+		samplerDistance: SAMPLER_DISTANCE,
+		epsilon: privacy.epsilon,
+	});
+	if (slack <= DELTA_RESERVE * privacy.delta) return;
+	throw new AlthingError(
+		"query.delta_too_small",
+		`At epsilon ${privacy.epsilon} a delta of ${privacy.delta} cannot be kept: the distance of sampled noise to its exact law alone comes to ${slack.toPrecision(2)}, of which a hundredth of delta must have room. Lower epsilon or raise delta.`,
+		{ epsilon: privacy.epsilon, delta: privacy.delta, slack },
 	);
 }
 

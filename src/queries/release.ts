@@ -17,6 +17,9 @@ import { numberOf, type QueryRecords, rowFilter } from "./records.ts";
 import { exactSums, sumScale, VALUE_STEPS } from "./siteVector.ts";
 import { boundsSchema, categoricalSchema, columnName, whereSchema } from "./spec.ts";
 
+/** Most answers that all queries of one release may choose among: each costs an exponential to some hundred bits. */
+const MOST_ANSWERS = 262_144;
+
 const answersSchema = z
 	.strictObject({ least: z.number(), largest: z.number(), step: z.number().positive() })
 	.refine(({ least, largest }) => least < largest, "largest must be above least")
@@ -33,36 +36,51 @@ const common = {
 		.describe("this query's part of the budget, relative to the others'"),
 };
 
+const questionSchema = z.discriminatedUnion("kind", [
+	z.strictObject({ kind: z.literal("count"), answers: answersSchema, ...common }),
+	z.strictObject({
+		kind: z.literal("sum"),
+		column: columnName,
+		bounds: boundsSchema,
+		answers: answersSchema,
+		...common,
+	}),
+	z.strictObject({ kind: z.literal("mode"), by: categoricalSchema, ...common }),
+	z.strictObject({
+		kind: z.literal("quantile"),
+		column: columnName,
+		bounds: boundsSchema,
+		fraction: z.number().gt(0).lt(1),
+		...common,
+	}),
+]);
+
+type ReleaseQuery = z.infer<typeof questionSchema>;
+
 /** Queries to be answered together, checked; unknown keys are refused. */
 export const queryReleaseSchema = z.strictObject({
 	epsilon: z.number().min(1e-3).max(100).describe("of all queries together"),
 	queries: z
-		.array(
-			z.discriminatedUnion("kind", [
-				z.strictObject({ kind: z.literal("count"), answers: answersSchema, ...common }),
-				z.strictObject({
-					kind: z.literal("sum"),
-					column: columnName,
-					bounds: boundsSchema,
-					answers: answersSchema,
-					...common,
-				}),
-				z.strictObject({ kind: z.literal("mode"), by: categoricalSchema, ...common }),
-				z.strictObject({
-					kind: z.literal("quantile"),
-					column: columnName,
-					bounds: boundsSchema,
-					fraction: z.number().gt(0).lt(1),
-					...common,
-				}),
-			]),
-		)
+		.array(questionSchema)
 		.min(1)
-		.max(1000),
+		.max(1000)
+		.refine(
+			(queries) => queries.reduce((total, query) => total + answerCount(query), 0) <= MOST_ANSWERS,
+			`all queries together have at most ${MOST_ANSWERS} answers to choose among`,
+		),
 });
 
 export type QueryRelease = z.infer<typeof queryReleaseSchema>;
-type ReleaseQuery = QueryRelease["queries"][number];
+
+/** Public answers that a query chooses among; a quantile's number of choices follows from the records. */
+function answerCount(query: ReleaseQuery): number {
+	if ("answers" in query) return stepsOf(query.answers);
+	return "by" in query ? query.by.categories.length : 0;
+}
+
+function stepsOf({ least, largest, step }: z.infer<typeof answersSchema>): number {
+	return Math.floor((largest - least) / step) + 1;
+}
 
 export interface ReleasedAnswer {
 	readonly kind: ReleaseQuery["kind"];
@@ -150,25 +168,25 @@ function selectionOf(query: ReleaseQuery, epsilon: number, words: RandomWords): 
 	}
 }
 
+/** Answers and truths are kept within it: scores stay below 2^51. */
+const FARTHEST_STEPS = 2 ** 50;
+
 /**
  * An answer near a number that one record moves by at most `unit`, in steps of unit / VALUE_STEPS.
  * The chance to be t beyond the nearest candidate is at most 2 exp(-eta t) / (1 - exp(-eta L / 2)), L
  * the width of the domain: two geometric tails over at least one half of the domain.
  */
 function nearestAnswer(
-	{ answers: { least, largest, step } }: Extract<ReleaseQuery, { kind: "count" | "sum" }>,
+	{ answers }: Extract<ReleaseQuery, { kind: "count" | "sum" }>,
 	epsilon: number,
 	words: RandomWords,
 	unit: number,
 	trueSteps: (records: QueryRecords) => number,
 ): Selection {
+	const { least, largest, step } = answers;
 	const mechanism = exponentialMechanism({ epsilon, sensitivity: VALUE_STEPS, monotone: false }, words);
-	const candidates = Float64Array.from(
-		{ length: Math.floor((largest - least) / step) + 1 },
-		(_, index) => least + index * step,
-	);
-	const inSteps = candidates.map((candidate) => Math.round((candidate / unit) * VALUE_STEPS));
-	if (inSteps.some((steps) => !(Math.abs(steps) <= 2 ** 50))) {
+	const toSteps = (answer: number) => Math.round((answer / unit) * VALUE_STEPS);
+	if (![least, largest].every((end) => Math.abs(toSteps(end)) <= FARTHEST_STEPS)) {
 		throw new AlthingError(
 			"query.bad_domain",
 			`The answers from ${least} to ${largest} lie too far out for what one record can add (${unit}). Choose a domain that the answer can be in.`,
@@ -179,8 +197,10 @@ function nearestAnswer(
 		event: mechanism.event,
 		error95: step / 2 + Math.log(40 / -Math.expm1((-rate * (largest - least)) / 2)) / rate,
 		answer: (records) => {
-			const truth = trueSteps(records);
-			return candidates[mechanism.select(inSteps.map((steps) => -Math.abs(steps - truth)))]!;
+			// Moves no two numbers apart, and keeps every distance small enough to be a score.
+			const truth = Math.max(-FARTHEST_STEPS, Math.min(FARTHEST_STEPS, trueSteps(records)));
+			const candidates = Float64Array.from({ length: stepsOf(answers) }, (_, index) => least + index * step);
+			return candidates[mechanism.select(candidates.map((one) => -Math.abs(toSteps(one) - truth)))]!;
 		},
 	};
 }
