@@ -55,6 +55,12 @@ export function boundsOnGrid(
 	const infinity = -Math.expm1(
 		parts.reduce((sum, { upper, count }) => sum + count * Math.log1p(-upper.infinity), 0),
 	);
+	// No finite loss is larger: a bound by itself, for what rounding hides at the end of bounded losses.
+	const largestLoss = parts.reduce(
+		(sum, { upper, offset: own, count }) =>
+			sum + count * (own + spacing * upper.index.reduce((most, index) => Math.max(most, index))),
+		0,
+	);
 	const uppers = parts.map((part) => ({ ...part, distribution: part.upper }));
 	const lowers = parts.map((part) => ({ ...part, distribution: part.lower }));
 	const cumulants = new Cumulants(uppers, spacing);
@@ -166,7 +172,9 @@ export function boundsOnGrid(
 		let upperAnswer = "delta" in question ? Number.POSITIVE_INFINITY : 1;
 		let lowerAnswer = 0;
 		if (sound && "delta" in question) {
-			upperAnswer = (epsilonAt(upper, question.delta) ?? Math.max(0, windowStart)) * OUTWARD;
+			const scanned = epsilonAt(upper, question.delta) ?? Math.max(0, windowStart);
+			upperAnswer =
+				(infinity < question.delta ? Math.min(scanned, Math.max(0, largestLoss)) : scanned) * OUTWARD;
 			if (lower !== undefined) lowerAnswer = (epsilonAt(lower, question.delta) ?? 0) / OUTWARD;
 		} else if (sound && "epsilon" in question) {
 			upperAnswer = Math.min(1, deltaAt(upper, question.epsilon) * OUTWARD);

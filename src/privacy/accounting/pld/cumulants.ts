@@ -61,7 +61,8 @@ export function leastOverScale(valueAt: (t: number) => number, start: number): {
 	let value = valueAt(start);
 	const probe = (candidate: number): boolean => {
 		const tried = valueAt(Math.exp(candidate));
-		if (!(tried < value)) return false;
+		// Bounded losses have their least value at infinity: close to it is enough.
+		if (!(tried < value - 1e-6 * Math.abs(value))) return false;
 		value = tried;
 		logT = candidate;
 		return true;
