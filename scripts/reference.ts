@@ -11,6 +11,7 @@ import { z } from "zod";
 import { buildProgram } from "../node/cli/main.ts";
 import { nodeConfigJsonSchema } from "../node/config/schema.ts";
 import { methods } from "../node/rpc/methods/index.ts";
+import { queryJobSchema } from "../src/jobs/specification.ts";
 import { jobSpecSchema } from "../src/training/jobSpec.ts";
 
 /** The part of JSON Schema that zod writes for our schemas. */
@@ -93,11 +94,12 @@ function allowed(schema: JsonSchema): string {
 	if (schema.const !== undefined) return code(String(schema.const));
 	if (schema.enum !== undefined) return schema.enum.map((one) => code(String(one))).join(", ");
 	const choices = schema.anyOf ?? schema.oneOf;
-	if (choices !== undefined) return choices.map(allowed).join(" or ");
+	if (choices !== undefined) return [...new Set(choices.map(allowed))].join(" or ");
 	if (schema.type === "array") {
 		if (schema.prefixItems !== undefined) return `[${schema.prefixItems.map(allowed).join(", ")}]`;
 		return `list of ${schema.items ? allowed(schema.items) : "anything"}`;
 	}
+	if (schema.properties !== undefined) return objectKeys(schema);
 	const least = bound(schema.minimum);
 	const most = bound(schema.maximum);
 	const limits = [
@@ -110,27 +112,48 @@ function allowed(schema: JsonSchema): string {
 	return [schema.type === "string" ? "text" : (schema.type ?? "anything"), ...limits].join(", ");
 }
 
+/** The keys of an object that stands in a list; one that is told apart by a kind has too many shapes to print. */
+function objectKeys({ properties = {} }: JsonSchema): string {
+	const isOneOfMany = Object.values(properties).some((one) => one.const !== undefined);
+	return isOneOfMany ? "object" : code(`{ ${Object.keys(properties).join(", ")} }`);
+}
+
+/** The key by whose constant the variants are told apart. */
+function discriminatorOf(variants: readonly JsonSchema[] | undefined): string | undefined {
+	const [first, ...others] = variants ?? [];
+	return Object.entries(first?.properties ?? {}).find(
+		([key, one]) =>
+			one.const !== undefined && others.every(({ properties }) => properties?.[key]?.const !== undefined),
+	)?.[0];
+}
+
 function keyRows(schema: JsonSchema, path: string, required: boolean): string[][] {
 	const variants = schema.oneOf ?? schema.anyOf;
-	if (variants?.every((one) => one.properties !== undefined)) {
-		const discriminator = Object.entries(variants[0]?.properties ?? {}).find(
-			([, one]) => one.const !== undefined,
-		)?.[0];
-		return variants.flatMap((variant) => {
-			const { [discriminator ?? ""]: kind, ...rest } = variant.properties ?? {};
-			const name = `${path}.${discriminator}`;
+	const discriminator = discriminatorOf(variants);
+	if (variants !== undefined && discriminator !== undefined) {
+		const rowsOf = (variant: JsonSchema, keys: readonly string[]) =>
+			keys.flatMap((key) =>
+				keyRows(variant.properties?.[key] ?? {}, `${path}.${key}`, variant.required?.includes(key) ?? false),
+			);
+		const isShared = (key: string) =>
+			new Set(
+				variants.map(({ properties, required: wanted }) =>
+					JSON.stringify([properties?.[key] ?? null, wanted?.includes(key) ?? false]),
+				),
+			).size === 1;
+		const own = variants.flatMap((variant) => {
+			const { [discriminator]: kind, ...rest } = variant.properties ?? {};
+			const name = `${code(`${path}.${discriminator}`)}: ${code(String(kind?.const))}`;
 			return [
-				[
-					`${code(name)}: ${code(String(kind?.const))}`,
-					"",
-					required ? "required" : "",
-					kind?.description ?? "",
-				],
-				...Object.entries(rest).flatMap(([key, one]) =>
-					keyRows(one, `${path}.${key}`, variant.required?.includes(key) ?? false),
+				[name, "", required ? "required" : "", kind?.description ?? ""],
+				...rowsOf(
+					variant,
+					Object.keys(rest).filter((key) => !isShared(key)),
 				),
 			];
 		});
+		const shared = Object.keys(variants[0]?.properties ?? {}).filter(isShared);
+		return [...own, ...rowsOf(variants[0] ?? {}, shared)];
 	}
 	if (schema.properties !== undefined) {
 		return Object.entries(schema.properties).flatMap(([key, one]) =>
@@ -150,7 +173,10 @@ export function references(): Readonly<Record<string, Readonly<Record<string, st
 	return {
 		"cli.md": { commands: commandTable() },
 		"configuration.md": { keys: keyTable(nodeConfigJsonSchema() as JsonSchema) },
-		"jobs.md": { keys: keyTable(z.toJSONSchema(jobSpecSchema, { io: "input" }) as JsonSchema) },
+		"jobs.md": {
+			keys: keyTable(z.toJSONSchema(jobSpecSchema, { io: "input" }) as JsonSchema),
+			"query keys": keyTable(z.toJSONSchema(queryJobSchema, { io: "input" }) as JsonSchema),
+		},
 		"rpc.md": { methods: methodTable() },
 	};
 }

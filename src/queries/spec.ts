@@ -48,7 +48,9 @@ const binnedSchema = z.strictObject({
 		),
 });
 
-const dimensionSchema = z.union([categoricalSchema, binnedSchema]);
+const dimensionSchema = z
+	.union([categoricalSchema, binnedSchema])
+	.describe("a column with its public categories, or with public edges of cells");
 
 const conditionSchema = z.union([
 	z.strictObject({ column: columnName, equals: categorySchema }),

@@ -10,6 +10,7 @@ import { EXIT } from "../../node/lifecycle/exitCodes.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { references, withReferences } from "../../scripts/reference.ts";
 import { dataDescriptionSchema } from "../../src/data/description.ts";
+import { parseAnyJob } from "../../src/jobs/specification.ts";
 import { parseJobSpec } from "../../src/training/jobSpec.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -133,10 +134,18 @@ describe("examples", () => {
 	it.each(readdirSync(join(root, "configs/jobs")))(
 		"configs/jobs/%s is valid and named after its file",
 		(file) => {
-			const job = parseJobSpec(read(join(root, "configs/jobs", file)), file);
+			const job = parseAnyJob(read(join(root, "configs/jobs", file)), file);
 			expect(`${job.name}.yaml`).toBe(file);
 		},
 	);
+
+	it("the question jobs in the documentation are valid", () => {
+		for (const file of ["docs/jobs.md", "docs/queries.md"]) {
+			const jobs = blocks(read(join(root, file)), "yaml").filter((block) => /^technique: query/m.test(block));
+			expect(jobs, file).not.toEqual([]);
+			for (const job of jobs) expect(() => parseAnyJob(job, file)).not.toThrow();
+		}
+	});
 
 	it("the README's node settings are valid", () => {
 		const [network = ""] = blocks(read(join(root, "README.md")), "yaml").filter((block) =>
@@ -146,7 +155,9 @@ describe("examples", () => {
 	});
 
 	it("the data description is valid", () => {
-		const [description = ""] = blocks(read(join(root, "docs/jobs.md")), "yaml");
+		const [description = ""] = blocks(read(join(root, "docs/jobs.md")), "yaml").filter((block) =>
+			/^features:/m.test(block),
+		);
 		expect(dataDescriptionSchema.safeParse(parse(description)).error).toBeUndefined();
 	});
 });
