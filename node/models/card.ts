@@ -41,12 +41,15 @@ function privacyOf(spec: ResolvedJobSpec, { epsilonSpent, delta }: ModelFacts): 
 	return [
 		{
 			subject: `records of "${data.set}" at the organization that wrote this card`,
-			unit: "one record added or removed",
+			unit:
+				privacy.unit === "client"
+					? "all records of one organization, or none"
+					: "one record added or removed",
 			// A job that spent nothing yet still has the bound that it was planned with.
 			epsilon: epsilonSpent ?? privacy.epsilon,
 			delta: delta ?? privacy.delta,
 			accountant:
-				"RDP at integer orders, Poisson-subsampled discrete Gaussian (Canonne, Kamath, Steinke 2020, Prop. 12)",
+				"the tightest of privacy-loss distribution and Renyi divergence; integer noise charged as the Gaussian it is a post-processing of",
 		},
 	];
 }
@@ -61,9 +64,13 @@ function mechanismLimits({ privacy }: ResolvedJobSpec): string[] {
 		privacy.mechanism === "distributed_gaussian"
 			? "Sites add the noise in shares: the stated epsilon holds while no more sites leave out their noise, or pool what they know, than the federation's charter assumes to be corrupt."
 			: "Each site adds all the noise for its own records itself: the stated epsilon does not depend on what other sites do, only on this site's own software.";
+	const unit =
+		privacy.unit === "client"
+			? "The unit is one organization's whole data set; that it took part, and when, is not hidden."
+			: "The unit is one record of one site: a person with several records has the loss of them all, and what a site's data set says as a whole (its size, its mix of labels) is not hidden.";
 	return [
 		noise,
-		"The unit is one record of one site: a person with several records has the loss of them all, and what a site's data set says as a whole (its size, its mix of labels) is not hidden.",
+		unit,
 		"Epsilon counts this job alone; other jobs on the same records add to it, as the organization's budget ledger does.",
 		"How long training takes, who took part and when are not covered.",
 	];
