@@ -216,7 +216,7 @@ function gaps(index: Float64Array, spacing: number): Float64Array {
 }
 
 /** Losses between which everything lies but e^logTail at either end, in the direction `remove`. */
-export function lossRange(
+function lossRange(
 	pair: LossPair,
 	q: number,
 	logTail: number,

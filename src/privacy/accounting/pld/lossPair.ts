@@ -16,7 +16,7 @@ export interface Tails {
 }
 
 /** Outcomes with a mass of their own, by rising loss; p = e^loss q. */
-export interface Atoms {
+interface Atoms {
 	readonly loss: Float64Array;
 	readonly p: Float64Array;
 	readonly q: Float64Array;
@@ -104,7 +104,7 @@ export function replacedSampledGaussianPair(samplingProbability: number, multipl
 }
 
 /** Laplace noise of scale b, mean 0 against mean 1: atoms at +-1/b, a continuous part between. */
-export function laplacePair(scale: number): LossPair {
+function laplacePair(scale: number): LossPair {
 	const epsilon = 1 / scale;
 	const rest = 0.5 * Math.exp(-epsilon);
 	return {
@@ -127,14 +127,14 @@ export function laplacePair(scale: number): LossPair {
 }
 
 /** Two outcomes (Kairouz, Oh, Viswanath 2015): dominates every (epsilon, 0)-DP mechanism. */
-export function purePair(epsilon: number): LossPair {
+function purePair(epsilon: number): LossPair {
 	const high = 1 / (1 + Math.exp(-epsilon));
 	const low = Math.exp(-epsilon) * high;
 	return discrete(twoAtoms(-epsilon, low, high, epsilon, high, low), 2 * epsilon);
 }
 
 /** k-ary randomized response between two different answers; all other outcomes have loss 0. */
-export function randomizedResponsePair(categories: number, noiseProbability: number): LossPair {
+function randomizedResponsePair(categories: number, noiseProbability: number): LossPair {
 	const lie = noiseProbability / categories;
 	const truth = 1 - noiseProbability + lie;
 	const epsilon = Math.log1p(((1 - noiseProbability) * categories) / noiseProbability);
@@ -159,7 +159,7 @@ const MOST_ATOMS = 4_000_000;
  * N_Z(0, sigma^2) against N_Z(sensitivity, sigma^2): loss sensitivity (sensitivity - 2x) / (2 sigma^2).
  * @throws AlthingError `privacy.unsupported_event` for a sigma beyond about 40,000
  */
-export function discreteGaussianPair(sigma: number, sensitivity: number): LossPair {
+function discreteGaussianPair(sigma: number, sensitivity: number): LossPair {
 	// log of the mass beyond r sigma is below -r^2/2: 38 sigma reach under the smallest double.
 	const reach = Math.ceil(38 * sigma) + 2 * sensitivity;
 	requireAtoms(2 * reach + sensitivity, "discreteGaussian");
@@ -186,7 +186,7 @@ export function discreteGaussianPair(sigma: number, sensitivity: number): LossPa
  * Noise P(k) proportional to e^(-|k| / scale), shifted by the sensitivity.
  * @throws AlthingError `privacy.unsupported_event` for a scale beyond about 2,800
  */
-export function discreteLaplacePair(scale: number, sensitivity: number): LossPair {
+function discreteLaplacePair(scale: number, sensitivity: number): LossPair {
 	// Outcomes left of 0 and right of the sensitivity have one loss each: geometric sums, two atoms.
 	const epsilon = sensitivity / scale;
 	requireAtoms(sensitivity + 1, "discreteLaplace");

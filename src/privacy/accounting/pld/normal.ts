@@ -26,7 +26,7 @@ const FAR_DENOMINATOR = [
 const INVERSE_SQRT_PI = 0.5641895835477563;
 
 /** Complementary error function; relative error below 1e-15 until it underflows (x > 26.5: 0). */
-export function erfc(x: number): number {
+function erfc(x: number): number {
 	const y = Math.abs(x);
 	if (y <= 0.46875) {
 		// Taylor's series of erf: the 14th term is below 1e-17 of the first.
