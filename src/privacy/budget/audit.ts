@@ -122,13 +122,7 @@ export function auditLedger(entries: Iterable<LedgerEntry>, executed: Executed):
 		deadAttempts: executed.dead.length,
 		executions: executed.executions.length,
 		differences,
-		overdrawn: ledger
-			.accounts()
-			.filter(({ id }) => {
-				const account = ledger.account(id);
-				return account !== undefined && ledger.spent(id).epsilon > account.limits.epsilon;
-			})
-			.map(({ id }) => id),
+		overdrawn: ledger.overdrawn(),
 	};
 }
 

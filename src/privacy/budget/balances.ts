@@ -136,8 +136,11 @@ export class Balances {
 		return window.branches().some(({ curve }) => curve.some((value) => value > 0));
 	}
 
-	/** Which limit of an account a charge to the data set breaks, if any; the tight accountant is asked where it decides. */
-	exceeded(account: Account, { dataset, analyst }: Pick<Charged, "dataset" | "analyst">): Excess | undefined {
+	/**
+	 * Which limit of an account is exceeded, if any; the tight accountant is asked where it decides.
+	 * @param charged looks only at what a charge to this data set, for this analyst, can have changed
+	 */
+	exceeded(account: Account, { dataset, analyst }: Partial<Charged> = {}): Excess | undefined {
 		const limit = this.#tree.undelegated(account);
 		const { epsilon } = this.state(account, limit, dataset);
 		if (epsilon > limit.epsilon && !this.#isTightlyWithin(account, limit)) return { limit, epsilon };

@@ -247,6 +247,14 @@ export class BudgetLedger {
 		return this.#tree.get(id);
 	}
 
+	/** Accounts whose limits are exceeded, as can come of a limit that did not exist when it was charged. */
+	overdrawn(): readonly string[] {
+		return this.#tree
+			.all()
+			.filter((account) => this.#balances.exceeded(account) !== undefined)
+			.map(({ id }) => id);
+	}
+
 	/** Epsilon of all that was ever charged below, by the filter: what no renewal resets. @throws AlthingError `budget.no_account` */
 	lifetimeEpsilon(id: string): number {
 		return this.#balances.lifetimeEpsilon(this.#tree.require(id));
