@@ -156,6 +156,7 @@ export const auditView = z.object({
 	significance: z.number(),
 	delta: z.number(),
 	claimedEpsilon: nonnegative,
+	/** The larger of the lower bounds below. */
 	epsilonLower: nonnegative,
 	violated: z.boolean(),
 	oneRun: z.object({

@@ -29,13 +29,13 @@ export interface ScoreClaim {
 	readonly curve: LeastFalsePositiveRate;
 }
 
-export interface OneRunBound extends Guesses {
+interface OneRunBound extends Guesses {
 	readonly epsilonLower: number;
 	/** The claimed curve as a whole is refuted. */
 	readonly refutesClaim: boolean;
 }
 
-export interface IndependentBound {
+interface IndependentBound {
 	/** From one pair of rates, nothing assumed of the curve. */
 	readonly epsilonLower: number;
 	/** If the mechanism is a Gaussian one: its epsilon is at least this. */
@@ -46,7 +46,7 @@ export interface IndependentBound {
 	readonly falsePositiveRate: RateBounds;
 }
 
-export interface RateBounds {
+interface RateBounds {
 	readonly measured: number;
 	readonly lower: number;
 	readonly upper: number;

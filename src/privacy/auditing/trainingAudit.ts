@@ -57,7 +57,7 @@ export interface TrainingAudit extends ScoreAudit {
 	/** The accountant's epsilon for the rounds run, at `delta`. */
 	readonly claimedEpsilon: number;
 	readonly delta: number;
-	/** The largest epsilon that is proven from below. */
+	/** The larger lower bound of both audits; see `ScoreAudit` for what each assumes. */
 	readonly epsilonLower: number;
 	/** The claim does not hold, with confidence 1 - significance. */
 	readonly violated: boolean;
@@ -114,20 +114,8 @@ function verdict(audit: ScoreAudit, rounds: number, claim: AuditClaim): Training
 	};
 }
 
-/** @throws AlthingError `audit.violation` with the figures, if the claim does not hold */
-export function requireNoViolation(audit: TrainingAudit): void {
-	if (!audit.violated) return;
-	const { claimedEpsilon, delta, epsilonLower, significance, independent } = audit;
-	const shown = Math.max(epsilonLower, independent.gaussianEpsilonLower);
-	throw new AlthingError(
-		"audit.violation",
-		`The training leaks more than it claims: epsilon ${claimedEpsilon.toFixed(3)} at delta ${delta} is claimed, the audit measures at least ${shown.toFixed(3)} (wrong with probability at most ${significance}). Do not release anything trained this way; keep the job file and report it.`,
-		{ claimedEpsilon, delta, epsilonLower, significance },
-	);
-}
-
 /** Trains, and scores every canary by the attacker's belief that it was in. */
-export async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
+async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
 	const { spec, plan, canaries, attacker = "sums" } = run;
 	const clipping = clippingOf(spec);
 	const included = tossCoins(canaries.length);

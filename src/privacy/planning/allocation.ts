@@ -32,7 +32,7 @@ export interface AllocationRequest {
 	readonly loss?: (variance: number, phase: Phase) => number;
 }
 
-export interface PhaseAllocation {
+interface PhaseAllocation {
 	readonly name: string;
 	readonly rounds: number;
 	readonly noiseMultiplier: number;

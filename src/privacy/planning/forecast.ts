@@ -10,7 +10,7 @@ import { RdpFilter } from "../accounting/filter.ts";
 import { rdpOf } from "../accounting/rdp.ts";
 
 /** How an account adds up: `adaptive` by the filter that it enforces, `planned` by the tightest accountant. */
-export type Composition = "adaptive" | "planned";
+type Composition = "adaptive" | "planned";
 
 export interface BudgetState {
 	readonly epsilonLimit: number;
@@ -21,7 +21,7 @@ export interface BudgetState {
 	readonly charged: readonly TimedEvent[];
 }
 
-export interface TimedEvent {
+interface TimedEvent {
 	/** Milliseconds since 1970. */
 	readonly atMs: number;
 	readonly event: PrivacyEvent;

@@ -93,9 +93,16 @@ describe("althing privacy audit", () => {
 	});
 
 	it("ends with 1 on a violation, loudly", async () => {
-		const { code, stdout } = await here("audit", "--data", "digits", "--job", await jobFile(1));
+		const asked = ["audit", "--data", "digits", "--job", await jobFile(1)];
+		const { code, stdout, stderr } = await here(...asked);
 		expect(code).toBe(exitCodes.failed);
-		expect(stdout).toContain("VIOLATION: the training leaks more than it claims");
+		expect(stdout).not.toContain("No violation");
+		expect(stderr).toMatch(
+			/error: The training leaks more than it claims: epsilon 1.000 .*\(audit.violation\)\n$/,
+		);
+		const json = await here(...asked, "--json");
+		expect(json.code).toBe(exitCodes.failed);
+		expect(JSON.parse(json.stdout)).toMatchObject({ violated: true, claimedEpsilon: 1 });
 	});
 
 	it("is for the privacy officer", async () => {

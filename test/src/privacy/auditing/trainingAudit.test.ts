@@ -16,10 +16,10 @@ import {
 import {
 	auditTraining,
 	claimOf,
-	requireNoViolation,
 	type SumVectors,
 	type TrainingAudit,
 } from "../../../../src/privacy/auditing/trainingAudit.ts";
+import { requireNoViolation } from "../../../../src/privacy/auditing/violation.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../../src/training/jobSpec.ts";
 import { type Participation, planTraining, type TrainingPlan } from "../../../../src/training/plan.ts";
 import type { SiteData } from "../../../../src/training/siteData.ts";
