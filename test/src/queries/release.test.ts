@@ -82,6 +82,8 @@ describe("private query release", () => {
 			{ epsilon: 1, queries: [{ ...count, answers: { least: 1, largest: 1, step: 1 } }] },
 			{ epsilon: 1, queries: [{ ...count, weight: 0 }] },
 			{ epsilon: 1, queries: [{ ...count, delta: 1e-6 }] },
+			// Each by itself is small enough.
+			{ epsilon: 1, queries: Array(5).fill({ ...count, answers: { least: 0, largest: 65_535, step: 1 } }) },
 		]) {
 			expect(queryReleaseSchema.safeParse(bad).success).toBe(false);
 		}

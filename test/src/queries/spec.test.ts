@@ -28,7 +28,12 @@ describe("query specifications", () => {
 			// One 32-bit float, which is all that a record can hold.
 			[{ kind: "histogram", by: { column: "age", edges: [0, 1, 1 + 1e-9] }, privacy }, "by"],
 			[{ kind: "histogram", by: { column: "age", categories: [1, 1 + 1e-9] }, privacy }, "by"],
+			// One class, written as a number and as a text.
+			[{ kind: "histogram", by: { column: "group", categories: [0.1, "0.1"] }, privacy }, "by"],
 			[{ kind: "histogram", by: { ...by, edges: [0, 1] }, privacy }, "by"],
+			// Beyond any 32-bit float; squares of such widths would not be finite.
+			[{ kind: "variance", column: "age", bounds: [0, 1e200], privacy }, "bounds"],
+			[{ kind: "count", privacy: { noiseMultiplier: 0.1 } }, "privacy"],
 			[{ kind: "quantiles", column: "age", bounds: [0, 1], fractions: [1], privacy }, "fractions.0"],
 			[{ kind: "topK", by, k: 0, privacy }, "k"],
 			[{ kind: "contingencyTable", by: [by], privacy }, "by"],
