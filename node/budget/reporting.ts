@@ -1,5 +1,5 @@
 /** Reports on charges, with the executions that they paid for. */
-import { passes, type ReportRow, reportRows } from "../../src/privacy/budget/report.ts";
+import { mechanismOf, passes, type ReportRow, reportRows } from "../../src/privacy/budget/report.ts";
 import type { BudgetReport, BudgetReportQuery } from "../rpc/services.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import { finite } from "./accountView.ts";
@@ -21,8 +21,10 @@ export async function reportOf(
 	for (const charge of charges) {
 		const execution = await store.mechanismExecutions.get(charge.chargeId);
 		if (execution === undefined) continue;
-		const key = keyOf(charge);
-		executed.set(key, [...(executed.get(key) ?? []), execution]);
+		const key = keyOf({ ...charge, mechanism: mechanismOf(charge.event) });
+		const known = executed.get(key);
+		if (known === undefined) executed.set(key, [execution]);
+		else known.push(execution);
 	}
 	const rows: BudgetReport["rows"] = [];
 	for (const row of reportRows(charges, filter, deltaOf))
@@ -61,6 +63,6 @@ async function rowOf(
 	};
 }
 
-function keyOf(charge: { dataset: string; jobId: string; partition: string }): string {
-	return `${charge.dataset}/${charge.jobId}/${charge.partition}`;
+function keyOf(row: Pick<ReportRow, "dataset" | "jobId" | "mechanism" | "partition">): string {
+	return [row.dataset, row.jobId, row.mechanism, row.partition].join("\u0000");
 }
