@@ -349,11 +349,15 @@ export class BudgetLedger {
 				analyst === undefined ? this.spent(account.id).epsilon : this.analystEpsilon(account.id, analyst),
 			);
 			const asked = after - spent;
+			// No finite epsilon: the deltas beside the curves have used up what is kept for them.
+			const reason = Number.isFinite(asked)
+				? `asked ${asked.toFixed(4)} more, limit ${limit.epsilon} at delta ${limit.delta}`
+				: `limit ${limit.epsilon}, and what mechanisms charge to delta directly no longer fits delta ${limit.delta}`;
 			const whose =
 				analyst === undefined ? "The privacy budget" : `The limit of ${analyst} on the privacy budget`;
 			throw new AlthingError(
 				"budget.exceeded",
-				`${whose} of ${account.kind === "dataset" ? "data set" : account.kind} "${account.id}" does not allow round ${record.round} of job ${record.jobId}: spent epsilon ${spent.toFixed(4)}, asked ${asked.toFixed(4)} more, limit ${limit.epsilon} at delta ${limit.delta}. Nothing was released. Raise the limit or end the job.`,
+				`${whose} of ${account.kind === "dataset" ? "data set" : account.kind} "${account.id}" does not allow round ${record.round} of job ${record.jobId}: spent epsilon ${spent.toFixed(4)}, ${reason}. Nothing was released. Raise the limit or end the job.`,
 				{
 					account: account.id,
 					dataset: record.dataset,
@@ -361,7 +365,7 @@ export class BudgetLedger {
 					jobId: record.jobId,
 					round: record.round,
 					spent,
-					asked,
+					...(Number.isFinite(asked) ? { asked } : {}),
 					limit: limit.epsilon,
 					delta: limit.delta,
 					...(analyst === undefined ? {} : { analyst }),

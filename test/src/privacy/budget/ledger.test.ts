@@ -216,7 +216,10 @@ describe("BudgetLedger", () => {
 		charge(request(0, { extraDelta: 0.9 * filter.slackLimit }));
 		expect(ledger.spent("patients").epsilon).toBeCloseTo(stated(event), 9);
 		expect(() => charge(request(1, { extraDelta: 0.9 * filter.slackLimit }))).toThrow(
-			expect.objectContaining({ code: "budget.exceeded" }),
+			expect.objectContaining({
+				code: "budget.exceeded",
+				message: expect.stringContaining("to delta directly no longer fits delta 0.00001"),
+			}),
 		);
 	});
 });
