@@ -4,7 +4,7 @@ import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Tuned, Tuning, TuningPlan } from "../../src/training/tuning.ts";
 
 /** The records that trials run on. */
-export interface TunedData {
+interface TunedData {
 	readonly path: string;
 	readonly splitKey: Uint8Array;
 }

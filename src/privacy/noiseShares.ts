@@ -25,7 +25,7 @@ export interface NoiseSharePlan {
 }
 
 /** Below this the sum of discrete Gaussians is not close enough to a discrete Gaussian to argue by. */
-export const LEAST_SIGMA_LOCAL = 4;
+const LEAST_SIGMA_LOCAL = 4;
 
 /**
  * Upper bound on sigma of the sum of all shares over the sensitivity, whatever the encoding turns

@@ -29,7 +29,7 @@ export interface Participation {
  * The aggregated vector: [ parameters | gradients within the clipping norm (adaptive clipping alone) |
  * loss, correct, count of held-out records | weight ].
  */
-export interface VectorLayout {
+interface VectorLayout {
 	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count. */
 	readonly update: number;
 	/** First of the three coordinates of the evaluation. */

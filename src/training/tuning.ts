@@ -26,7 +26,7 @@ import { applyRelease } from "./release.ts";
 import type { SiteData } from "./siteData.ts";
 
 /** Settings that may differ between candidates: none of them changes what a trial costs. */
-export const tuningCandidateSchema = z
+const tuningCandidateSchema = z
 	.strictObject({
 		serverLearningRate: z.number().positive().optional(),
 		momentum: z.number().min(0).lt(1).optional(),
@@ -52,7 +52,7 @@ export const tuningSchema = z.strictObject({
 		.describe("law of the number of trials: 1 geometric, 0 logarithmic, or poisson"),
 });
 
-export type TuningCandidate = z.infer<typeof tuningCandidateSchema>;
+type TuningCandidate = z.infer<typeof tuningCandidateSchema>;
 export type Tuning = z.infer<typeof tuningSchema>;
 
 /** One organization by itself: its noise is all there is. */
