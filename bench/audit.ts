@@ -47,10 +47,10 @@ export const audit: Bench<Options> = {
 	},
 	libraries: ["onnxruntime-node"],
 	notes: [
-		`Canaries: softmax regression and a perceptron on ${DATA}, 3 sites whose noise adds up, Dirac gradients on every parameter (sums) or mislabelled records (model). A violation at significance ${SIGNIFICANCE} is a false alarm with at most that probability where the mechanism is correct; "violations" counts runs.`,
+		`Canaries: a perceptron of 24 hidden units on ${DATA}, 3 sites whose noise adds up, Dirac gradients on every parameter (sums) or mislabelled records (model). A violation at significance ${SIGNIFICANCE} is a false alarm with at most that probability where the mechanism is correct; "violations" counts runs.`,
 		"epsilon at least: proven without assumption from one run (one run), or if canaries do not touch each other and noise is Gaussian (Gaussian). Medians over the runs.",
 		"Membership: members are training records, others are held back; intervals at 95 %. The limits are the most that any attacker can have against the claim.",
-		"Inversion: cosine of the recovered record and the true one, 1 is exact.",
+		"Inversion: cosine of the recovered record and the true one, 1 is exact; images of this set resemble each other, so another record, or the mean of 64, has a high cosine by itself.",
 	],
 	async run({ runs, shadows, epsilon }) {
 		const [claimed = 8] = epsilon;
@@ -266,6 +266,10 @@ async function inversionRows(): Promise<Row[]> {
 				(await trainer.clippedGradientSum(parameters, records, clipping)).sum;
 			rows.push({
 				model: model.kind,
+				"another record": similarity(
+					Float64Array.from(gather(train, Int32Array.of(1)).features),
+					first.features,
+				),
 				"one record": seen(await plain(first)),
 				clipped: seen(await clipped(first)),
 				"clipped, noised": seen(noised(await clipped(first))),

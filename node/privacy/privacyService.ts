@@ -22,6 +22,7 @@ export interface PrivacyParts {
 }
 
 const DAY_MS = 86_400_000;
+const LONGEST_TASK_MS = 3_600_000;
 const MOST_AUDITED_ROUNDS = 200;
 /** Passes over the records that an optimization may spend unless told otherwise. */
 const DEFAULT_PASSES = 100;
@@ -36,8 +37,8 @@ export class Privacy implements PrivacyService {
 
 	constructor(parts: PrivacyParts) {
 		this.#parts = parts;
-		// A thread of its own: planning must not wait for a job's training, nor hold it up.
-		this.#pool = createWorkerPool({ script: new URL("./privacyWorker.ts", import.meta.url), threads: 1 });
+		// Threads of their own: planning must not wait for a job's training, nor for an audit.
+		this.#pool = createWorkerPool({ script: new URL("./privacyWorker.ts", import.meta.url), threads: 2 });
 	}
 
 	stop(): Promise<void> {
@@ -144,7 +145,9 @@ export class Privacy implements PrivacyService {
 		task: Omit<Extract<PrivacyTask, { kind: Kind }>, "kind">,
 		{ signal }: CallContext,
 	): Promise<PrivacyResults[Kind]> {
-		const result = await this.#pool.run({ kind, ...task } as never, { signal });
+		// The call's own time limit ends the task through its signal.
+		const options = { signal, group: kind, timeoutMs: LONGEST_TASK_MS };
+		const result = await this.#pool.run({ kind, ...task } as never, options);
 		if (result.kind !== kind) {
 			throw new AlthingError("workers.protocol", `a worker answered ${result.kind} where ${kind} was asked`);
 		}

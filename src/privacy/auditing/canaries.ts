@@ -10,11 +10,20 @@ import { type Clipping, contributionBound } from "../../learning/clipping.ts";
 import type { Batch, ClippedGradientSum, Evaluation, GradientSum, Trainer } from "../../learning/trainer.ts";
 import type { SiteData } from "../../training/siteData.ts";
 
-export type Canary =
-	/** White box: its gradient is `clippingNorm` on one coordinate, the most a record may weigh, and 0 elsewhere. */
-	| { readonly kind: "gradient"; readonly coordinate: number }
-	/** A record like others: its gradient is computed and clipped by the trainer itself. */
-	| { readonly kind: "example"; readonly features: Float32Array; readonly label: number };
+export type Canary = GradientCanary | ExampleCanary;
+
+/** Its gradient is the clipping norm on one coordinate, the most a record may weigh, and 0 elsewhere. */
+interface GradientCanary {
+	readonly kind: "gradient";
+	readonly coordinate: number;
+}
+
+/** A record like others: its gradient is computed and clipped by the trainer itself. */
+interface ExampleCanary {
+	readonly kind: "example";
+	readonly features: Float32Array;
+	readonly label: number;
+}
 
 /** One gradient canary each on `count` parameters, spread over all of them. */
 export function gradientCanaries(parameterCount: number, count: number): Canary[] {
@@ -29,9 +38,13 @@ export function gradientCanaries(parameterCount: number, count: number): Canary[
  * Records like the site's own with a wrong class: nothing but memory of them explains a model
  * that gets them "right".
  * @param count at most the records there are
+ * @throws AlthingError `audit.unsupported` for records without classes
  */
 export function mislabelledCanaries(dataset: Dataset, count: number): Canary[] {
 	const classes = dataset.labelNames.length;
+	if (classes < 2) {
+		throw new AlthingError("audit.unsupported", "Only records with classes can be mislabelled.");
+	}
 	const width = dataset.columns.length;
 	const used = Math.min(count, dataset.rows);
 	return Array.from({ length: used }, (_, i) => {
@@ -131,14 +144,12 @@ export class CanaryTrainer implements Trainer {
 		return { ...result, examples: batch.rows };
 	}
 
-	/** The clipped gradient of one canary at `parameters`: what the attacker looks for. */
-	async gradientOf(canary: Canary, parameters: Float32Array, clipping: Clipping): Promise<Float64Array> {
-		if (canary.kind === "gradient") {
-			const gradient = new Float64Array(this.parameterCount);
-			gradient[canary.coordinate] = contributionBound(clipping);
-			return gradient;
-		}
-		const { features, label } = canary;
+	/** The clipped gradient of one example canary at `parameters`: what the attacker looks for. */
+	async gradientOf(
+		{ features, label }: ExampleCanary,
+		parameters: Float32Array,
+		clipping: Clipping,
+	): Promise<Float64Array> {
 		const batch = { features, labels: Float32Array.of(label), rows: 1 };
 		return (await this.#inner.clippedGradientSum(parameters, batch, clipping)).sum;
 	}
@@ -160,7 +171,7 @@ export class CanaryTrainer implements Trainer {
 	}
 }
 
-function append(batch: Batch, examples: readonly Extract<Canary, { kind: "example" }>[]): Batch {
+function append(batch: Batch, examples: readonly ExampleCanary[]): Batch {
 	const width = examples[0]!.features.length;
 	const features = new Float32Array(batch.features.length + examples.length * width);
 	features.set(batch.features);

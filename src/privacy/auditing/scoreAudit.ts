@@ -87,7 +87,8 @@ function oneRunBound(
 ): OneRunBound {
 	const canaries = scores.length;
 	const byScore = [...scores.keys()].sort((a, b) => scores[b]! - scores[a]!);
-	const each = significance / GUESSED_SHARES.length;
+	// Two tests for each share: of the delta's epsilon, and of the curve.
+	const each = significance / (2 * GUESSED_SHARES.length);
 	let best: OneRunBound = { canaries, guesses: 0, correct: 0, epsilonLower: 0, refutesClaim: false };
 	for (const share of GUESSED_SHARES) {
 		const side = Math.floor((share * canaries) / 2);

@@ -144,10 +144,15 @@ async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
 		const { modulusBits } = plan.encoding;
 		const sum = await (run.sum ?? sumInTheClear)(vectors, modulusBits);
 		const released = decode(fromRing(sum, modulusBits), plan.encoding);
-		for (const [i, canary] of attacker === "sums" ? canaries.entries() : []) {
-			const gradient = await trainer.gradientOf(canary, state.parameters, clipping);
-			const { signal, amplitude } = project(released, trainer.realSum, gradient, clipping.norm);
-			scores[i]! += likelihood(signal, amplitude);
+		if (attacker === "sums") {
+			const seen = { released, realSum: trainer.realSum, clippingNorm: clipping.norm };
+			for (const [i, canary] of canaries.entries()) {
+				const { signal, amplitude } =
+					canary.kind === "gradient"
+						? atCoordinate(seen, canary.coordinate)
+						: alongGradient(seen, await trainer.gradientOf(canary, state.parameters, clipping));
+				scores[i]! += likelihood(signal, amplitude);
+			}
 		}
 		state = applyRelease({ spec, plan, round, state, sum, survivors: sites.length }).state;
 	}
@@ -171,25 +176,34 @@ async function lossOf(
 	return (await trainer.evaluate(parameters, batch, lossBound)).lossSum;
 }
 
-/** What the released sum shows along a canary's gradient, and what it would show by itself, in clipping norms. */
-function project(
-	released: Float64Array,
-	realSum: Float64Array,
-	gradient: Float64Array,
-	clippingNorm: number,
-): { signal: number; amplitude: number } {
+/** A round as the attacker sees it. */
+interface SeenRound {
+	readonly released: Float64Array;
+	readonly realSum: Float64Array;
+	readonly clippingNorm: number;
+}
+
+/** What the sum shows of a canary, and what the canary would show by itself, in clipping norms. */
+interface Sighting {
+	readonly signal: number;
+	readonly amplitude: number;
+}
+
+function atCoordinate({ released, realSum, clippingNorm }: SeenRound, coordinate: number): Sighting {
+	return { signal: (released[coordinate]! - realSum[coordinate]!) / clippingNorm, amplitude: 1 };
+}
+
+function alongGradient({ released, realSum, clippingNorm }: SeenRound, gradient: Float64Array): Sighting {
 	let squares = 0;
 	let product = 0;
 	for (let i = 0; i < gradient.length; i++) {
 		const value = gradient[i]!;
-		if (value === 0) continue;
 		squares += value * value;
 		product += value * (released[i]! - realSum[i]!);
 	}
 	const norm = Math.sqrt(squares);
-	return norm === 0
-		? { signal: 0, amplitude: 0 }
-		: { signal: product / norm / clippingNorm, amplitude: norm / clippingNorm };
+	if (norm === 0) return { signal: 0, amplitude: 0 };
+	return { signal: product / norm / clippingNorm, amplitude: norm / clippingNorm };
 }
 
 /**
