@@ -95,7 +95,7 @@ export async function writeConfiguration(
 		policy: {
 			maximumEpsilon: allowed,
 			maximumDelta: DELTA,
-			techniques: ["federated_learning", "differential_privacy"],
+			techniques: ["federated_learning", "query", "differential_privacy"],
 			dataSets: [job.data.set],
 			autoApproveJobs: true,
 			autoApproveMembers: true,
