@@ -26,6 +26,9 @@ export interface Bounds {
 /** Where the two bounds of the distribution are this close, no other accountant can gain anything. */
 const CLOSE = 1.01;
 
+/** So far out a distribution would have to be computed on an ever larger grid. */
+const NEGLIGIBLE_DELTA = 1e-30;
+
 /** Covers the rounding of the optimal composition theorem, and the most mechanisms it is summed over. */
 const OPTIMAL_ROUNDING = 1e-9;
 const MOST_OPTIMAL = 1e5;
@@ -73,15 +76,26 @@ export function deltaBounds(
 	return bestOf(event, adjacency, {
 		most: 1,
 		optimal: (repeated) => optimalCompositionDelta(repeated, epsilon),
-		tight: (part) => pldDelta(part, epsilon, { adjacency }),
+		tight: (part) => tightDelta(part, epsilon, adjacency),
 		renyi: (part) => renyiDelta(part, epsilon, adjacency),
 		split: (tight, renyi) =>
 			EPSILON_SHARES.map(
 				(share) =>
-					pldDelta(tight, epsilon * (1 - share), { adjacency }).upper +
+					tightDelta(tight, epsilon * (1 - share), adjacency).upper +
 					renyiDelta(renyi, epsilon * share, adjacency).upper,
 			),
 	});
+}
+
+/** By the distribution, unless Renyi bounds show that delta is below anything a release could tell from 0. */
+function tightDelta(
+	event: PrivacyEvent,
+	epsilon: number,
+	adjacency: Adjacency,
+): { lower: number; upper: number } {
+	const renyi = ifSupported(() => renyiDelta(event, epsilon, adjacency));
+	if (renyi !== undefined && renyi.upper < NEGLIGIBLE_DELTA) return { lower: 0, upper: renyi.upper };
+	return pldDelta(event, epsilon, { adjacency });
 }
 
 /** One question put to every accountant. */
@@ -123,12 +137,12 @@ function bestOf(event: PrivacyEvent, adjacency: Adjacency, question: Question): 
 	const { lower, upper } = question.tight(tight);
 	if (otherParts.length === 0 && upper <= CLOSE * lower) return { lower, upper, method: "pld" };
 	const candidates: Upper[] = [];
+	const whole = ifSupported(() => question.renyi(event));
+	if (whole !== undefined) candidates.push(whole);
 	if (otherParts.length === 0) candidates.push({ upper, method: "pld" });
 	else if (hasDominatingPair(event, adjacency)) {
 		candidates.push({ upper: question.tight(event).upper, method: "pld" });
 	}
-	const whole = ifSupported(() => question.renyi(event));
-	if (whole !== undefined) candidates.push(whole);
 	if (tightParts.length > 0 && otherParts.length > 0) {
 		const uppers = ifSupported(() => question.split(tight, others)) ?? [];
 		candidates.push(...uppers.map((one) => ({ upper: one, method: "pld+rdp" })));

@@ -142,6 +142,15 @@ describe("delta by the best accountant", () => {
 		});
 	}
 
+	it("is a Renyi bound where it is below anything a release could tell from 0", () => {
+		const rare = selfComposed(poissonSampled(0.004, gaussian(10)), 32);
+		const { lower, upper, method } = deltaBounds(rare, 0.2);
+		expect(lower).toBe(0);
+		expect(upper).toBeGreaterThan(0);
+		expect(upper).toBeLessThan(1e-80);
+		expect(method).toBe("rdp");
+	});
+
 	it("is at most 1, and refuses an epsilon that means nothing", () => {
 		expect(
 			deltaBounds(selfComposed({ kind: "zeroConcentrated", rho: 50 }, 100), 0).upper,
