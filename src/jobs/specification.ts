@@ -31,7 +31,7 @@ export const queryJobSchema = z.strictObject({
 	aggregation: aggregation.unwrap().omit({ updateNormBound: true }).prefault({}),
 });
 
-export type QueryJob = z.infer<typeof queryJobSchema>;
+type QueryJob = z.infer<typeof queryJobSchema>;
 export type ResolvedQueryJob = QueryJob & { data: { description: DataDescription } };
 /** A job as submitted, of any technique. */
 export type Specification = JobSpec | QueryJob;

@@ -27,7 +27,11 @@ interface Column {
 function columnOf({ dataset, label }: QueryRecords, name: string): Column {
 	if (name === label.column) {
 		const { labels, labelNames } = dataset;
-		return { name, names: label.kind === "class" ? labelNames : undefined, at: (row) => labels[row]! };
+		if (label.kind === "class") return { name, names: labelNames, at: (row) => labels[row]! };
+		if (labelNames.length === 0) return { name, names: undefined, at: (row) => labels[row]! };
+		// A reader that lists the values in use gives places in that list, which one record can move for all others.
+		const values = Float32Array.from(labelNames, Number);
+		return { name, names: undefined, at: (row) => values[labels[row]!]! };
 	}
 	const index = dataset.columns.indexOf(name);
 	if (index < 0) {

@@ -12,6 +12,17 @@ import { figure, table } from "../text.ts";
 
 const KINDS = ["count", "sum", "mean", "variance", "histogram", "quantiles", "topK", "contingencyTable"];
 
+const EXAMPLES = `
+Needed beside --data and --epsilon: count nothing; sum, mean, variance --column --bounds;
+quantiles --column --bounds; histogram --by; topK --by (categories) --top; contingencyTable --by --by.
+
+Examples:
+  althing query count --data letter-recognition --where lettr=A --epsilon 0.5
+  althing query mean --data breast-cancer --column radius_mean --bounds 5,30 --epsilon 1
+  althing query quantiles --data breast-cancer --column radius_mean --bounds 0,40 --fractions 0.1,0.5,0.9 --epsilon 1
+  althing query contingencyTable --data breast-cancer --by diagnosis=benign,malignant --by radius_mean:0,10,15,20,40 \\
+    --federation --epsilon 1 --delta 1e-6`;
+
 interface AskOptions extends QueryOptions {
 	readonly data: string;
 	readonly federation?: boolean;
@@ -40,13 +51,22 @@ export function registerQuery(program: Command, bind: Bind): void {
 				repeated,
 			)
 			.option("--where <condition>", "column=value or column:least..largest; all must hold", repeated)
-			.option("--fractions <list>", "fractions of the quantiles, e.g. 0.25,0.5,0.75")
+			.option("--fractions <list>", "fractions of the quantiles; 0.25,0.5,0.75 by default")
 			.option("--top <k>", "how many categories topK names", parseInteger)
-			.option("--levels <levels>", "quantiles are told to 1 / 4^levels of the bounds", parseInteger)
-			.option("--maximum-records <count>", "public: no site has more records than this", parseInteger)
+			.option(
+				"--levels <levels>",
+				"quantiles are told to 1 / 4^levels of the bounds; 5 by default",
+				parseInteger,
+			)
+			.option(
+				"--maximum-records <count>",
+				"public: no site has more records than this; 1000000 by default",
+				parseInteger,
+			)
 			.requiredOption("--epsilon <epsilon>", "privacy loss that the answer may cost", parsePositive)
 			.option("--delta <delta>", "e.g. 1e-6; needed with --federation", parsePositive)
-			.option("--timeout <seconds>", "wait no longer for the federation; exit code 7", parsePositive),
+			.option("--timeout <seconds>", "wait no longer for the federation; exit code 7", parsePositive)
+			.addHelpText("after", EXAMPLES),
 		(session, [kind = ""], options) => ask(session, kind, options),
 	);
 

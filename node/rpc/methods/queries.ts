@@ -10,7 +10,13 @@ export const queryMethods = [
 		roles: ["data_scientist"],
 		params: z.strictObject({ dataset: shortName, query: jsonObject }),
 		result: localAnswer,
-		errors: ["data.not_found", "query.invalid", "budget.exceeded"],
+		errors: [
+			"data.not_found",
+			"query.invalid",
+			"query.unknown_column",
+			"query.delta_too_small",
+			"budget.exceeded",
+		],
 		handler: (context, params) => context.services.queries.ask(params, context),
 	}),
 	defineMethod({
@@ -19,7 +25,7 @@ export const queryMethods = [
 		roles: ["data_scientist"],
 		params: z.strictObject({ dataset: shortName, release: jsonObject }),
 		result: localRelease,
-		errors: ["data.not_found", "job.invalid", "budget.exceeded"],
+		errors: ["data.not_found", "job.invalid", "query.unknown_column", "query.bad_domain", "budget.exceeded"],
 		handler: (context, params) => context.services.queries.release(params, context),
 	}),
 ] as const;

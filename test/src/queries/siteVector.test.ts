@@ -108,6 +108,31 @@ describe("a site's vector", () => {
 		}
 	});
 
+	it("takes a numeric label by its value, not by its place among the values that a site has", () => {
+		// As the reader of IDX files returns labels: places in the list of those in use.
+		const digits = (values: readonly number[]) => {
+			const labelNames = [...new Set(values)].sort((a, b) => a - b).map(String);
+			return {
+				dataset: {
+					features: new Float32Array(0),
+					labels: Float32Array.from(values, (value) => labelNames.indexOf(String(value))),
+					rows: values.length,
+					columns: [],
+					labelNames,
+				},
+				label: { column: "digit", kind: "number" as const },
+			};
+		};
+		const spec = parseQuerySpec({ kind: "sum", column: "digit", bounds: [0, 9], privacy });
+		const plan = planQuery(spec, who);
+		const [all] = querySiteVector(digits([3, 7, 7, 7, 7]), spec, plan);
+		// The only 3 leaves: the sevens stay sevens.
+		const [without] = querySiteVector(digits([7, 7, 7, 7]), spec, plan);
+		expect(all! / plan.unitsPerRecord).toBeCloseTo(31 / 9, 1);
+		expect(without! / plan.unitsPerRecord).toBeCloseTo(28 / 9, 1);
+		expect(Math.abs(all! - without!)).toBeLessThanOrEqual(plan.unitsPerRecord);
+	});
+
 	it("does not depend on the order of the records", () => {
 		const mixed = population(200).map((person, i) => ({
 			...person,
