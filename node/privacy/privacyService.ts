@@ -126,12 +126,15 @@ export class Privacy implements PrivacyService {
 		const account = ledger.account(dataset);
 		if (account === undefined) throw noDataset(dataset);
 		const { limits, composition, period } = account;
-		const { delta } = ledger.remaining(dataset);
+		const { delegated } = ledger.spent(dataset);
+		const delta =
+			composition === "adaptive" ? limits.delta - delegated.delta : ledger.remaining(dataset).delta;
 		const counting = ledger
 			.history(dataset)
 			.filter(({ state, at }) => state !== "refunded" && at >= period.startedAt);
 		return PARTITIONS.map((partition) => ({
-			epsilonLimit: limits.epsilon,
+			epsilonLimit: limits.epsilon - delegated.epsilon,
+			filterEpsilon: period.filterEpsilon,
 			delta,
 			composition,
 			charged: counting

@@ -85,7 +85,8 @@ export const forecastRequest = z.strictObject({
 });
 
 export const forecastView = z.object({
-	epsilonLimit: positive,
+	/** Less what is delegated. */
+	epsilonLimit: nonnegative,
 	epsilonSpent: nonnegative,
 	recentCharges: z.int().nonnegative(),
 	/** Absent when nothing was charged in the window, or the budget lasts beyond the horizon. */

@@ -14,7 +14,9 @@ type Composition = "adaptive" | "planned";
 
 export interface BudgetState {
 	readonly epsilonLimit: number;
-	/** Delta left for composed events: the limit less what is charged beside them. */
+	/** Adaptive: the limit that the filter's weights were derived from, when the first charge was made. */
+	readonly filterEpsilon: number;
+	/** Adaptive: the limit on delta, which the filter divides itself. Planned: the limit less what is charged beside the events. */
 	readonly delta: number;
 	readonly composition: Composition;
 	/** Everything charged so far that counts. */
@@ -49,7 +51,7 @@ export function epsilonOfState(state: Omit<BudgetState, "charged">, events: read
 	if (events.length === 0) return 0;
 	const event = composed(...grouped(events));
 	if (state.composition === "planned") return epsilonBounds(event, state.delta).upper;
-	const filter = new RdpFilter({ epsilonLimit: state.epsilonLimit, deltaLimit: state.delta });
+	const filter = new RdpFilter({ epsilonLimit: state.filterEpsilon, deltaLimit: state.delta });
 	return filter.epsilonOf(rdpOf(event));
 }
 

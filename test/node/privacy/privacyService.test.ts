@@ -141,6 +141,14 @@ describe("planning", () => {
 		expect(found.frontier.map(({ epsilon }) => epsilon)).toEqual([0.5, 4]);
 	});
 
+	it("agrees with the ledger after the limit was raised, whose filter keeps its weights", async () => {
+		const limits = { type: "limits" as const, account: "small", epsilonLimit: 6, deltaLimit: 1e-6 };
+		await budgets.change(limits, "officer");
+		const forecast = await privacy.forecast({ dataset: "small", windowDays: 10.5 }, context);
+		expect(forecast.epsilonLimit).toBe(6);
+		expect(forecast.epsilonSpent).toBeCloseTo(budgets.ledger.spent("small").epsilon, 9);
+	});
+
 	it("knows no other data sets", async () => {
 		await expect(privacy.forecast({ dataset: "none", windowDays: 1 }, context)).rejects.toThrowError(
 			/no data set/,

@@ -17,6 +17,7 @@ const event = roundEvent(0.02, 2);
 function stateOf(days: number, overrides: Partial<BudgetState> = {}): BudgetState {
 	return {
 		epsilonLimit: 2,
+		filterEpsilon: 2,
 		delta: 1e-6,
 		composition: "adaptive",
 		charged: Array.from({ length: days }, (_, i) => ({ atMs: NOW - (i + 0.5) * DAY, event, count: 20 })),
