@@ -40,7 +40,7 @@ export interface Charge {
 	readonly record: ChargeRecord;
 	readonly priced: PricedEvent;
 	readonly at: string;
-	readonly epsilonAfter: number | undefined;
+	epsilonAfter: number | undefined;
 	readonly live: Set<number>;
 	readonly dead: Set<number>;
 	final: boolean;

@@ -120,7 +120,9 @@ export class BudgetLedger {
 		if (!isLive) undo.push(() => this.#charges.retract(record));
 		if (isCounted) return entry;
 		this.#requireRoom(path, record);
-		return { ...entry, epsilonAfter: this.spent(record.dataset).epsilon };
+		const epsilonAfter = this.spent(record.dataset).epsilon;
+		this.#charges.require(record.chargeId).epsilonAfter = epsilonAfter;
+		return { ...entry, epsilonAfter };
 	}
 
 	/**
