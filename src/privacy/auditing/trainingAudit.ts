@@ -57,7 +57,7 @@ export interface TrainingAudit extends ScoreAudit {
 	/** The accountant's epsilon for the rounds run, at `delta`. */
 	readonly claimedEpsilon: number;
 	readonly delta: number;
-	/** The larger lower bound of both audits; see `ScoreAudit` for what each assumes. */
+	/** The largest lower bound that counts: of both audits, or where canaries touch each other of `oneRun` alone. */
 	readonly epsilonLower: number;
 	/** The claim does not hold, with confidence 1 - significance. */
 	readonly violated: boolean;
@@ -97,20 +97,26 @@ export async function auditTraining(
 ): Promise<TrainingAudit> {
 	const scores = await playCanaries(run);
 	const curve = curveOfClaims(claimsOf(claim.event));
-	return verdict(auditScores(scores, { delta: claim.delta, curve }, significance), run.rounds, claim);
+	return verdict(auditScores(scores, { delta: claim.delta, curve }, significance), run, claim);
 }
 
-function verdict(audit: ScoreAudit, rounds: number, claim: AuditClaim): TrainingAudit {
+function verdict(
+	audit: ScoreAudit,
+	{ rounds, attacker = "sums" }: TrainingRun,
+	claim: AuditClaim,
+): TrainingAudit {
 	const claimedEpsilon = epsilonBounds(claim.event, claim.delta).upper;
 	const { oneRun, independent } = audit;
-	const epsilonLower = Math.max(oneRun.epsilonLower, independent.epsilonLower);
+	// In the final model canaries touch each other: only the bound that allows for it counts.
+	const counting = attacker === "sums" ? [oneRun, independent] : [oneRun];
+	const epsilonLower = Math.max(...counting.map((bound) => bound.epsilonLower));
 	return {
 		...audit,
 		rounds,
 		claimedEpsilon,
 		delta: claim.delta,
 		epsilonLower,
-		violated: epsilonLower > claimedEpsilon || oneRun.refutesClaim || independent.refutesClaim,
+		violated: epsilonLower > claimedEpsilon || counting.some((bound) => bound.refutesClaim),
 	};
 }
 

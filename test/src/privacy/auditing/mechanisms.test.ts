@@ -116,8 +116,8 @@ const mechanisms: [string, Audited][] = [
 		"the sparse vector",
 		{
 			event: new SparseVector({ ...SELECTION, positives: 1, threshold: 0 }).event,
-			onD: sparse([...Array(12).fill(0), 1]),
-			onDPrime: sparse([...Array(12).fill(1), 0]),
+			onD: sparse([...Array(12).fill(-4), 1]),
+			onDPrime: sparse([...Array(12).fill(-3), 0]),
 		},
 	],
 ];
