@@ -23,7 +23,7 @@ const SELECTION = { epsilon: EPSILON, sensitivity: 1, monotone: false };
 /** Every score moves by its sensitivity, in opposite directions. */
 const SCORES = [5, 4];
 const NEIGHBOUR = [4, 5];
-const RUNS = 8000;
+const RUNS = 14_000;
 
 interface Audited {
 	readonly event: PrivacyEvent;
