@@ -2,9 +2,11 @@
  * Whether this organization takes part in a proposed job: the charter's privacy floor, the
  * organization's own policy, its data and its budget, in that order.
  */
+import { encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
+import type { DataDescription } from "../../src/data/description.ts";
 import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
@@ -68,14 +70,20 @@ export function requireCharter(spec: ResolvedSpecification, charter: Charter): J
 	});
 }
 
+function sameDescription(one: DataDescription, other: DataDescription): boolean {
+	return equalBytes(encodeCanonical(one as never), encodeCanonical(other as never));
+}
+
 /** This organization's answer. `submitter` is asked no second time for its own job. */
 export function judgeJob(input: {
 	readonly spec: ResolvedSpecification;
 	readonly charter: Charter;
 	readonly policy: JobPolicy;
 	readonly ledger: BudgetLedger;
-	/** Training records of a registered data set; undefined where there is none of that name. */
-	readonly trainingRows: (name: string) => number | undefined;
+	/** A registered data set; undefined where there is none of that name. */
+	readonly dataset: (
+		name: string,
+	) => { readonly trainingRows: number; readonly description: DataDescription } | undefined;
 	readonly jobId: string;
 	readonly submitter: PeerId;
 	readonly self: PeerId;
@@ -111,8 +119,16 @@ export function judgeJob(input: {
 			`the model has ${parameters} parameters, our policy allows ${policy.maximumParameters}`,
 		);
 	}
-	const rows = input.trainingRows(data.set);
-	if (rows === undefined) return refuse("policy.no_data", `we have no data set named ${data.set}`);
+	const dataset = input.dataset(data.set);
+	if (dataset === undefined) return refuse("policy.no_data", `we have no data set named ${data.set}`);
+	// Reading our file by a description of somebody else's choice could fail on a single record, and
+	// our dropping out would tell of it, unpaid for.
+	if (!sameDescription(data.description, dataset.description))
+		return refuse(
+			"policy.other_description",
+			`data set ${data.set} is registered here under another description than the job's; agree on one`,
+		);
+	const rows = dataset.trainingRows;
 	const { minimumRecords } = charter.rules.dataRequirements;
 	if (rows < minimumRecords)
 		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);

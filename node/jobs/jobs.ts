@@ -387,7 +387,7 @@ export class Jobs implements JobService {
 			charter: job.charter,
 			policy,
 			ledger: budgets.ledger,
-			trainingRows: (name) => datasets.get(name)?.trainingRows,
+			dataset: (name) => datasets.get(name),
 			jobId: job.jobId,
 			submitter: job.proposal.submitter,
 			self: self.peer,

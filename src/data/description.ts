@@ -69,7 +69,7 @@ export function prepare(dataset: Dataset, description: DataDescription): Dataset
 		return {
 			...dataset,
 			features,
-			labels: dataset.labels.map((value) => scaled(value, label.bounds, scale)),
+			labels: numericLabels(dataset).map((value) => scaled(value, label.bounds, scale)),
 			labelNames: [],
 		};
 	}
@@ -86,6 +86,16 @@ export function prepare(dataset: Dataset, description: DataDescription): Dataset
 		return known;
 	});
 	return { ...dataset, features, labels, labelNames: label.classes };
+}
+
+/**
+ * Labels by their own value. A reader that collects values in use (IDX) numbers them by their place
+ * in that list, and a place depends on the other records.
+ */
+function numericLabels({ labels, labelNames }: Dataset): Float32Array {
+	if (labelNames.length === 0) return labels;
+	const values = labelNames.map(Number);
+	return labels.map((index) => values[index]!);
 }
 
 function scaled(value: number, [least, largest]: Bounds, scale: "symmetric" | "unit"): number {

@@ -59,6 +59,7 @@ function judge(
 		policy?: Partial<JobPolicy>;
 		rows?: number | undefined;
 		limit?: number;
+		classes?: string[];
 		submitter?: string;
 	} = {},
 ) {
@@ -80,7 +81,13 @@ function judge(
 		charter: charter(overrides.rules),
 		policy: { ...POLICY, ...overrides.policy },
 		ledger,
-		trainingRows: () => ("rows" in overrides ? overrides.rows : 300),
+		dataset: () => {
+			const rows = "rows" in overrides ? overrides.rows : 300;
+			const known = spec().data.description;
+			const classes = overrides.classes ?? (known.label.kind === "class" ? known.label.classes : []);
+			const description = { ...known, label: { kind: "class" as const, column: "digit", classes } };
+			return rows === undefined ? undefined : { trainingRows: rows, description };
+		},
 		jobId: "job-1",
 		submitter: overrides.submitter ?? "somebody else",
 		self: "us",
@@ -126,6 +133,7 @@ describe("an organization's answer to a proposed job", () => {
 		["a data set we do not lend", { policy: { dataSets: [] } }, /does not lend/],
 		["a model too large", { policy: { maximumParameters: 100 } }, /650 parameters, our policy allows 100/],
 		["a data set we do not have", { rows: undefined }, /no data set named/],
+		["another description of our records", { classes: ["0", "1"] }, /under another description/],
 		[
 			"fewer records than the charter asks for",
 			{ rules: { dataRequirements: { minimumRecords: 1000 } } },

@@ -52,6 +52,16 @@ describe("prepare", () => {
 		expect(prepare(target, { ...description, label }).labels).toEqual(Float32Array.of(-1, 0, 1));
 	});
 
+	it("takes a numeric target by its value, not by its place among the values in use", () => {
+		const label = { kind: "number", column: "y", bounds: [0, 10] as [number, number] } as const;
+		const targets = (labels: number[], labelNames: string[]) =>
+			prepare({ ...dataset, labels: Float32Array.from(labels), labelNames }, { ...description, label })
+				.labels;
+		// The second record says 10 both times: without the first one it would be first in the list.
+		expect(targets([0, 1, 1], ["5", "10"])).toEqual(Float32Array.of(0, 1, 1));
+		expect(targets([0, 0, 0], ["10"])).toEqual(Float32Array.of(1, 1, 1));
+	});
+
 	it("refuses an unknown class by record number, and a wrong number of features", () => {
 		const label = { kind: "class", column: "kind", classes: ["yes", "other"] } as const;
 		expect(() =>
