@@ -4,6 +4,8 @@
  */
 import { convolved, type Tilted } from "./convolution.ts";
 import { type ComposedPart, Cumulants, leastOverScale } from "./cumulants.ts";
+import { lowTails, SpectralTail } from "./fewFrequencies.ts";
+import { decreasingRoot } from "./root.ts";
 
 /**
  * Of a delta, what cutting off each tail of the composed loss may cost. Moves epsilon by a part in a
@@ -135,11 +137,9 @@ export function boundsOnGrid(
 
 		const tilted = (bounded: readonly ComposedPart[], own: Cumulants): Tilted[] =>
 			bounded.map((part, i) => ({ part, tilt, logNorm: tilt === 0 ? 0 : own.ofPart(i, tilt) }));
-		const [upperMass, lowerMass] = convolved(
-			[tilted(uppers, cumulants), tilted(lowers, lowerCumulants)],
-			spacing,
-			size,
-		);
+		const families = [tilted(uppers, cumulants), tilted(lowers, lowerCumulants)] as const;
+		const [upperMass, lowerMass] =
+			lowTails(families, firstIndex, tilt, spacing, size) ?? convolved(families, spacing, size);
 		const windowStart = offset + firstIndex * spacing;
 		const windowEnd = windowStart + (size - 1) * spacing;
 		const upper: Scan = {
@@ -168,14 +168,14 @@ export function boundsOnGrid(
 						rounding: -(rounding + wrapped),
 					}
 				: undefined;
-		const sound = Number.isFinite(upperMass.reduce((sum, mass) => sum + mass, 0));
+		const sound = Number.isFinite(deltaAt(upper, windowStart));
 		let upperAnswer = "delta" in question ? Number.POSITIVE_INFINITY : 1;
 		let lowerAnswer = 0;
 		if (sound && "delta" in question) {
-			const scanned = epsilonAt(upper, question.delta) ?? Math.max(0, windowStart);
+			const scanned = epsilonAt(upper, question.delta, epsilon) ?? Math.max(0, windowStart);
 			upperAnswer =
 				(infinity < question.delta ? Math.min(scanned, Math.max(0, largestLoss)) : scanned) * OUTWARD;
-			if (lower !== undefined) lowerAnswer = (epsilonAt(lower, question.delta) ?? 0) / OUTWARD;
+			if (lower !== undefined) lowerAnswer = (epsilonAt(lower, question.delta, upperAnswer) ?? 0) / OUTWARD;
 		} else if (sound && "epsilon" in question) {
 			upperAnswer = Math.min(1, deltaAt(upper, question.epsilon) * OUTWARD);
 			if (lower !== undefined) lowerAnswer = Math.max(0, deltaAt(lower, question.epsilon) / OUTWARD);
@@ -191,8 +191,8 @@ export function boundsOnGrid(
 }
 
 interface Scan {
-	/** Tilted masses, the index J at J mod size; true mass: times exp(logScale - tilt * loss). */
-	readonly mass: Float64Array;
+	/** Tilted masses, the index J at J mod size, or their spectrum; true mass: times exp(logScale - tilt * loss). */
+	readonly mass: Float64Array | SpectralTail;
 	/** Loss of `firstIndex`. */
 	readonly offset: number;
 	readonly firstIndex: number;
@@ -212,9 +212,10 @@ interface Scan {
  */
 function descend(
 	scan: Scan,
+	mass: Float64Array,
 	stop: (loss: number, excess: number, sum: number, next: number) => boolean,
 ): void {
-	const { mass, offset, firstIndex, spacing, size, tilt } = scan;
+	const { offset, firstIndex, spacing, size, tilt } = scan;
 	const fall = Math.exp(-tilt * spacing);
 	const lossFall = Math.exp(-spacing);
 	const rest = -Math.expm1(-spacing);
@@ -234,16 +235,18 @@ function descend(
 /**
  * Least epsilon >= 0 with delta(epsilon) <= delta; Infinity if infinite losses alone are more likely,
  * undefined if it lies below the window.
+ * @param near where to begin, at best a little above the result
  */
-function epsilonAt(scan: Scan, delta: number): number | undefined {
-	const { tilt, logScale, infinity, rounding, spacing } = scan;
+function epsilonAt(scan: Scan, delta: number, near: number): number | undefined {
+	const { mass, tilt, logScale, infinity, rounding, spacing } = scan;
 	if (infinity >= delta) return Number.POSITIVE_INFINITY;
+	if (mass instanceof SpectralTail) return rootNear(scan, delta, near);
 	const allowed = delta - infinity;
 	let result: number | undefined;
 	// At the node above: its excess, and its sum with itself counted.
 	let excessAbove = 0;
 	let sumAbove = 0;
-	descend(scan, (loss, excess, sum, own) => {
+	descend(scan, mass, (loss, excess, sum, own) => {
 		const scale = Math.exp(logScale - tilt * loss);
 		if (scale * (excess + rounding) > allowed) {
 			const above = loss + spacing;
@@ -265,13 +268,39 @@ function epsilonAt(scan: Scan, delta: number): number | undefined {
 	return result;
 }
 
+/**
+ * The same, by evaluating delta where it is needed. Downwards from `near`, not upwards from the bottom: far below
+ * the result the allowance for rounding outweighs what is tilted away, and a lower bound on delta is none.
+ */
+function rootNear(scan: Scan, delta: number, near: number): number | undefined {
+	const { offset, size, spacing } = scan;
+	const bottom = Math.max(0, offset);
+	const top = Math.max(0, offset + (size - 1) * spacing);
+	const excess = (epsilon: number): number => Math.log(Math.max(deltaAt(scan, epsilon), 1e-300) / delta);
+	let high = Math.min(top, Math.max(bottom, near));
+	if (excess(high) > 0) high = top;
+	if (excess(high) > 0) return Number.POSITIVE_INFINITY;
+	for (let step = spacing; ; step *= 2) {
+		const low = Math.max(bottom, high - step);
+		if (excess(low) > 0) return decreasingRoot(excess, low, high);
+		if (low === bottom) return offset <= 0 ? 0 : undefined;
+		high = low;
+	}
+}
+
 /** delta at an epsilon >= 0. */
 function deltaAt(scan: Scan, epsilon: number): number {
-	const { tilt, logScale, infinity, rounding, spacing } = scan;
+	const { mass, offset, size, tilt, logScale, infinity, rounding, spacing } = scan;
+	if (mass instanceof SpectralTail) {
+		const from = Math.min(size, Math.max(0, Math.ceil((epsilon - offset) / spacing)));
+		const above = offset + from * spacing;
+		const inside = mass.excess(from, Math.exp(epsilon - above)) + rounding * Math.exp(tilt * spacing);
+		return infinity + Math.exp(logScale - tilt * above) * inside;
+	}
 	let result = infinity;
 	let excessAbove = 0;
 	let sumAbove = 0;
-	descend(scan, (loss, excess, sum, own) => {
+	descend(scan, mass, (loss, excess, sum, own) => {
 		if (loss < epsilon) {
 			const above = loss + spacing;
 			const inside = excessAbove - sumAbove * Math.expm1(epsilon - above);

@@ -77,23 +77,28 @@ export function convolved(
 	return [re, im];
 }
 
-function folded({ part, tilt, logNorm }: Tilted, spacing: number, size: number): Float64Array {
-	const { index, mass } = part.distribution;
+function folded(tilted: Tilted, spacing: number, size: number): Float64Array {
+	const { index } = tilted.part.distribution;
+	const masses = tiltedMasses(tilted, spacing);
 	const array = new Float64Array(size);
 	for (let k = 0; k < index.length; k++) {
-		const m = mass[k]!;
-		if (m === 0) continue;
 		const at = index[k]! % size;
 		const position = at < 0 ? at + size : at;
-		// In one exponential: mass and factor alone may leave the range of doubles.
-		const tilted =
-			tilt === 0
-				? m
-				: Math.sign(m) *
-					Math.exp(Math.log(Math.abs(m)) + tilt * (part.offset + index[k]! * spacing) - logNorm);
-		array[position] = array[position]! + tilted;
+		array[position] = array[position]! + masses[k]!;
 	}
 	return array;
+}
+
+/** The masses of the part's nodes, tilted. */
+export function tiltedMasses({ part, tilt, logNorm }: Tilted, spacing: number): Float64Array {
+	const { index, mass } = part.distribution;
+	if (tilt === 0) return mass;
+	// In one exponential: mass and factor alone may leave the range of doubles.
+	return mass.map((m, k) =>
+		m === 0
+			? 0
+			: Math.sign(m) * Math.exp(Math.log(Math.abs(m)) + tilt * (part.offset + index[k]! * spacing) - logNorm),
+	);
 }
 
 /** (product at `position`) *= (re + i im)^count, by squaring; the first factor is set. */
