@@ -102,7 +102,8 @@ function descend(parameters: Float32Array, direction: Float64Array, rate: number
 }
 
 function difference(parameters: Float32Array, common: Float32Array): Float64Array {
-	const delta = Float64Array.from(parameters, (value, i) => value - common[i]!);
+	const delta = new Float64Array(parameters.length);
+	for (let i = 0; i < delta.length; i++) delta[i] = parameters[i]! - common[i]!;
 	if (allFinite(delta)) return delta;
 	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
 }

@@ -205,5 +205,7 @@ function ringMask(modulusBits: ModulusBits): number {
 
 /** A decoded sum in real units. Divide by a public number (the expected batch), never by a private count. */
 export function decode(sum: Int32Array, plan: Pick<EncodingPlan, "scale">): Float64Array {
-	return Float64Array.from(sum, (value) => value / plan.scale);
+	const values = new Float64Array(sum.length);
+	for (let i = 0; i < values.length; i++) values[i] = sum[i]! / plan.scale;
+	return values;
 }

@@ -148,15 +148,17 @@ export function noiseOf(plan: TrainingPlan, round: number, rounds: number): Roun
 
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
-	const { length, layout, encoding, noise, withinUnit, localSteps } = plan;
+	const { length, layout, noise, withinUnit, localSteps } = plan;
+	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
+	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
-		"althing/training-plan/2",
+		"althing/training-plan/3",
 		specHash,
 		encodeCanonical({
 			...who,
 			length,
 			layout: { ...layout },
-			encoding: { ...encoding },
+			encoding,
 			noise: noise.map((level) => ({ ...level })),
 			withinUnit,
 			localSteps,

@@ -58,7 +58,8 @@ function divisorOf(spec: ResolvedJobSpec, weightSum: number, survivors: number):
 		case "site_gaussian":
 			return survivors;
 		case "none":
-			return Math.max(weightSum / aggregation.updateNormBound, Number.MIN_VALUE);
+			// Nobody had records: the sum is zero as well.
+			return weightSum > 0 ? weightSum / aggregation.updateNormBound : 1;
 	}
 }
 

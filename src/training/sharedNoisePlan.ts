@@ -120,7 +120,7 @@ function clientLevels(
 	let cost = 0;
 	for (const { weight, rounds } of schedule) {
 		const evaluations = rounds.filter((round) => round % evaluateEveryRounds === 0).length;
-		cost += (rounds.length + evaluations / CLIENT_EVALUATION_RATIO ** 2) / weight ** 2;
+		cost += (rounds.length + evaluations / CLIENT_EVALUATION_RATIO ** 2) / (weight * weight);
 	}
 	// The last factor covers floating-point rounding, upwards.
 	const first = whole * Math.sqrt(cost) * (1 + 2 ** -40);
@@ -138,7 +138,7 @@ function reachOf(
 	withinUnit: number,
 ): Pick<EncodingRequest, "clippingNorm" | "perSiteBound" | "roundings"> {
 	// Adaptive clipping: the update is in units of the norm, and half a count comes with it.
-	const norm = privacy.clipping === "adaptive" ? Math.sqrt(1 + withinUnit ** 2 / 4) : privacy.clippingNorm;
+	const norm = privacy.clipping === "adaptive" ? Math.sqrt(1 + (withinUnit * withinUnit) / 4) : privacy.clippingNorm;
 	// A whole update is clipped in double precision: its norm is off by less than a float32's rounding.
 	if (privacy.unit === "client") return { clippingNorm: norm * (1 + 2 ** -24), perSiteBound: 1 };
 	const perSiteBound = Math.max(16, batch / 2);

@@ -74,7 +74,10 @@ export async function clientUpdate(
 	const { plan } = site;
 	const norm = state.clippingNorm ?? privacy.clippingNorm;
 	const update = new Float64Array(plan.layout.update);
-	const direction = await descentOf(site, state);
+	const direction =
+		site.train.rows === 0
+			? new Float64Array(plan.parameterCount)
+			: await zerosIfDiverged(plan, () => descent(site, state));
 	const within = normOf(direction) <= norm;
 	update.set(bounded(direction, norm, 1));
 	if (state.clippingNorm === undefined) return update;
@@ -92,13 +95,16 @@ export async function privateLocalUpdate(
 ): Promise<Float64Array> {
 	const { localBatch, localLearningRate } = spec.training;
 	requireRoom(fitsPublicBatch(spec, train.rows));
-	const { delta } = await trainLocallyInPrivate(trainer, state.parameters, train, {
-		steps: plan.localSteps,
-		clipping: clippingOf(privacy.clipping, plan.model, privacy.clippingNorm),
-		expectedBatchSize: localBatch,
-		learningRate: localLearningRate,
-		sampleRows: () => Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
-		addNoise: (sum) => addNoiseOnGrid(sum, grid, sampler),
+	const delta = await zerosIfDiverged(plan, async () => {
+		const local = await trainLocallyInPrivate(trainer, state.parameters, train, {
+			steps: plan.localSteps,
+			clipping: clippingOf(privacy.clipping, plan.model, privacy.clippingNorm),
+			expectedBatchSize: localBatch,
+			learningRate: localLearningRate,
+			sampleRows: () => Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
+			addNoise: (sum) => addNoiseOnGrid(sum, grid, sampler),
+		});
+		return local.delta;
 	});
 	// Equal weights: a site's record count stays its own.
 	return bounded(delta, spec.aggregation.updateNormBound, -1);
@@ -137,16 +143,18 @@ async function descent({ spec, train, trainer }: Site, state: CommonState): Prom
 }
 
 /**
- * The same of a site that hides whether it takes part: no records, or training that diverges, is an
- * update of zeros like any other, not a round missed.
+ * An update of zeros where training diverges. The site would otherwise miss the round, which tells
+ * about its records, and without a charge.
  */
-async function descentOf(site: Site, state: CommonState): Promise<Float64Array> {
-	const none = new Float64Array(site.plan.parameterCount);
-	if (site.train.rows === 0) return none;
+async function zerosIfDiverged(
+	{ parameterCount }: TrainingPlan,
+	update: () => Promise<Float64Array>,
+): Promise<Float64Array> {
 	try {
-		return await descent(site, state);
+		return await update();
 	} catch (error) {
-		if (error instanceof AlthingError && error.code === "learning.not_finite") return none;
+		if (error instanceof AlthingError && error.code === "learning.not_finite")
+			return new Float64Array(parameterCount);
 		throw error;
 	}
 }
