@@ -92,6 +92,12 @@ export class Budgets {
 		await Promise.all(entries.map((entry) => this.#write(entry)));
 	}
 
+	/** Charges what nothing can take back, such as an answer of this node alone. @throws AlthingError as {@link charge} */
+	async chargeForGood(requests: readonly ChargeRequest[]): Promise<void> {
+		await this.charge(requests);
+		for (const { chargeId } of requests) await this.finalise(chargeId);
+	}
+
 	/** Takes back an attempt of a charge that a Dead certificate proves released nothing. */
 	async refund(chargeId: string, attempt: number): Promise<void> {
 		const entry = this.ledger.refund(chargeId, attempt, this.#stamp(NODE));

@@ -39,6 +39,10 @@ const byCode: Readonly<Record<string, ExitCode>> = {
 	"rpc.invalid_params": exitCodes.usage,
 	"job.invalid": exitCodes.usage,
 	"job.invalid_file": exitCodes.usage,
+	"job.refused_by_policy": exitCodes.refused,
+	"query.invalid": exitCodes.usage,
+	"query.needs_delta": exitCodes.usage,
+	"privacy.bad_plan": exitCodes.usage,
 	"federation.none": exitCodes.notFound,
 };
 

@@ -61,6 +61,19 @@ export class Datasets implements DataService {
 		return this.#known.get(name);
 	}
 
+	/** @throws AlthingError `data.not_found` */
+	require(name: string): RegisteredDataset {
+		const dataset = this.#known.get(name);
+		if (dataset === undefined) {
+			throw new AlthingError(
+				"data.not_found",
+				`there is no data set named ${name}; \`althing data ls\` lists them`,
+				{ name },
+			);
+		}
+		return dataset;
+	}
+
 	/** Training records over all data sets, as this organization declares them. */
 	totalRecords(): number {
 		return [...this.#known.values()].reduce((sum, { trainingRows }) => sum + trainingRows, 0);
@@ -112,26 +125,14 @@ export class Datasets implements DataService {
 	}
 
 	async show(params: { name: string }): Promise<DatasetDetail> {
-		return this.#detail(this.#require(params.name));
+		return this.#detail(this.require(params.name));
 	}
 
 	async remove(params: { name: string }): Promise<void> {
-		const dataset = this.#require(params.name);
+		const dataset = this.require(params.name);
 		await this.#collection.put(keyName(params.name), dataset);
 		await this.#collection.delete(params.name);
 		this.#known.delete(params.name);
-	}
-
-	#require(name: string): RegisteredDataset {
-		const dataset = this.#known.get(name);
-		if (dataset === undefined) {
-			throw new AlthingError(
-				"data.not_found",
-				`there is no data set named ${name}; \`althing data ls\` lists them`,
-				{ name },
-			);
-		}
-		return dataset;
 	}
 
 	#detail(dataset: RegisteredDataset): DatasetDetail {

@@ -1,12 +1,10 @@
 /** Questions to this organization's own records: planned, charged, then answered, in this order. */
 import { toHex } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
-import { checkSpecification } from "../../src/jobs/specificationText.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import { DELTA_RESERVE, slackEpsilon } from "../../src/queries/plan.ts";
-import { queryReleaseSchema, type ReleasedAnswer } from "../../src/queries/release.ts";
+import { parseQueryRelease, type ReleasedAnswer } from "../../src/queries/release.ts";
 import { parseQuerySpec } from "../../src/queries/spec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
@@ -54,7 +52,7 @@ export class Queries implements QueryService {
 		{ dataset, release }: { readonly dataset: string; readonly release: JsonObject },
 		context: CallContext,
 	): Promise<LocalRelease> {
-		const spec = checkSpecification(release, queryReleaseSchema);
+		const spec = parseQueryRelease(release);
 		const { id, answer, charged } = await this.#answer(dataset, { kind: "release", spec }, context);
 		const answers = (answer as readonly ReleasedAnswer[]).map(({ kind, answer: found, error95 }) => ({
 			kind,
@@ -69,8 +67,9 @@ export class Queries implements QueryService {
 		question: Question,
 		{ caller }: CallContext,
 	): Promise<{ id: string; answer: QuestionAnswer; charged: Charged }> {
-		const { pool } = this.#options;
-		const data = this.#data(dataset);
+		const { pool, datasets } = this.#options;
+		const { path, description, columns } = datasets.require(dataset);
+		const data: QueriedData = { path, description, columns };
 		const startedMs = performance.now();
 		const { cost } = answerOf(await pool().run({ kind: "costOfQuestion", data, question }), "questionCost");
 		const id = `query-${toHex(randomBytes(8))}`;
@@ -83,19 +82,6 @@ export class Queries implements QueryService {
 		return { id, answer, charged };
 	}
 
-	#data(dataset: string): QueriedData {
-		const registered = this.#options.datasets.get(dataset);
-		if (registered !== undefined) {
-			const { path, description, columns } = registered;
-			return { path, description, columns };
-		}
-		throw new AlthingError(
-			"data.not_found",
-			`there is no data set named ${dataset}; \`althing data ls\` lists them`,
-			{ name: dataset },
-		);
-	}
-
 	async #charge(
 		id: string,
 		dataset: string,
@@ -103,10 +89,10 @@ export class Queries implements QueryService {
 		{ event, totalVariationDistance: distance }: QuestionCost,
 		analyst: string,
 	): Promise<Charged> {
-		const { budgets } = this.#options;
 		const stated = statedCost(question, event);
 		const extraDelta = distance === 0 ? 0 : (1 + Math.exp(slackEpsilon(stated.epsilon))) * distance;
-		await budgets.charge(
+		// Nothing can take the answer back: whatever happens from here on, it stays charged.
+		await this.#options.budgets.chargeForGood(
 			PARTITIONS.map((partition) => ({
 				dataset,
 				partition,
@@ -119,8 +105,6 @@ export class Queries implements QueryService {
 				analyst,
 			})),
 		);
-		// Nothing can take the answer back: whatever happens from here on, it stays charged.
-		for (const partition of PARTITIONS) await budgets.finalise(`${id}/${partition}`);
 		return stated;
 	}
 

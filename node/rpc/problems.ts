@@ -30,12 +30,16 @@ const statusByCode: Readonly<Record<string, number>> = {
 	"rpc.stopping": 503,
 	"rpc.timeout": 504,
 	"federation.none": 404,
+	"job.refused_by_policy": 409,
+	// A target that no noise reaches: nothing to try again later.
+	"tuning.unreachable": 422,
+	"privacy.misuse": 500,
 };
 
 /** By the last word of the code, so that a new area's ordinary errors need no entry here. */
 const statusByReason: readonly (readonly [RegExp, number])[] = [
 	[/(^|_)not_found$/, 404],
-	[/^(already_|exists$|in_use$|wrong_state$|conflict$)/, 409],
+	[/^(already_|exists$|in_use$|decided$|ended$|conflict$)/, 409],
 	[/(^|_)timeout$/, 504],
 	[/^(unreachable|unavailable|not_ready)$/, 503],
 ];

@@ -59,7 +59,7 @@ export class Tunings implements TuningService {
 	): Promise<TuningView> {
 		const tuning = checkSpecification(asked, tuningSchema);
 		const job = checkJobSpec(spec);
-		const data = this.#data(job.data.set);
+		const data = this.#options.datasets.require(job.data.set);
 		const { description } = data;
 		const resolved = resolveJobSpec({ ...job, data: { ...job.data, description } });
 		const { plan } = (await this.#pool.run({
@@ -112,19 +112,9 @@ export class Tunings implements TuningService {
 		}
 	}
 
-	#data(name: string): RegisteredDataset {
-		const registered = this.#options.datasets.get(name);
-		if (registered !== undefined) return registered;
-		throw new AlthingError(
-			"data.not_found",
-			`there is no data set named ${name}; \`althing data ls\` lists them`,
-			{ name },
-		);
-	}
-
 	async #charge(id: string, dataset: string, plan: TuningPlan, analyst: string): Promise<void> {
-		const { budgets } = this.#options;
-		await budgets.charge(
+		// Nothing can take a trial back: whatever happens from here on, it stays charged.
+		await this.#options.budgets.chargeForGood(
 			plan.charges.map(({ partition, event, extraDelta }) => ({
 				dataset,
 				partition,
@@ -137,8 +127,6 @@ export class Tunings implements TuningService {
 				analyst,
 			})),
 		);
-		// Nothing can take a trial back: whatever happens from here on, it stays charged.
-		for (const partition of PARTITIONS) await budgets.finalise(`${id}/${partition}`);
 	}
 
 	/** An execution for each charge, as the audit of the ledger wants it, with the outcome. */

@@ -211,14 +211,18 @@ export class Membership implements Machine<FederationMessage, never, never, Fede
 		return this.#request({ kind: "leave", joinedVersion }, nowMs);
 	}
 
-	/** Asks the others to expel a member. @throws `federation.not_member` | `federation.invalid_change` */
+	/** Asks the others to expel a member. @throws `federation.not_member` | `federation.member_not_found` */
 	expel(peer: PeerId, reason: string, nowMs: number): Step {
 		this.#membership();
 		const subject = memberOf((this.#chain as CharterChain).head, peer);
 		if (subject === undefined) {
-			throw new AlthingError("federation.invalid_change", `${peer} is not a member and cannot be expelled.`, {
-				peer,
-			});
+			throw new AlthingError(
+				"federation.member_not_found",
+				`${peer} is not a member and cannot be expelled.`,
+				{
+					peer,
+				},
+			);
 		}
 		return this.#request({ kind: "expel", peer, joinedVersion: subject.joinedVersion, reason }, nowMs);
 	}

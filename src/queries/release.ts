@@ -15,7 +15,7 @@ import { privateQuantile } from "../privacy/mechanisms/privateQuantile.ts";
 import { RandomWords } from "../privacy/samplers/randomWords.ts";
 import { numberOf, type QueryRecords, rowFilter } from "./records.ts";
 import { exactSums, sumScale, VALUE_STEPS } from "./siteVector.ts";
-import { boundsSchema, categoricalSchema, columnName, whereSchema } from "./spec.ts";
+import { boundsSchema, categoricalSchema, columnName, parsedQuestion, whereSchema } from "./spec.ts";
 
 /** Most answers that all queries of one release may choose among: each costs an exponential to some hundred bits. */
 const MOST_ANSWERS = 262_144;
@@ -71,6 +71,14 @@ export const queryReleaseSchema = z.strictObject({
 });
 
 export type QueryRelease = z.infer<typeof queryReleaseSchema>;
+
+/**
+ * Queries from an untrusted object, defaults filled in.
+ * @throws AlthingError `query.invalid` naming each key that is wrong
+ */
+export function parseQueryRelease(value: unknown): QueryRelease {
+	return parsedQuestion(value, queryReleaseSchema);
+}
 
 /** Public answers that a query chooses among; a quantile's number of choices follows from the records. */
 function answerCount(query: ReleaseQuery): number {

@@ -178,7 +178,12 @@ export function cellCount(dimension: Dimension): number {
  * @throws AlthingError `query.invalid` naming each key that is wrong
  */
 export function parseQuerySpec(value: unknown): QuerySpec {
-	const parsed = querySpecSchema.safeParse(value);
+	return parsedQuestion(value, querySpecSchema);
+}
+
+/** A question checked against its schema. @throws AlthingError `query.invalid` naming each key that is wrong */
+export function parsedQuestion<T>(value: unknown, schema: z.ZodType<T>): T {
+	const parsed = schema.safeParse(value);
 	if (parsed.success) return parsed.data;
 	const problems = parsed.error.issues.map(
 		(issue) => `${issue.path.map(String).join(".") || "query"}: ${issue.message}`,

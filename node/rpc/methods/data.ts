@@ -18,7 +18,7 @@ export const dataMethods = [
 			description: z.union([shortName, jsonObject]),
 		}),
 		result: datasetDetail,
-		errors: ["data.exists", "data.unreadable", "data.invalid_description"],
+		errors: ["data.exists", "data.unreadable", "data.bad_description", "data.unknown_description"],
 		timeoutMs: 120_000,
 		handler: (context, params) => context.services.data.add(params, context),
 	}),
@@ -45,7 +45,7 @@ export const dataMethods = [
 		roles: [],
 		params: named,
 		result: z.object({}),
-		errors: ["data.not_found", "data.in_use"],
+		errors: ["data.not_found"],
 		handler: async (context, params) => {
 			await context.services.data.remove(params, context);
 			return {};

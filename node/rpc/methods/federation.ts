@@ -19,7 +19,7 @@ export const federationMethods = [
 		roles: [],
 		params: z.strictObject({ name: shortName, rules: jsonObject.default({}) }),
 		result: federationView,
-		errors: ["federation.already_member", "federation.invalid_rules"],
+		errors: ["federation.already_member", "federation.bad_rules"],
 		handler: (context, params) => context.services.federation.create(params, context),
 	}),
 	defineMethod({
@@ -37,7 +37,7 @@ export const federationMethods = [
 		roles: [],
 		params: z.strictObject({ ticket, declaration: jsonObject.default({}) }),
 		result: requested,
-		errors: ["federation.already_member", "federation.invalid_ticket", "federation.ticket_expired"],
+		errors: ["federation.already_member", "federation.bad_ticket", "federation.ticket_expired"],
 		timeoutMs: 60_000,
 		handler: (context, params) => context.services.federation.join(params, context),
 	}),
@@ -92,7 +92,7 @@ export const federationMethods = [
 		roles: [],
 		params: z.strictObject({ peer: peerId, reason }),
 		result: requested,
-		errors: ["federation.none", "federation.member_not_found"],
+		errors: ["federation.none", "federation.not_member", "federation.member_not_found"],
 		handler: (context, params) => context.services.federation.expel(params, context),
 	}),
 ] as const;

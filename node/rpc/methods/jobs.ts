@@ -15,7 +15,7 @@ export const jobMethods = [
 		roles: ["data_scientist"],
 		params: z.strictObject({ spec: jsonObject }),
 		result: jobSummary,
-		errors: ["job.invalid", "policy.refused", "federation.none"],
+		errors: ["job.invalid", "federation.none"],
 		handler: (context, params) => context.services.jobs.submit(params, context),
 	}),
 	defineMethod({
@@ -41,7 +41,7 @@ export const jobMethods = [
 		roles: ["privacy_officer"],
 		params: one,
 		result: jobSummary,
-		errors: ["job.not_found", "job.wrong_state", "budget.exceeded"],
+		errors: ["job.not_found", "job.decided", "job.refused_by_policy"],
 		handler: (context, params) => context.services.jobs.approve(params, context),
 	}),
 	defineMethod({
@@ -50,7 +50,7 @@ export const jobMethods = [
 		roles: ["privacy_officer"],
 		params: oneWithReason,
 		result: jobSummary,
-		errors: ["job.not_found", "job.wrong_state"],
+		errors: ["job.not_found", "job.decided"],
 		handler: (context, params) => context.services.jobs.reject(params, context),
 	}),
 	defineMethod({
@@ -59,7 +59,7 @@ export const jobMethods = [
 		roles: ["data_scientist", "privacy_officer"],
 		params: oneWithReason,
 		result: jobSummary,
-		errors: ["job.not_found", "job.wrong_state"],
+		errors: ["job.not_found", "job.ended"],
 		handler: (context, params) => context.services.jobs.abort(params, context),
 	}),
 	defineMethod({
@@ -68,7 +68,7 @@ export const jobMethods = [
 		roles: ["data_scientist"],
 		params: one,
 		result: jobSummary,
-		errors: ["job.not_found", "job.wrong_state", "budget.exceeded"],
+		errors: ["job.not_found", "job.ended"],
 		handler: (context, params) => context.services.jobs.resume(params, context),
 	}),
 ] as const;

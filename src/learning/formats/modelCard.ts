@@ -7,14 +7,14 @@ import { toHex } from "../../../crypto/encoding.ts";
 import { modelHash, parameterCount, parametersHash } from "../model.ts";
 import type { TrainedModel } from "./trainedModel.ts";
 
-export interface PrivacySpent {
+interface PrivacySpent {
 	/** Whose data set the budget belongs to. */
 	readonly subject: string;
 	/** What neighbouring data sets differ by, e.g. "one record added or removed". */
 	readonly unit: string;
 	readonly epsilon: number;
 	readonly delta: number;
-	/** How epsilon was computed, e.g. "RDP, integer orders, Poisson-subsampled Gaussian". */
+	/** How epsilon was computed, e.g. "privacy-loss distribution, Poisson-subsampled Gaussian". */
 	readonly accountant: string;
 }
 

@@ -38,42 +38,30 @@ export const FROM_CONVOLUTION_ORDER = [2, 3, 1, 0] as const;
 export const DEPTHWISE_ORDER = [2, 3, 0, 1] as const;
 
 /**
- * A recurrent layer's kernel, recurrent kernel or bias, [rows, gates x units] (rows 1 for a bias), as
- * ONNX wants it: [1, gates x units, rows], gates in ONNX's order.
+ * Of each place in ONNX's layout of a recurrent layer's kernel, recurrent kernel or bias, the place in
+ * ours. Ours is [rows, gates x units] (rows 1 for a bias), ONNX's [1, gates x units, rows] with gates
+ * in its own order.
  */
-export function gatesToOnnx(
-	values: Float32Array,
-	rows: number,
-	{ cell, units }: LayerOf<"recurrent">,
-): Float32Array {
-	const order = GATE_ORDER[cell];
-	const width = order.length * units;
-	const result = new Float32Array(values.length);
-	order.forEach((gate, place) => {
-		for (let unit = 0; unit < units; unit++) {
-			for (let row = 0; row < rows; row++) {
-				result[(place * units + unit) * rows + row] = values[row * width + gate * units + unit]!;
-			}
-		}
-	});
-	return result;
+function gatePlaces(rows: number, { cell, units }: LayerOf<"recurrent">): number[] {
+	const width = GATE_ORDER[cell].length * units;
+	return GATE_ORDER[cell].flatMap((gate) =>
+		Array.from({ length: units * rows }, (_, place) => {
+			const unit = Math.floor(place / rows);
+			return (place % rows) * width + gate * units + unit;
+		}),
+	);
+}
+
+/** A recurrent layer's weights as ONNX wants them. */
+export function gatesToOnnx(values: Float32Array, rows: number, layer: LayerOf<"recurrent">): Float32Array {
+	return Float32Array.from(gatePlaces(rows, layer), (place) => values[place]!);
 }
 
 /** The inverse of {@link gatesToOnnx}. */
-function gatesFromOnnx(
-	values: Float32Array,
-	rows: number,
-	{ cell, units }: LayerOf<"recurrent">,
-): Float32Array {
-	const order = GATE_ORDER[cell];
-	const width = order.length * units;
+function gatesFromOnnx(values: Float32Array, rows: number, layer: LayerOf<"recurrent">): Float32Array {
 	const result = new Float32Array(values.length);
-	order.forEach((gate, place) => {
-		for (let unit = 0; unit < units; unit++) {
-			for (let row = 0; row < rows; row++) {
-				result[row * width + gate * units + unit] = values[(place * units + unit) * rows + row]!;
-			}
-		}
+	gatePlaces(rows, layer).forEach((place, index) => {
+		result[place] = values[index]!;
 	});
 	return result;
 }

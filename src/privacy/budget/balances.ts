@@ -66,7 +66,7 @@ export class Balances {
 		}
 	}
 
-	/** Counts supposed charges, asks, and takes them back. @throws AlthingError `budget.no_account`, `privacy.unsupported_event` */
+	/** Counts supposed charges, asks, and takes them back. @throws AlthingError `budget.not_found`, `privacy.unsupported_event` */
 	supposing<T>(supposed: readonly SupposedCharge[], ask: () => T): T {
 		const takeBack: (() => void)[] = [];
 		try {

@@ -51,7 +51,7 @@ export function requireAllowed(change: ChangeRecord, context: ChangeContext): vo
 	}
 }
 
-/** @param at ISO time of the change @throws AlthingError `budget.no_account` for a journal that contradicts itself */
+/** @param at ISO time of the change @throws AlthingError `budget.not_found` for a journal that contradicts itself */
 export function carryOut(change: ChangeRecord, at: string, context: ChangeContext): void {
 	const { tree } = context;
 	switch (change.type) {

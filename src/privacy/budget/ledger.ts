@@ -60,7 +60,7 @@ export class BudgetLedger {
 
 	/**
 	 * Checks a change of accounts and carries it out; the entry is to be journalled at once.
-	 * @throws AlthingError `budget.bad_record`, `budget.no_account`, `budget.account_exists`,
+	 * @throws AlthingError `budget.bad_record`, `budget.not_found`, `budget.account_exists`,
 	 *   `budget.bad_place`, `budget.below_spent`, `budget.exceeded`, `budget.in_use`,
 	 *   `budget.bad_transfer`, `budget.delegated`; nothing has changed then
 	 */
@@ -88,7 +88,7 @@ export class BudgetLedger {
 	 * The same (chargeId, attempt) again gives the same record and costs nothing more, as does a
 	 * further attempt at releasing the same update.
 	 * @throws AlthingError `budget.exceeded` (account, spent, asked, limit), `budget.frozen`,
-	 *   `budget.expired`, `budget.no_account`, `budget.conflict` when the id stands for another
+	 *   `budget.expired`, `budget.not_found`, `budget.conflict` when the id stands for another
 	 *   charge, `budget.dead_attempt`, `budget.bad_record`, `privacy.unsupported_event`
 	 */
 	prepareCharges(requests: readonly ChargeRequest[], stamp: Stamp): LedgerEntry[] {
@@ -176,7 +176,7 @@ export class BudgetLedger {
 	/**
 	 * Take a journalled entry into account; a charge, refund or finalisation again changes nothing.
 	 * Limits are not enforced here: what the journal says was charged was charged.
-	 * @throws AlthingError `budget.bad_record`, `budget.conflict`, `budget.no_account`,
+	 * @throws AlthingError `budget.bad_record`, `budget.conflict`, `budget.not_found`,
 	 *   `budget.unknown_charge` for an entry that contradicts the ledger
 	 */
 	apply(input: unknown): void {
@@ -201,7 +201,7 @@ export class BudgetLedger {
 
 	// --- what is asked of it ------------------------------------------------------------------
 
-	/** What the account has spent in its present period. @throws AlthingError `budget.no_account` */
+	/** What the account has spent in its present period. @throws AlthingError `budget.not_found` */
 	spent(id: string): Spent {
 		const account = this.#tree.require(id);
 		const left = this.#tree.undelegated(account);
@@ -227,7 +227,7 @@ export class BudgetLedger {
 	/**
 	 * Whether a whole plan would fit beside what is spent, in the data set's account and in every
 	 * one above: for accepting a job before its first round, and for what-if questions. Charges nothing.
-	 * @throws AlthingError `budget.no_account`, `privacy.unsupported_event`
+	 * @throws AlthingError `budget.not_found`, `privacy.unsupported_event`
 	 */
 	affords(dataset: string, costs: readonly Cost[], who: { jobId?: string; analyst?: string } = {}): boolean {
 		const { jobId = "" } = who;
@@ -257,12 +257,12 @@ export class BudgetLedger {
 			.map(({ id }) => id);
 	}
 
-	/** Epsilon of all that was ever charged below, by the filter: what no renewal resets. @throws AlthingError `budget.no_account` */
+	/** Epsilon of all that was ever charged below, by the filter: what no renewal resets. @throws AlthingError `budget.not_found` */
 	lifetimeEpsilon(id: string): number {
 		return this.#balances.lifetimeEpsilon(this.#tree.require(id));
 	}
 
-	/** What an analyst has spent of a limit of their own; 0 without one. @throws AlthingError `budget.no_account` */
+	/** What an analyst has spent of a limit of their own; 0 without one. @throws AlthingError `budget.not_found` */
 	analystEpsilon(id: string, analyst: string): number {
 		return this.#balances.analystEpsilon(this.#tree.require(id), analyst);
 	}
@@ -270,7 +270,7 @@ export class BudgetLedger {
 	/**
 	 * What the period of a data set or job has cost if its parameters were fixed in advance:
 	 * questions for the tight accountant, one for each partition; none for other accounts.
-	 * @throws AlthingError `budget.no_account`
+	 * @throws AlthingError `budget.not_found`
 	 */
 	periodQuestions(id: string): readonly TightQuestion[] {
 		const account = this.#tree.require(id);

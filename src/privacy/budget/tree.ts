@@ -15,12 +15,12 @@ export class AccountTree implements TreeShape {
 		return this.#accounts.get(id);
 	}
 
-	/** @throws AlthingError `budget.no_account` */
+	/** @throws AlthingError `budget.not_found` */
 	require(id: string): Account {
 		const account = this.#accounts.get(id);
 		if (account !== undefined) return account;
 		throw new AlthingError(
-			"budget.no_account",
+			"budget.not_found",
 			`There is no privacy budget named "${id}". Open one, or add the data set, first.`,
 			{ account: id },
 		);
@@ -53,12 +53,12 @@ export class AccountTree implements TreeShape {
 		return path;
 	}
 
-	/** Every account that a charge of a job on a data set has to fit, upwards. @throws AlthingError `budget.no_account` */
+	/** Every account that a charge of a job on a data set has to fit, upwards. @throws AlthingError `budget.not_found` */
 	pathOf(dataset: string, jobId: string): readonly Account[] {
 		const { kind } = this.require(dataset);
 		if (kind !== "dataset") {
 			throw new AlthingError(
-				"budget.no_account",
+				"budget.not_found",
 				`"${dataset}" is an account of kind ${kind}; only a data set's records can be charged for.`,
 				{ account: dataset },
 			);
@@ -68,7 +68,7 @@ export class AccountTree implements TreeShape {
 		return [...own, ...this.upwards(dataset)];
 	}
 
-	/** @throws AlthingError `budget.account_exists`, `budget.no_account`, `budget.bad_place` */
+	/** @throws AlthingError `budget.account_exists`, `budget.not_found`, `budget.bad_place` */
 	requireOpenable(record: OpenRecord): void {
 		if (this.#accounts.has(record.account)) {
 			throw new AlthingError(
@@ -89,7 +89,7 @@ export class AccountTree implements TreeShape {
 			this.#requirePlace(record.account, record.kind, this.require(record.parent));
 	}
 
-	/** @throws AlthingError `budget.no_account`, `budget.bad_place` */
+	/** @throws AlthingError `budget.not_found`, `budget.bad_place` */
 	requirePlaceable(account: Account, parentId: string): void {
 		const parent = this.require(parentId);
 		this.#requirePlace(account.id, account.kind, parent);

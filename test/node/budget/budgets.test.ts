@@ -79,7 +79,7 @@ describe("journals written before accounts formed a tree", () => {
 	it("that contradict themselves are refused, not guessed at", () => {
 		const unopened = encodeCanonical({ at, record: { type: "charge", ...request("nobody", "x") } } as never);
 		expect(() => new Budgets({ journal, records: [unopened], defaults })).toThrow(
-			expect.objectContaining({ code: "budget.no_account" }),
+			expect.objectContaining({ code: "budget.not_found" }),
 		);
 		const nonsense = encodeCanonical({ at, record: { type: "gift" } } as never);
 		expect(() => new Budgets({ journal, records: [nonsense], defaults })).toThrow(

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { decodeCanonical } from "../../../crypto/encoding.ts";
+import { AlthingError } from "../../../crypto/error.ts";
 import { Budgets } from "../../../node/budget/budgets.ts";
 import type { Datasets, RegisteredDataset } from "../../../node/data/datasets.ts";
 import type { WorkerResult, WorkerTask } from "../../../node/jobs/trainingTasks.ts";
@@ -64,7 +65,12 @@ async function service(): Promise<Queries> {
 			features: { count: 1, bounds: [0, 100], scale: "unit" },
 		},
 	};
-	const datasets = { get: (name: string) => (name === "people" ? people : undefined) } as unknown as Datasets;
+	const datasets = {
+		require: (name: string) => {
+			if (name === "people") return people;
+			throw new AlthingError("data.not_found", `there is no data set named ${name}`);
+		},
+	} as unknown as Datasets;
 	const run = async (task: WorkerTask): Promise<WorkerResult> => {
 		steps.push(task.kind);
 		if (task.kind === "costOfQuestion")
@@ -146,7 +152,10 @@ describe("questions to one's own records", () => {
 			],
 			[queries.ask(count({ epsilon: 100, delta: 1e-6 }), context), "query.delta_too_small"],
 			[queries.ask(count({ epsilon: 50 }), context), "budget.exceeded"],
-			[queries.release({ dataset: "people", release: { epsilon: 1, queries: [] } }, context), "job.invalid"],
+			[
+				queries.release({ dataset: "people", release: { epsilon: 1, queries: [] } }, context),
+				"query.invalid",
+			],
 		];
 		for (const [call, code] of refused) await expect(call).rejects.toMatchObject({ code });
 		expect(steps).not.toContain("answerQuestion");

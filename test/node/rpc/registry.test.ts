@@ -1,7 +1,11 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { methods } from "../../../node/rpc/methods/index.ts";
 import { roles } from "../../../node/rpc/roles.ts";
 import { type Harness, post, startHarness } from "./harness.ts";
+
+const root = join(import.meta.dirname, "../../..");
 
 /** Who may do what, written out once more by hand: a change of permissions must be made twice. */
 const everybody = ["data_scientist", "privacy_officer", "auditor"];
@@ -117,6 +121,20 @@ describe("the method registry", () => {
 	it("holds exactly the methods with the permissions written down here", () => {
 		const actual = Object.fromEntries([...methods].map(([name, method]) => [name, [...method.roles]]));
 		expect(actual).toEqual(expected);
+	});
+
+	it("names as a method's own errors only codes that something throws", () => {
+		const sources = ["node", "protocols", "src"].flatMap((folder) =>
+			readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+				.filter((file) => file.endsWith(".ts") && !/^(rpc\/methods|cli)\//.test(file))
+				.map((file) => readFileSync(join(root, folder, file), "utf8")),
+		);
+		const thrown = new Set(
+			sources.flatMap((text) => [...text.matchAll(/"([a-z]+\.[a-z_]+)"/g)].map(([, code]) => code)),
+		);
+		const named = [...methods.values()].flatMap(({ errors }) => errors ?? []);
+		expect(named.length).toBeGreaterThan(50);
+		expect(named.filter((code) => !thrown.has(code))).toEqual([]);
 	});
 
 	for (const name of Object.keys(expected)) {

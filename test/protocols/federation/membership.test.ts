@@ -255,7 +255,7 @@ test("expelling needs a quorum, not the one expelled, who learns of it when it c
 	net.run(60_000);
 	expect(outputs(e, "left")).toEqual([{ kind: "left", version: 6, expelledFor: "lost its key" }]);
 	expect(() => a.machine.expel(e.key.peer, "again", net.nowMs)).toThrow(
-		expect.objectContaining({ code: "federation.invalid_change" }),
+		expect.objectContaining({ code: "federation.member_not_found" }),
 	);
 });
 

@@ -191,7 +191,7 @@ describe("BudgetLedger", () => {
 			expect.objectContaining({ code: "budget.conflict" }),
 		);
 		expect(() => charge(request(1, { dataset: "other" }))).toThrow(
-			expect.objectContaining({ code: "budget.no_account" }),
+			expect.objectContaining({ code: "budget.not_found" }),
 		);
 		for (const unknown of [
 			() => ledger.refund("none", 0, stamp),
