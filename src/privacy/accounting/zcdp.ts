@@ -3,10 +3,11 @@
  * Composition adds rho. Conversion at the best real order (Canonne, Kamath, Steinke 2020, Prop. 7 and 12);
  * any order gives a valid bound, so an inexact minimum is only less tight.
  */
+import { lowestPoint } from "./goldenSection.ts";
 import { requireDelta, requireEpsilon } from "./rdp.ts";
 
-const SEARCH_STEPS = 100;
-const GOLDEN = (Math.sqrt(5) - 1) / 2;
+/** Of log(a - 1). A value near the least one differs from it by the square of this. */
+const SETTLED = 1e-12;
 
 /**
  * Least epsilon such that rho-zCDP implies (epsilon, delta)-DP.
@@ -50,29 +51,8 @@ function atOrder(a: number, logInverseDelta: number): number {
 	return Math.log1p(-1 / a) + (logInverseDelta - Math.log(a)) / (a - 1);
 }
 
-/** Golden-section search over log(a - 1); the functions above have one valley only. */
+/** Least over the orders a > 1; the functions above have one valley only, in log(a - 1) as well. */
 function leastOverOrders(value: (order: number) => number): number {
-	const at = (logDown: number): number => value(1 + Math.exp(logDown));
-	let low = Math.log(1e-10);
-	let high = Math.log(1e15);
-	let left = high - GOLDEN * (high - low);
-	let right = low + GOLDEN * (high - low);
-	let atLeft = at(left);
-	let atRight = at(right);
-	for (let step = 0; step < SEARCH_STEPS; step++) {
-		if (atLeft <= atRight) {
-			high = right;
-			right = left;
-			atRight = atLeft;
-			left = high - GOLDEN * (high - low);
-			atLeft = at(left);
-		} else {
-			low = left;
-			left = right;
-			atLeft = atRight;
-			right = low + GOLDEN * (high - low);
-			atRight = at(right);
-		}
-	}
-	return Math.min(atLeft, atRight);
+	return lowestPoint((logDown) => value(1 + Math.exp(logDown)), Math.log(1e-10), Math.log(1e15), SETTLED)
+		.value;
 }

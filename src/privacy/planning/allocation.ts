@@ -7,6 +7,7 @@ import { AlthingError } from "../../../crypto/error.ts";
 import { epsilonBounds } from "../accounting/accountant.ts";
 import { calibrate } from "../accounting/calibration.ts";
 import { gaussian, poissonSampled } from "../accounting/events.ts";
+import { lowestPoint } from "../accounting/goldenSection.ts";
 import { curveOf, epsilonFromRdp, rdpOf } from "../accounting/rdp.ts";
 import { eventOfPhases, type Phase, requirePhases } from "./phases.ts";
 
@@ -154,11 +155,16 @@ function optimalMultipliers(request: {
 	const solve = (order: number, logLambda: number) =>
 		phases.map((phase) =>
 			Math.exp(
-				leastOnLine((logMultiplier) => {
-					const multiplier = Math.exp(logMultiplier);
-					const cost = costOf(phase, multiplier, order);
-					return loss((multiplier * phase.sensitivity) ** 2, phase) + Math.exp(logLambda) * cost;
-				}),
+				lowestPoint(
+					(logMultiplier) => {
+						const multiplier = Math.exp(logMultiplier);
+						const cost = costOf(phase, multiplier, order);
+						return loss((multiplier * phase.sensitivity) ** 2, phase) + Math.exp(logLambda) * cost;
+					},
+					LEAST_LOG,
+					LARGEST_LOG,
+					1e-7,
+				).x,
 			),
 		);
 	const renyi = (multipliers: readonly number[]) =>
@@ -188,31 +194,4 @@ function optimalMultipliers(request: {
 /** Renyi cost of one round at an integer order. */
 function costOf({ samplingProbability }: Phase, multiplier: number, order: number): number {
 	return curveOf(poissonSampled(samplingProbability, gaussian(multiplier)), "addRemove", [order])[0]!;
-}
-
-/** Golden-section search of the least point of a function that falls, then rises. */
-function leastOnLine(f: (x: number) => number): number {
-	const ratio = (Math.sqrt(5) - 1) / 2;
-	let low = LEAST_LOG;
-	let high = LARGEST_LOG;
-	let left = high - ratio * (high - low);
-	let right = low + ratio * (high - low);
-	let atLeft = f(left);
-	let atRight = f(right);
-	while (high - low > 1e-7) {
-		if (atLeft < atRight) {
-			high = right;
-			right = left;
-			atRight = atLeft;
-			left = high - ratio * (high - low);
-			atLeft = f(left);
-		} else {
-			low = left;
-			left = right;
-			atLeft = atRight;
-			right = low + ratio * (high - low);
-			atRight = f(right);
-		}
-	}
-	return (low + high) / 2;
 }
