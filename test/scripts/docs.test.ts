@@ -60,6 +60,19 @@ describe("links in the documentation", () => {
 	});
 });
 
+describe("decisions", () => {
+	it("are numbered without a hole, in the file name as in the title", () => {
+		const folder = join(root, "docs/decisions");
+		readdirSync(folder)
+			.sort()
+			.forEach((file, index) => {
+				const number = String(index + 1).padStart(3, "0");
+				expect(file).toMatch(new RegExp(`^${number}-[a-z0-9-]+\\.md$`));
+				expect(read(join(folder, file))).toMatch(new RegExp(`^# ${number}: `));
+			});
+	});
+});
+
 describe("paths in ARCHITECTURE.md", () => {
 	it("exist", () => {
 		const text = read(join(root, "ARCHITECTURE.md")).replace(/^```.*?^```/gms, "");
