@@ -6,6 +6,7 @@
 import { AlthingError } from "../../../../crypto/error.ts";
 import type { RepeatAndSelectEvent } from "../events.ts";
 import { logDeltaAtOrders } from "./conversion.ts";
+import { log1pExp, logExpm1 } from "./mechanisms.ts";
 
 /** Law of the number of runs. */
 export type Trials = Pick<RepeatAndSelectEvent, "meanTrials" | "shape">;
@@ -15,8 +16,9 @@ export type Trials = Pick<RepeatAndSelectEvent, "meanTrials" | "shape">;
  *
  * Truncated negative binomial of shape eta and parameter gamma (Thm. 2):
  * r'(a) = r(a) + log E[K] / (a-1) + (1 + eta) min over b of ((1 - 1/b) r(b) - log(gamma) / b).
- * Poisson (Thm. 6): r'(a) = r(a) + E[K] delta(a) + log E[K] / (a-1), where one run is
- * (log(1 + 1/(a-1)), delta(a))-DP.
+ * Poisson (Thm. 6), E[K] >= 1: r'(a) = r(a) + E[K] delta(a) + log E[K] / (a-1), where one run is
+ * (log(1 + 1/(a-1)), delta(a))-DP. For E[K] < 1 that leaves out the outcome "no run at all", and
+ * would be negative: {@link rarelyRun}.
  * RDP does not decrease with the order, so a bound at a higher order holds at every lower one.
  * @throws AlthingError `privacy.bad_event` for a law that does not exist
  */
@@ -29,22 +31,39 @@ export function repeatAndSelectRdp(
 	let perOrder: (rdp: number, order: number) => number;
 	if (shape === "poisson") {
 		requireMean(meanTrials, 0);
-		perOrder = (rdp, order) =>
-			rdp + meanTrials * Math.exp(logDeltaAtOrders(curve, Math.log1p(1 / (order - 1)), orders).logDelta);
+		perOrder = (rdp, order) => {
+			const failure = Math.exp(logDeltaAtOrders(curve, Math.log1p(1 / (order - 1)), orders).logDelta);
+			return meanTrials < 1
+				? rarelyRun(rdp, order, meanTrials, failure)
+				: rdp + meanTrials * failure + Math.log(meanTrials) / (order - 1);
+		};
 	} else {
 		const logInverseGamma = logInverseGammaOf(shape, meanTrials);
 		let least = Number.POSITIVE_INFINITY;
 		for (const [i, order] of orders.entries()) {
 			least = Math.min(least, (1 - 1 / order) * curve[i]! + logInverseGamma / order);
 		}
-		perOrder = (rdp) => rdp + (1 + shape) * least;
+		perOrder = (rdp, order) => rdp + (1 + shape) * least + Math.log(meanTrials) / (order - 1);
 	}
-	const selected = Float64Array.from(
-		orders,
-		(order, i) => perOrder(curve[i]!, order) + Math.log(meanTrials) / (order - 1),
-	);
+	const selected = Float64Array.from(orders, (order, i) => perOrder(curve[i]!, order));
 	for (let i = selected.length - 2; i >= 0; i--) selected[i] = Math.min(selected[i]!, selected[i + 1]!);
 	return selected;
+}
+
+/**
+ * A Poisson number of runs with m = E[K] < 1, K = 0 included as an outcome of its own. With q, q' the
+ * distribution functions of one run's ranked output under both data sets, the moment of order a is
+ * e^-m + integral of m e^(m h) dq^a dq'^(1-a), h = a q - (a-1) q' - 1. As x^a >= 1 + a (x - 1), the measure
+ * V = dq^a dq'^(1-a) - dh is nonnegative; its total is e^((a-1) r) - 1, m e^(m h) dh integrates to
+ * 1 - e^-m, and h <= (a-1) delta(a). So the moment is at most
+ *
+ *     1 + m e^(m (a-1) delta(a)) (e^((a-1) r) - 1),
+ *
+ * for any m, and for m >= 1 no more than Thm. 6 says.
+ */
+function rarelyRun(rdp: number, order: number, meanTrials: number, failure: number): number {
+	const logExcess = Math.log(meanTrials) + meanTrials * (order - 1) * failure + logExpm1((order - 1) * rdp);
+	return log1pExp(logExcess) / (order - 1);
 }
 
 /**
