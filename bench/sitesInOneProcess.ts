@@ -10,6 +10,7 @@ import { splitHeldOut } from "../src/data/partition.ts";
 import { seededRandomForTests } from "../src/data/testnetPartition.ts";
 import { planJob } from "../src/jobs/jobPlan.ts";
 import { createTrainer, type Trainer } from "../src/learning/trainer.ts";
+import type { CorrelationHistory } from "../src/privacy/correlatedNoise/encoder.ts";
 import { type CommonState, decodeCommonState } from "../src/training/commonState.ts";
 import { Contributor } from "../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../src/training/jobSpec.ts";
@@ -59,7 +60,16 @@ export async function trainTogether(
 	const { model, parameterCount, noiseMultiplier } = training;
 	const trainer = await createTrainer({ model });
 	try {
-		const contributors = sites.map((data) => new Contributor({ spec, plan: training, data, trainer }));
+		const members = sites.map((data, site) => ({
+			contributor: new Contributor({
+				spec,
+				plan: training,
+				data,
+				trainer,
+				participationKey: new Uint8Array(32).fill(16 * seed + site),
+			}),
+			history: undefined as CorrelationHistory | undefined,
+		}));
 		const mask = plan.modulusBits === 32 ? 0xffffffff : 2 ** plan.modulusBits - 1;
 		let state: CommonState = decodeCommonState(
 			plan.initialState("bench", new Uint8Array(32).fill(seed)),
@@ -67,8 +77,9 @@ export async function trainTogether(
 		);
 		for (let round = 0; round < plan.rounds; round++) {
 			const sum = new Uint32Array(plan.length);
-			for (const contributor of contributors) {
-				const { vector } = await contributor.contribute(round, state);
+			for (const member of members) {
+				const { vector, history } = await member.contributor.contribute(round, state, member.history);
+				member.history = history;
 				for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 			}
 			state = applyRelease({

@@ -7,9 +7,11 @@ import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
-import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import type { JobPlan } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
+import { parameterCount } from "../../src/learning/model.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
+import { modelOf, type Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/privacyTarget.ts";
 
 /** The organization's limits, from its configuration. */
@@ -30,10 +32,10 @@ export type Acceptance =
 /**
  * Checks a specification against the charter's floor: a job that breaks it is refused by
  * everybody, so its submitter is told at once.
- * @returns the plan that follows if every member takes part
- * @throws AlthingError `job.below_privacy_floor` or what the plan throws
+ * @returns who the job is to be planned for: every member, taking part
+ * @throws AlthingError `job.below_privacy_floor`
  */
-export function requireCharter(spec: ResolvedSpecification, charter: Charter): JobPlan {
+export function requireCharter(spec: ResolvedSpecification, charter: Charter): Participation {
 	const { privacyFloor } = charter.rules;
 	const refuse = (why: string): never => {
 		throw new AlthingError(
@@ -63,23 +65,26 @@ export function requireCharter(spec: ResolvedSpecification, charter: Charter): J
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	return planJob(spec, {
+	return {
 		participants: charter.members.length,
 		corruption: corruptionOf(charter),
 		minimumSurvivors: minimum ?? charterMinimum,
-	});
+	};
 }
 
 function sameDescription(one: DataDescription, other: DataDescription): boolean {
 	return equalBytes(encodeCanonical(one as never), encodeCanonical(other as never));
 }
 
-/** This organization's answer. `submitter` is asked no second time for its own job. */
-export function judgeJob(input: {
+/** Sizes a job's noise for its participants, away from the event loop. @throws AlthingError as `planJob` does */
+export type Planner = (spec: ResolvedSpecification, who: Participation) => Promise<JobPlan>;
+
+interface Judgement {
 	readonly spec: ResolvedSpecification;
 	readonly charter: Charter;
 	readonly policy: JobPolicy;
 	readonly ledger: BudgetLedger;
+	readonly plan: Planner;
 	/** A registered data set; undefined where there is none of that name. */
 	readonly dataset: (
 		name: string,
@@ -87,19 +92,54 @@ export function judgeJob(input: {
 	readonly jobId: string;
 	readonly submitter: PeerId;
 	readonly self: PeerId;
-}): Acceptance {
+}
+
+type Refusal = Extract<Acceptance, { decision: "refuse" }>;
+
+function refuse(code: string, reason: string): Refusal {
+	return { decision: "refuse", code, reason };
+}
+
+function refusalBy(error: unknown, code: string): Refusal {
+	return refuse(
+		error instanceof AlthingError ? error.code : code,
+		error instanceof Error ? error.message : String(error),
+	);
+}
+
+/**
+ * This organization's answer. `submitter` is asked no second time for its own job. What costs time is
+ * done last: a proposal is anybody's, and most that are refused need no plan.
+ */
+export async function judgeJob(input: Judgement): Promise<Acceptance> {
 	const { spec, charter, policy, ledger } = input;
-	const refuse = (code: string, reason: string): Acceptance => ({ decision: "refuse", code, reason });
 	let plan: JobPlan;
 	try {
-		plan = requireCharter(spec, charter);
+		const who = requireCharter(spec, charter);
+		const refusal = refusalByPolicy(spec, policy) ?? refusalByData(input);
+		if (refusal !== undefined) return refusal;
+		plan = await input.plan(spec, who);
 	} catch (error) {
-		return refuse(
-			error instanceof AlthingError ? error.code : "job.invalid",
-			error instanceof Error ? error.message : String(error),
-		);
+		return refusalBy(error, "job.invalid");
 	}
-	const { data } = spec;
+	const dataset = spec.data.set;
+	try {
+		const costs = plan.total.map((cost) => ({ ...cost, extraDelta: 0 }));
+		if (!ledger.affords(dataset, costs, { jobId: input.jobId, analyst: input.submitter })) {
+			const limit = ledger.account(dataset)?.limits.epsilon;
+			return refuse(
+				"budget.exceeded",
+				`this job does not fit what is left of the privacy budget of data set ${dataset}, whose limit is epsilon ${limit}`,
+			);
+		}
+	} catch (error) {
+		return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
+	}
+	return { decision: policy.autoApproveJobs || input.submitter === input.self ? "accept" : "ask" };
+}
+
+/** @throws AlthingError `job.model_mismatch` */
+function refusalByPolicy(spec: ResolvedSpecification, policy: JobPolicy): Refusal | undefined {
 	const promise = privacyPromiseOf(spec);
 	if (promise !== undefined) {
 		if (promise.epsilon > policy.maximumEpsilon)
@@ -110,16 +150,25 @@ export function judgeJob(input: {
 	if (!policy.techniques.includes(spec.technique)) {
 		return refuse("policy.technique", `our policy does not allow ${spec.technique}`);
 	}
-	if (policy.dataSets !== "all" && !policy.dataSets.includes(data.set))
-		return refuse("policy.data", `our policy does not lend data set ${data.set}`);
-	const parameters = plan.work.kind === "training" ? plan.work.plan.parameterCount : 0;
+	if (policy.dataSets !== "all" && !policy.dataSets.includes(spec.data.set))
+		return refuse("policy.data", `our policy does not lend data set ${spec.data.set}`);
+	const parameters = spec.technique === "query" ? 0 : parameterCount(modelOf(spec));
 	if (parameters > policy.maximumParameters) {
 		return refuse(
 			"policy.model_size",
 			`the model has ${parameters} parameters, our policy allows ${policy.maximumParameters}`,
 		);
 	}
-	const dataset = input.dataset(data.set);
+	return undefined;
+}
+
+function refusalByData({
+	spec,
+	charter,
+	dataset: registered,
+}: Pick<Judgement, "spec" | "charter" | "dataset">): Refusal | undefined {
+	const { data } = spec;
+	const dataset = registered(data.set);
 	if (dataset === undefined) return refuse("policy.no_data", `we have no data set named ${data.set}`);
 	// Reading our file by a description of somebody else's choice could fail on a single record, and
 	// our dropping out would tell of it, unpaid for.
@@ -132,21 +181,7 @@ export function judgeJob(input: {
 	const { minimumRecords } = charter.rules.dataRequirements;
 	if (rows < minimumRecords)
 		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);
-	if (spec.technique !== "query") {
-		if (!fitsPublicBatch(spec, rows))
-			return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
-	}
-	try {
-		const costs = plan.total.map((cost) => ({ ...cost, extraDelta: 0 }));
-		if (!ledger.affords(data.set, costs, { jobId: input.jobId, analyst: input.submitter })) {
-			const limit = ledger.account(data.set)?.limits.epsilon;
-			return refuse(
-				"budget.exceeded",
-				`this job does not fit what is left of the privacy budget of data set ${data.set}, whose limit is epsilon ${limit}`,
-			);
-		}
-	} catch (error) {
-		return refuse("budget.no_account", error instanceof Error ? error.message : String(error));
-	}
-	return { decision: policy.autoApproveJobs || input.submitter === input.self ? "accept" : "ask" };
+	if (spec.technique !== "query" && !fitsPublicBatch(spec, rows))
+		return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
+	return undefined;
 }

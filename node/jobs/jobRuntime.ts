@@ -1,5 +1,6 @@
 /** One job on this node: drives its agreement and, once started, its training over the network. */
 import { decodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
@@ -33,11 +34,12 @@ import {
 	type TrainingTask,
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
-import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import type { JobPlan } from "../../src/jobs/jobPlan.ts";
 import { checkAnyJob, type ResolvedSpecification, resolveAnyJob } from "../../src/jobs/specification.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
+import type { Planner } from "./acceptance.ts";
 import { MachineDriver } from "./machineDriver.ts";
 
 /** Rounds after which the coordinator's role moves on. */
@@ -59,6 +61,7 @@ export interface JobSurroundings {
 		put(bytes: Uint8Array): Promise<string>;
 		get(hash: string): Promise<Uint8Array | undefined>;
 	};
+	readonly plan: Planner;
 	/** Runs a task of this job; `charge` goes to the ledger, the rest to the worker pool. */
 	readonly execute: (job: JobRuntime, task: TrainingTask) => Promise<TrainingTaskResult>;
 	readonly onEvent: (job: JobRuntime, event: JobEvent) => void | Promise<void>;
@@ -95,6 +98,17 @@ export function trainingKind(jobId: string): string {
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
 function specOf(proposal: JobProposal): ResolvedSpecification {
 	return resolveAnyJob(checkAnyJob(decodeCanonical(proposal.spec)));
+}
+
+/**
+ * A sum that leads to no finite model is a job's own doing, its step size for one, and the same at every
+ * participant: it ends the job. Whatever else stops training stops the node.
+ * @returns the divergence that an error of the training machine comes of, if it does
+ */
+export function divergenceIn(error: unknown): AlthingError | undefined {
+	if (!(error instanceof AlthingError) || error.code !== "training.apply_failed") return undefined;
+	const { cause } = error;
+	return cause instanceof AlthingError && cause.code === "learning.not_finite" ? cause : undefined;
 }
 
 export class JobRuntime {
@@ -302,7 +316,7 @@ export class JobRuntime {
 			corruption,
 			minimumSurvivors: this.spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, members.length),
 		};
-		const plan = planJob(this.spec, this.#participation);
+		const plan = await this.#around.plan(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);
 		const states = new Map<string, Uint8Array>();
@@ -310,6 +324,8 @@ export class JobRuntime {
 			const state = await blobs.get(hash);
 			if (state !== undefined) states.set(hash, state);
 		}
+		// Stopped, or stopped and taken up again, while it was planned.
+		if (this.#paused || this.#training !== undefined) return;
 		const job = new TrainingJob({
 			self,
 			federationId: this.proposal.federationId,
@@ -349,7 +365,7 @@ export class JobRuntime {
 			execute: (task) => this.#around.execute(this, task),
 			onOutput: (output) => this.#trainingOutput(job, output),
 			onFault: (fault) => this.#around.onEvent(this, { kind: "fault", fault }),
-			onFatal: this.#around.onFatal,
+			onFatal: (error) => this.#trainingEnded(error),
 			onUndelivered: (to, error) => log.debug({ peer: to, err: error }, "training message not delivered"),
 			nowMs,
 		});
@@ -360,6 +376,18 @@ export class JobRuntime {
 		for (const { peer, connected } of network.peers())
 			driver.step((now) => job.connectivity(peer, connected, now));
 		driver.step((now) => job.start(now));
+	}
+
+	#trainingEnded(error: unknown): void {
+		const { onEvent, onFatal } = this.#around;
+		const divergence = divergenceIn(error);
+		if (divergence === undefined) {
+			onFatal(error);
+			return;
+		}
+		this.pause()
+			.then(() => onEvent(this, { kind: "failed", error: divergence }))
+			.catch(onFatal);
 	}
 
 	async #trainingOutput(job: TrainingJob, output: TrainingOutput): Promise<void> {

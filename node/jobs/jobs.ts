@@ -73,6 +73,8 @@ type Standing = z.infer<typeof decisionSchema>;
 
 /** Undecided jobs of one member that are kept: each costs memory and a place in the journal. */
 const MAX_OPEN_PROPOSALS = 32;
+/** Taken up again by a person alone. */
+const STOPPED: readonly JobState[] = ["aborted", "failed"];
 /** Gossip topic on which coordinators announce certified rounds. */
 const ROUNDS_TOPIC = "rounds";
 const roundAnnouncementSchema = z.strictObject({ jobId: z.string().max(64), round: z.int().min(0) });
@@ -176,7 +178,7 @@ export class Jobs implements JobService {
 				? { ...spec, data: { ...spec.data, description: own.description } }
 				: spec,
 		);
-		requireCharter(resolved, charter);
+		await this.#work.plan(resolved, requireCharter(resolved, charter));
 		const proposal = signProposal(self, {
 			federationId,
 			charterHash: charterHash(charter),
@@ -220,7 +222,7 @@ export class Jobs implements JobService {
 
 	async approve(params: { job: string }): Promise<JobSummary> {
 		const job = this.#undecided(params.job);
-		const verdict = this.#judge(job);
+		const verdict = await this.#judge(job);
 		if (verdict.decision === "refuse") {
 			throw new AlthingError("job.refused_by_policy", `this job cannot be approved here: ${verdict.reason}`, {
 				job: job.jobId,
@@ -318,13 +320,14 @@ export class Jobs implements JobService {
 				gatherMs: options.gatherMs,
 				journal: options.store.journal,
 				blobs: options.store.blobs,
+				plan: (spec, who) => this.#work.plan(spec, who),
 				execute: (runtime, task) => this.#work.execute(runtime, task),
 				onEvent: (runtime, event) => this.#onEvent(runtime, event),
 				onFatal: options.onFatal,
 			},
 			{ agreement: agreementRecords, training: options.records.get(trainingKind(jobId)) ?? [] },
-			// What this organization stopped stays stopped over a restart.
-			{ paused: this.#standing.get(jobId)?.state === "aborted" },
+			// What this organization stopped, or what failed here, stays stopped over a restart.
+			{ paused: STOPPED.includes(this.#standing.get(jobId)?.state ?? "proposed") },
 		);
 		this.#jobs.set(jobId, job);
 		if (!this.#standing.has(jobId)) {
@@ -387,6 +390,7 @@ export class Jobs implements JobService {
 			charter: job.charter,
 			policy,
 			ledger: budgets.ledger,
+			plan: (spec, who) => this.#work.plan(spec, who),
 			dataset: (name) => datasets.get(name),
 			jobId: job.jobId,
 			submitter: job.proposal.submitter,
@@ -419,6 +423,7 @@ export class Jobs implements JobService {
 					"failed",
 					event.error instanceof Error ? event.error.message : String(event.error),
 				);
+				await this.#release(jobId);
 				return;
 			case "round":
 				await this.#onRound(job, event.content, event.usage);
@@ -450,7 +455,9 @@ export class Jobs implements JobService {
 		if (event !== undefined) publish({ ...event, job: job.jobId });
 		switch (output.kind) {
 			case "proposed": {
-				const verdict = this.#judge(job);
+				const verdict = await this.#judge(job);
+				// Decided by a person, or this node is being stopped, while it was planned.
+				if (job.agreement.ownResponse !== undefined || job.paused) return;
 				if (verdict.decision === "accept") job.respond(true, "within our policy");
 				else if (verdict.decision === "refuse") {
 					job.respond(false, verdict.reason);
@@ -501,10 +508,15 @@ export class Jobs implements JobService {
 				return;
 			case "done":
 				await this.#setState(job, "completed");
-				this.#work.forget(id);
-				await this.#options.pool.run({ kind: "forget", jobId: id });
+				await this.#release(id);
 				return;
 		}
+	}
+
+	/** Gives back what an ended job holds in memory, here and in the workers. */
+	async #release(jobId: string): Promise<void> {
+		this.#work.forget(jobId);
+		await this.#options.pool.run({ kind: "forget", jobId });
 	}
 
 	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {

@@ -8,10 +8,13 @@ import type { PeerId } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
+import { type JobPlan, jobPlanOf } from "../../src/jobs/jobPlan.ts";
+import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import { chargesBuried, chargesReleased, STANDING } from "../../src/privacy/budget/settlement.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
+import type { Participation } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
@@ -23,6 +26,9 @@ import {
 	type WorkerResult,
 	type WorkerTask,
 } from "./trainingTasks.ts";
+
+/** Longer than any plan takes: what does not end by then is no job to take part in. */
+const PLAN_TIMEOUT_MS = 60_000;
 
 export interface RoundWorkOptions {
 	readonly self: { readonly peer: PeerId };
@@ -58,6 +64,13 @@ export class RoundWork {
 
 	constructor(options: RoundWorkOptions) {
 		this.#options = options;
+	}
+
+	/** Sizes a job's noise on the pool: a proposal is anybody's, and must not hold up the event loop. */
+	async plan(spec: ResolvedSpecification, participation: Participation): Promise<JobPlan> {
+		const options = { group: "plans", timeoutMs: PLAN_TIMEOUT_MS };
+		const answer = await this.#options.pool.run({ kind: "plan", spec, participation }, options);
+		return jobPlanOf(spec, participation, answerOf(answer, "planned").work);
 	}
 
 	/** Carries out a machine's work: budget charges here, everything else on the worker pool. */

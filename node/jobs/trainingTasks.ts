@@ -1,6 +1,7 @@
 /** Tasks that the node hands to its worker threads, and what comes back: plain data only. */
 import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
+import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
@@ -22,6 +23,8 @@ export interface JobContext {
 }
 
 export type WorkerTask =
+	/** Sizes a job's noise, which can take seconds. */
+	| { readonly kind: "plan"; readonly spec: ResolvedSpecification; readonly participation: Participation }
 	| {
 			readonly kind: "contribute";
 			readonly job: JobContext;
@@ -54,6 +57,7 @@ export type WorkerTask =
 	| { readonly kind: "forget"; readonly jobId: string };
 
 export type WorkerResult =
+	| { readonly kind: "planned"; readonly work: JobWork }
 	| {
 			readonly kind: "contribution";
 			readonly vector: Uint32Array;

@@ -1,6 +1,6 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
-import { type JobPlan, planJob } from "../../src/jobs/jobPlan.ts";
+import { type JobPlan, planJob, planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
@@ -85,6 +85,8 @@ function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResu
 
 async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 	switch (task.kind) {
+		case "plan":
+			return { result: { kind: "planned", work: planWork(task.spec, task.participation) } };
 		case "contribute": {
 			const contribution = await contribute(task);
 			const sums = historyBuffers(contribution.history);

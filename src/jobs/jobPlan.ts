@@ -5,6 +5,7 @@
  * derives the same plan; its hash is part of every session id.
  */
 import { encodeCanonical } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import { planQuery, type QueryPlan, slackEpsilon } from "../queries/plan.ts";
@@ -48,11 +49,28 @@ export interface JobPlan {
  *   with these participants
  */
 export function planJob(spec: ResolvedSpecification, who: Participation): JobPlan {
-	return spec.technique === "query" ? planQueryJob(spec, who) : planTrainingJob(spec, who);
+	return jobPlanOf(spec, who, planWork(spec, who));
 }
 
-function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
-	const plan = planQuery(spec.query, who);
+/**
+ * The part of planning that can take seconds, sizing the noise: not for a thread that serves others.
+ * Its result is plain data, which may be sent between threads.
+ * @throws AlthingError as {@link planJob}
+ */
+export function planWork(spec: ResolvedSpecification, who: Participation): JobWork {
+	return spec.technique === "query"
+		? { kind: "query", spec: spec.query, plan: planQuery(spec.query, who) }
+		: { kind: "training", spec, plan: planTraining(spec, who) };
+}
+
+/** The rest of {@link planJob}. @param work of the same specification and participants */
+export function jobPlanOf(spec: ResolvedSpecification, who: Participation, work: JobWork): JobPlan {
+	if (spec.technique === "query" && work.kind === "query") return queryJobPlan(spec, who, work.plan);
+	if (spec.technique !== "query" && work.kind === "training") return trainingJobPlan(spec, who, work.plan);
+	throw new AlthingError("job.invalid", `a plan of a ${work.kind} is none of a ${spec.technique} job`);
+}
+
+function queryJobPlan(spec: ResolvedQueryJob, who: Participation, plan: QueryPlan): JobPlan {
 	const { length, event } = plan;
 	// Exact numbers that its square roots and fractions give alike on every processor: no exponentials.
 	const { scale, modulusBits, coordinateBound, sensitivity } = plan.encoding;
@@ -89,8 +107,7 @@ function planQueryJob(spec: ResolvedQueryJob, who: Participation): JobPlan {
 	};
 }
 
-function planTrainingJob(spec: ResolvedJobSpec, who: Participation): JobPlan {
-	const plan = planTraining(spec, who);
+function trainingJobPlan(spec: ResolvedJobSpec, who: Participation, plan: TrainingPlan): JobPlan {
 	return {
 		rounds: spec.training.rounds,
 		length: plan.length,

@@ -5,9 +5,14 @@
  * of every session id). What a round is charged follows from the plan (charges.ts).
  */
 import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { type Model, parameterCount } from "../learning/model.ts";
-import { type CorrelationStrategy, correlationStrategy } from "../privacy/correlatedNoise/strategy.ts";
+import {
+	type CorrelationStrategy,
+	correlationStrategy,
+	participationReach,
+} from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
@@ -94,7 +99,7 @@ export function modelOf(spec: ResolvedJobSpec): Model {
 }
 
 /**
- * @throws AlthingError `job.model_mismatch`, `privacy.no_headroom`, `privacy.no_honest_noise`,
+ * @throws AlthingError `job.invalid`, `job.model_mismatch`, `privacy.no_headroom`, `privacy.no_honest_noise`,
  *   `privacy.unreachable_target`: the specification cannot be run with these participants.
  */
 export function planTraining(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
@@ -122,7 +127,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		layout: { update, metrics: update, weight: update + METRICS },
 		length: update + METRICS + 1,
 		lossBound: LOSS_BOUND,
-		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy) : undefined,
+		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 	};
 	switch (privacy.mechanism) {
@@ -135,10 +140,22 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	}
 }
 
-function correlationOf(privacy: SharedNoise): CorrelationStrategy | undefined {
+/** What the past vectors of correlated noise may take, in the certified state and once more at each site. */
+const LARGEST_PAST_BYTES = 2 ** 28;
+
+function correlationOf(privacy: SharedNoise, length: number): CorrelationStrategy | undefined {
 	const { correlation: kind, minimumSeparation, bands } = privacy;
 	if (kind === "none" || minimumSeparation === undefined) return undefined;
-	return correlationStrategy({ kind, minimumSeparation, bands });
+	const strategy = correlationStrategy({ kind, minimumSeparation, bands });
+	const bytes = Float64Array.BYTES_PER_ELEMENT * length * participationReach(strategy).releases;
+	if (bytes > LARGEST_PAST_BYTES) {
+		throw new AlthingError(
+			"job.invalid",
+			`correlated noise keeps ${Math.ceil(bytes / 2 ** 20)} MiB of past sums for this model, more than ${LARGEST_PAST_BYTES / 2 ** 20}: ask for fewer privacy.bands, for correlation tree, or for a smaller model`,
+			{ bytes },
+		);
+	}
+	return strategy;
 }
 
 /** The noise of one round. @param rounds of the whole job */

@@ -138,7 +138,8 @@ function reachOf(
 	withinUnit: number,
 ): Pick<EncodingRequest, "clippingNorm" | "perSiteBound" | "roundings"> {
 	// Adaptive clipping: the update is in units of the norm, and half a count comes with it.
-	const norm = privacy.clipping === "adaptive" ? Math.sqrt(1 + (withinUnit * withinUnit) / 4) : privacy.clippingNorm;
+	const norm =
+		privacy.clipping === "adaptive" ? Math.sqrt(1 + (withinUnit * withinUnit) / 4) : privacy.clippingNorm;
 	// A whole update is clipped in double precision: its norm is off by less than a float32's rounding.
 	if (privacy.unit === "client") return { clippingNorm: norm * (1 + 2 ** -24), perSiteBound: 1 };
 	const perSiteBound = Math.max(16, batch / 2);

@@ -1,4 +1,5 @@
 /** The plan of a job whose sites add all their noise themselves, in private local steps. */
+import { AlthingError } from "../../crypto/error.ts";
 import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
 import { sigmaFor } from "../privacy/integerNoise.ts";
@@ -8,6 +9,9 @@ import { METRICS, type Participation, type PlanOutline, type TrainingPlan } from
 import type { PrivacyChoice } from "./privacyChoice.ts";
 import { accountedDelta, reachOfRecord } from "./privacyTarget.ts";
 import { FINE_GRID } from "./unprotectedPlan.ts";
+
+/** A round that takes longer than this is none. */
+const LARGEST_LOCAL_STEPS = 100_000;
 
 type SiteNoise = Extract<PrivacyChoice, { mechanism: "site_gaussian" }>;
 
@@ -21,6 +25,13 @@ export function planSiteNoise(
 	const delta = accountedDelta(privacy.delta);
 	const { epsilon, samplingRate } = privacy;
 	const localSteps = Math.max(1, Math.round(training.localEpochs / samplingRate));
+	if (localSteps > LARGEST_LOCAL_STEPS) {
+		throw new AlthingError(
+			"job.invalid",
+			`training.localEpochs / privacy.samplingRate is ${localSteps} steps in each round, more than ${LARGEST_LOCAL_STEPS}`,
+			{ localSteps },
+		);
+	}
 	const noiseMultiplier = calibrateNoiseMultiplier({
 		epsilon,
 		delta,

@@ -3,6 +3,7 @@ import { generateIdentitySeed, signingKeyFromSeed } from "../../../crypto/identi
 import { type JobPolicy, judgeJob } from "../../../node/jobs/acceptance.ts";
 import type { Charter } from "../../../protocols/federation/index.ts";
 import { rulesSchema } from "../../../protocols/federation/index.ts";
+import { planJob } from "../../../src/jobs/jobPlan.ts";
 import { BudgetLedger } from "../../../src/privacy/budget/ledger.ts";
 import { checkJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 
@@ -81,6 +82,7 @@ function judge(
 		charter: charter(overrides.rules),
 		policy: { ...POLICY, ...overrides.policy },
 		ledger,
+		plan: async (spec, who) => planJob(spec, who),
 		dataset: () => {
 			const rows = "rows" in overrides ? overrides.rows : 300;
 			const known = spec().data.description;
@@ -95,10 +97,11 @@ function judge(
 }
 
 describe("an organization's answer to a proposed job", () => {
-	it("is yes within charter, policy, data and budget; a person's where the policy asks for one", () => {
-		expect(judge()).toEqual({ decision: "accept" });
-		expect(judge({ policy: { autoApproveJobs: false } })).toEqual({ decision: "ask" });
-		expect(judge({ policy: { autoApproveJobs: false }, submitter: "us" })).toEqual({ decision: "accept" });
+	it("is yes within charter, policy, data and budget; a person's where the policy asks for one", async () => {
+		expect(await judge()).toEqual({ decision: "accept" });
+		expect(await judge({ policy: { autoApproveJobs: false } })).toEqual({ decision: "ask" });
+		const own = { policy: { autoApproveJobs: false }, submitter: "us" };
+		expect(await judge(own)).toEqual({ decision: "accept" });
 	});
 
 	it.each([
@@ -141,8 +144,8 @@ describe("an organization's answer to a proposed job", () => {
 		],
 		["a public batch smaller than our own sample", { rows: 2000 }, /samples more than/],
 		["a budget that does not cover it", { limit: 1 }, /limit is epsilon 1/],
-	])("is no for %s, with the reason", (_, overrides, reason) => {
-		const answer = judge(overrides);
+	])("is no for %s, with the reason", async (_, overrides, reason) => {
+		const answer = await judge(overrides);
 		expect(answer.decision).toBe("refuse");
 		expect(answer).toHaveProperty("reason", expect.stringMatching(reason));
 	});
