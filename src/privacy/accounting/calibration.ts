@@ -89,7 +89,7 @@ export function calibrate({ epsilon, delta, eventOf, guess = 1 }: CalibrationTar
 	const excess =
 		(tolerance: number) =>
 		(logMultiplier: number): number => {
-			const { upper } = pldEpsilon(eventOf(Math.exp(logMultiplier)), delta, { tolerance });
+			const { upper } = pldEpsilon(eventOf(Math.exp(logMultiplier)), delta, { tolerance, upperOnly: true });
 			return Math.max(-20, Math.min(20, Math.log(upper / epsilon)));
 		};
 	const coarse = excess(COARSE_BOUNDS);
@@ -106,7 +106,7 @@ export function calibrate({ epsilon, delta, eventOf, guess = 1 }: CalibrationTar
 	const fine = justBelowZero(excess(FINE_BOUNDS), rough, slope < -0.02 ? slope : -1);
 	// Bounds on neighbouring grids differ in the fifth digit: what is returned has been checked itself.
 	for (let multiplier = roundedUp(Math.exp(fine)); ; multiplier = roundedUp(multiplier * (1 + 1e-5))) {
-		if (pldEpsilon(eventOf(multiplier), delta, { tolerance: FINE_BOUNDS }).upper <= epsilon)
+		if (pldEpsilon(eventOf(multiplier), delta, { tolerance: FINE_BOUNDS, upperOnly: true }).upper <= epsilon)
 			return multiplier;
 	}
 }
@@ -184,7 +184,8 @@ export function largestStepCount(plan: {
 	const { noiseMultiplier, samplingProbability, epsilon, delta, most = 1e9 } = plan;
 	requireTarget(epsilon, delta);
 	const round = roundEvent(samplingProbability, noiseMultiplier);
-	const fits = (steps: number): boolean => pldEpsilon(selfComposed(round, steps), delta).upper <= epsilon;
+	const fits = (steps: number): boolean =>
+		pldEpsilon(selfComposed(round, steps), delta, { upperOnly: true }).upper <= epsilon;
 	if (!fits(1)) return 0;
 	let enough = 1;
 	let tooMany = 2;

@@ -40,18 +40,29 @@ const MOST_REFINEMENTS = 6;
 /** Of delta, per end and all copies together: what cutting off a step's tails may cost. */
 const LOG_CUT = Math.log(1e-6);
 
-/**
- * Bounds of both directions together: the larger of each.
- * @param tolerance how close they are brought, relatively; a larger one is faster and as safe
- */
-export function composedBounds(pairs: readonly Step[], question: Question, tolerance = TOLERANCE): PldBounds {
+export interface Precision {
+	/** How close the bounds are brought, relatively: default 4e-4. Larger is faster and as safe. */
+	readonly tolerance?: number;
+	/**
+	 * Only the upper bound is wanted: where the lower one fails (few, rare, large losses) it is enough that the
+	 * upper one hardly moves from grid to grid.
+	 */
+	readonly upperOnly?: boolean;
+}
+
+/** Bounds of both directions together: the larger of each. */
+export function composedBounds(
+	pairs: readonly Step[],
+	question: Question,
+	{ tolerance = TOLERANCE, upperOnly = false }: Precision = {},
+): PldBounds {
 	const symmetric = pairs.every(({ components }) =>
 		components.every(({ pair, samplingProbability }) => pair.symmetric && samplingProbability === 1),
 	);
-	const removed = directionBounds(pairs, "remove", question, tolerance, 0);
+	const removed = directionBounds(pairs, "remove", question, tolerance, 0, tolerance, upperOnly);
 	if (symmetric) return removed;
 	// The other direction is refined only as far as it could be the larger one.
-	const added = directionBounds(pairs, "add", question, 4 * tolerance, removed.upper, tolerance);
+	const added = directionBounds(pairs, "add", question, 4 * tolerance, removed.upper, tolerance, upperOnly);
 	return { lower: Math.max(removed.lower, added.lower), upper: Math.max(removed.upper, added.upper) };
 }
 
@@ -65,7 +76,8 @@ function directionBounds(
 	question: Question,
 	firstTolerance: number,
 	irrelevant: number,
-	tolerance = firstTolerance,
+	tolerance: number,
+	upperOnly: boolean,
 ): PldBounds {
 	const scale = firstSpacing(pairs, direction);
 	// The gap grows with the square of the spacing.
@@ -84,9 +96,17 @@ function directionBounds(
 			spacing *= answer.tooLarge / (round === 0 ? FIRST_POINTS : points);
 			continue;
 		}
+		const before = best.upper;
 		best = { lower: Math.max(best.lower, answer.lower), upper: Math.min(best.upper, answer.upper) };
 		const gap = best.upper - best.lower;
 		if (best.upper <= irrelevant || !(gap > tolerance * best.upper)) break;
+		if (upperOnly && best.lower === 0) {
+			// Of the change between a grid and the next one of half its spacing a third is left.
+			if (round > 0 && before - best.upper <= tolerance * best.upper) break;
+			if (2 * answer.size > MOST_POINTS) break;
+			spacing *= 0.5;
+			continue;
+		}
 		// Without a lower bound the gap says nothing of the distance.
 		const wish = Math.sqrt((0.7 * tolerance * best.upper) / gap);
 		const factor = Math.max(

@@ -7,7 +7,7 @@
 import { AlthingError } from "../../../../crypto/error.ts";
 import type { Adjacency } from "../adjacency.ts";
 import type { PrivacyEvent } from "../events.ts";
-import { composedBounds, type PldBounds } from "./composition.ts";
+import { composedBounds, type PldBounds, type Precision } from "./composition.ts";
 import {
 	gaussianEpsilon,
 	gaussianLogDelta,
@@ -18,11 +18,9 @@ import { countedPairs } from "./mechanisms.ts";
 
 export type { PldBounds } from "./composition.ts";
 
-export interface PldOptions {
+export interface PldOptions extends Precision {
 	/** Default `addRemove`. */
 	readonly adjacency?: Adjacency;
-	/** How close the bounds are to come, relatively: default 4e-4. Larger is faster and as safe. */
-	readonly tolerance?: number;
 }
 
 /**
@@ -42,7 +40,7 @@ export function pldEpsilon(event: PrivacyEvent, delta: number, options: PldOptio
 	if (pairs.kind === "sampledGaussian") {
 		return exactly(sampledGaussianEpsilon(pairs.samplingProbability, pairs.noiseMultiplier, delta));
 	}
-	return composedBounds(pairs.pairs, { delta }, options.tolerance);
+	return composedBounds(pairs.pairs, { delta }, options);
 }
 
 /**
@@ -64,7 +62,7 @@ export function pldDelta(event: PrivacyEvent, epsilon: number, options: PldOptio
 			Math.exp(sampledGaussianLogDelta(pairs.samplingProbability, pairs.noiseMultiplier, epsilon)),
 		);
 	}
-	return composedBounds(pairs.pairs, { epsilon }, options.tolerance);
+	return composedBounds(pairs.pairs, { epsilon }, options);
 }
 
 /** A closed form, with its rounding: the functions behind it are good to 1e-12. */

@@ -140,7 +140,7 @@ describe("against closed forms", () => {
 
 	it("is exact for one Laplace release: 1 - exp((epsilon - 1/b) / 2)", () => {
 		for (const scale of [0.5, 3, 40]) {
-			for (const delta of [1e-4, 1e-9]) {
+			for (const delta of [1e-3, 1e-5]) {
 				const exact = 1 / scale + 2 * Math.log1p(-delta);
 				const { lower, upper } = pldEpsilon({ kind: "laplace", scale }, delta);
 				expect(upper).toBeGreaterThanOrEqual(exact * (1 - 1e-9));
