@@ -40,7 +40,7 @@ describe("selection among a Poisson number of runs, none included", () => {
 					expect(Math.min(...margins)).toBeGreaterThanOrEqual(-1e-9);
 				},
 			),
-			{ numRuns: 200 },
+			{ numRuns: 60 },
 		);
 	});
 
