@@ -161,7 +161,7 @@ export const accuracy: Bench<{
 	seeds: readonly number[];
 }> = {
 	name: "accuracy",
-	summary: "Accuracy with noise in shares of five sites, beside the same training without privacy",
+	summary: "accuracy with noise in shares of five sites, beside the same training without privacy",
 	options: {
 		data: { description: "one shipped set, or all", default: "all", choices: ["all", ...Object.keys(tasks)] },
 		epsilon: { description: "targets, each for a training of its own", default: [0.5, 1, 2, 4, 8] },

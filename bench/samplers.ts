@@ -63,7 +63,7 @@ function subjects(): Subject[] {
 
 export const samplers: Bench<{ samples: readonly number[] }> = {
 	name: "samplers",
-	summary: "Noise samplers against their exact laws, and what a value costs",
+	summary: "noise samplers against their exact laws, and what a value costs",
 	options: { samples: { description: "values drawn from the fastest samplers", default: [1_000_000] } },
 	libraries: [],
 	notes: [
