@@ -70,10 +70,12 @@ export class Tunings implements TuningService {
 		})) as Extract<TuningResult, { kind: "plan" }>;
 		const id = `tuning-${toHex(randomBytes(8))}`;
 		await this.#charge(id, data.name, plan, caller.tokenName);
-		await this.#record(id, data.name, plan, tuning, { state: "running" }, 0);
+		const startedAt = new Date().toISOString();
+		const record = (outcome: Outcome) => this.#record(id, data.name, plan, tuning, outcome, startedAt);
+		await record({ state: "running" });
 		this.#running.set(
 			id,
-			this.#run(id, data, plan, tuning).finally(() => this.#running.delete(id)),
+			this.#run(id, data, plan, tuning, record).finally(() => this.#running.delete(id)),
 		);
 		return this.show({ tuning: id });
 	}
@@ -90,10 +92,15 @@ export class Tunings implements TuningService {
 		return { ...common, state: "failed", reason };
 	}
 
-	async #run(id: string, data: RegisteredDataset, plan: TuningPlan, tuning: Tuning): Promise<void> {
-		const startedMs = performance.now();
+	async #run(
+		id: string,
+		data: RegisteredDataset,
+		plan: TuningPlan,
+		tuning: Tuning,
+		record: (outcome: Outcome) => Promise<void>,
+	): Promise<void> {
 		const { log, backend } = this.#options;
-		const { path, splitKey, name } = data;
+		const { path, splitKey } = data;
 		let outcome: Outcome;
 		try {
 			const { tuned } = (await this.#pool.run(
@@ -106,7 +113,7 @@ export class Tunings implements TuningService {
 			outcome = { state: "failed", reason };
 		}
 		try {
-			await this.#record(id, name, plan, tuning, outcome, performance.now() - startedMs);
+			await record(outcome);
 		} catch (error) {
 			log.error({ err: error, tuning: id }, "the outcome of a tuning could not be kept");
 		}
@@ -129,14 +136,17 @@ export class Tunings implements TuningService {
 		);
 	}
 
-	/** An execution for each charge, as the audit of the ledger wants it, with the outcome. */
+	/**
+	 * An execution for each charge, as the audit of the ledger wants it, with the outcome. When it ended is
+	 * not kept: how long a tuning took tells how many trials there were, and records are read by many.
+	 */
 	async #record(
 		id: string,
 		dataset: string,
 		plan: TuningPlan,
 		{ epsilon, delta, candidates }: Tuning,
 		outcome: Outcome,
-		durationMs: number,
+		startedAt: string,
 	): Promise<void> {
 		for (const { partition, event } of plan.charges) {
 			const execution = `${id}/${partition}`;
@@ -159,8 +169,8 @@ export class Tunings implements TuningService {
 				deltaConsumed: delta,
 				utilityMetrics:
 					outcome.state === "done" && outcome.score !== undefined ? { score: outcome.score } : {},
-				durationMs,
-				executedAt: new Date().toISOString(),
+				durationMs: 0,
+				executedAt: startedAt,
 			});
 		}
 	}

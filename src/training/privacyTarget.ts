@@ -39,6 +39,11 @@ export function largestSample(expected: number): number {
 	return expected + 8 * Math.sqrt(expected) + 60;
 }
 
+/**
+ * Charged to delta as it is, without e^epsilon: the rest of the batch is drawn alike with a record and
+ * without it, and what is released where that rest is too large adds its probability at most (joint
+ * convexity of the hockey-stick divergence).
+ */
 export const SAMPLE_TAIL = 1e-13;
 
 /**

@@ -60,6 +60,8 @@ const ALONE: Participation = { participants: 1, corruption: 0, minimumSurvivors:
 /** Grid of the score's sum, per held-out record. */
 const SCORE_UNITS = 1024;
 const WIDTH = 1e-3;
+/** Charged for every sampler of every candidate, whatever its sigma; {@link runTuning} holds them to it. */
+const SAMPLER_DISTANCE = 2 ** -100;
 
 export interface TuningPlan {
 	/** One job a candidate, with the epsilon of one trial. */
@@ -102,13 +104,14 @@ export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number):
 	const [first] = jobs as [ResolvedJobSpec];
 	const plan = planTraining(first, ALONE);
 	const scoreSigma = sigmaFor({ noiseMultiplier: scoreMultiplier, sensitivity: SCORE_UNITS + 1 });
-	const sampler = tableGaussian(plan.noise[0]!.parameterSigma).totalVariationDistance;
-	const scoreSampler = tableGaussian(scoreSigma).totalVariationDistance;
 	let slack = 0;
 	for (let round = 0; round < first.training.rounds; round++)
-		slack += trainingCharges(first, plan, ALONE, { round, samplerDistance: sampler, newCycles: 0 })[0]!
-			.extraDelta;
-	const scoreSlack = (1 + Math.exp(slackEpsilon(epsilon))) * (latticeSlack({ length: 1 }) + scoreSampler);
+		slack += trainingCharges(first, plan, ALONE, {
+			round,
+			samplerDistance: SAMPLER_DISTANCE,
+			newCycles: 0,
+		})[0]!.extraDelta;
+	const scoreSlack = (1 + Math.exp(slackEpsilon(epsilon))) * (latticeSlack({ length: 1 }) + SAMPLER_DISTANCE);
 	const charge = (partition: RoundCharge["partition"], event: PrivacyEvent, each: number): RoundCharge => ({
 		partition,
 		event: { kind: "repeatAndSelect", event, ...law },
@@ -145,6 +148,7 @@ export async function runTuning(
 	const model = planTraining(jobs[0]!, ALONE).model;
 	const trainer = await createTrainer({ ...options, model });
 	const noise = tableGaussian(scoreSigma);
+	requireExact(noise.totalVariationDistance);
 	try {
 		const candidates = jobs.map((_, index) => index) as [number, ...number[]];
 		const trial = (index: number) => trialOf(jobs[index]!, data, trainer, noise);
@@ -166,6 +170,7 @@ async function trialOf(
 	const { heldOut } = data;
 	const none = { ...heldOut, rows: 0, features: new Float32Array(0), labels: new Float32Array(0) };
 	const contributor = new Contributor({ spec, plan, data: { train: data.train, heldOut: none }, trainer });
+	requireExact(contributor.samplerDistance);
 	let state = initialState(spec, plan, "tuning", randomBytes(32));
 	try {
 		for (let round = 0; round < spec.training.rounds; round++) {
@@ -184,6 +189,11 @@ async function trialOf(
 	const noised = Int32Array.of(0);
 	noise.fill(noised);
 	return { score: (Math.round(value * SCORE_UNITS) + noised[0]!) / SCORE_UNITS, output: undefined };
+}
+
+function requireExact(samplerDistance: number): void {
+	if (samplerDistance <= SAMPLER_DISTANCE) return;
+	throw new AlthingError("privacy.misuse", "a sampler is further from its law than tuning was charged for");
 }
 
 function trainingPart(job: ResolvedJobSpec, plan: TrainingPlan): PrivacyEvent {
