@@ -135,7 +135,7 @@ describe("a tree of accounts", () => {
 	it("keeps kinds in their order and refuses loops, duplicates and accounts nowhere", () => {
 		expect(() => open("x", "organization", { parent: "hearts" })).toThrow(code("bad_place"));
 		expect(() => open("x", "job", { parent: "clinic" })).toThrow(code("bad_place"));
-		expect(() => open("x", "unit", { parent: "nowhere" })).toThrow(code("no_account"));
+		expect(() => open("x", "unit", { parent: "nowhere" })).toThrow(code("not_found"));
 		expect(() => open("x", "unit", { composition: "planned" })).toThrow(code("bad_place"));
 		expect(() => open("clinic", "unit")).toThrow(code("account_exists"));
 		open("ward", "unit", { parent: "cardiology" });
@@ -157,9 +157,9 @@ describe("a tree of accounts", () => {
 	});
 
 	it("lets only the records of data sets be charged for", () => {
-		expect(() => charge("cardiology")).toThrow(code("no_account"));
+		expect(() => charge("cardiology")).toThrow(code("not_found"));
 		expect(() => open("x", "job", { parent: "hearts", renewEveryDays: 30 })).toThrow(code("bad_place"));
-		expect(() => change({ type: "renew", account: "job-1" })).toThrow(code("no_account"));
+		expect(() => change({ type: "renew", account: "job-1" })).toThrow(code("not_found"));
 	});
 
 	it("states one job alone, by part, whatever else the data set was charged", () => {
