@@ -1,5 +1,6 @@
 /** Whole rounds without masks: contributions of several sites are summed and released as nodes do it. */
 import { afterAll, describe, expect, it } from "vitest";
+import { AlthingError } from "../../../crypto/error.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
 import { epsilonBounds } from "../../../src/privacy/accounting/accountant.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
@@ -15,6 +16,7 @@ import { Contributor } from "../../../src/training/contribution.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease } from "../../../src/training/release.ts";
+import type { SiteData } from "../../../src/training/siteData.ts";
 import { digitsJob, digitsSites, emptySite, WHO } from "./federation.ts";
 
 const trainers: Trainer[] = [];
@@ -81,6 +83,36 @@ describe("a training plan", () => {
 			const honestSigma = metricSigma * Math.sqrt(WHO.minimumSurvivors - WHO.corruption);
 			expect(honestSigma / moved).toBeGreaterThanOrEqual(evaluationMultiplier * (1 - 1e-9));
 		}
+	});
+
+	it("has a hash of exact figures alone: exponentials may differ in their last bit between processors", () => {
+		const job = digitsJob();
+		const plan = planTraining(job, WHO);
+		const encoding = { ...plan.encoding, wrapProbability: 2 * plan.encoding.wrapProbability };
+		const hash = (of: TrainingPlan) => planHash(jobSpecHash(job), of, WHO);
+		expect(hash({ ...plan, encoding })).toEqual(hash(plan));
+		const scaled = { ...plan, encoding: { ...plan.encoding, scale: 2 * plan.encoding.scale } };
+		expect(hash(scaled)).not.toEqual(hash(plan));
+	});
+
+	it("refuses rounds that no site could compute, and pasts that no site could keep", () => {
+		const steps = digitsJob({
+			privacy: { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 1e-4 },
+			training: { algorithm: "fedavg", localEpochs: 100 },
+		});
+		expect(() => planTraining(steps, WHO)).toThrowError(/1000000 steps in each round/);
+		const banded = digitsJob({
+			model: { kind: "multilayer_perceptron", hidden: [2048] },
+			privacy: {
+				mechanism: "distributed_gaussian",
+				epsilon: 8,
+				delta: 1e-6,
+				correlation: "banded",
+				minimumSeparation: 256,
+				bands: 256,
+			},
+		});
+		expect(() => planTraining(banded, WHO)).toThrowError(/fewer privacy.bands/);
 	});
 
 	it("refuses a model that does not fit the data, and noise that nobody honest adds", () => {
@@ -162,6 +194,16 @@ describe("rounds without noise", () => {
 		expect(metrics.accuracy).toBeGreaterThanOrEqual(0);
 	});
 
+	it("leave the model as it is where nobody has records", async () => {
+		const job = digitsJob({ privacy: none, training: { algorithm: "fedsgd" } });
+		const { plan, state } = await federation(job, 1);
+		const [trainer] = trainers as [Trainer];
+		const contributors = [new Contributor({ spec: job, plan, data: emptySite(), trainer })];
+		const sum = await sumOf(plan, contributors, 0, state);
+		const released = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 1 });
+		expect(released.state.parameters).toEqual(state.parameters);
+	});
+
 	it("train with local epochs", async () => {
 		const job = digitsJob({
 			privacy: none,
@@ -206,5 +248,25 @@ describe("rounds with all noise at the site", () => {
 		const sum = await sumOf(plan, contributors, 0, state);
 		const { state: next } = applyRelease({ spec: job, plan, round: 0, state, sum, survivors: 5 });
 		expect(next.parameters).not.toEqual(state.parameters);
+	});
+
+	it("contribute zeros where the local steps diverge: missing the round would tell, uncharged", async () => {
+		const job = digitsJob({
+			privacy: { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.5 },
+			training: { algorithm: "fedavg", localBatch: 200, rounds: 3 },
+		});
+		const { plan, state } = await federation(job);
+		const trainer = (failure: string): Trainer => ({
+			...trainers[0]!,
+			clippedGradientSum: () => Promise.reject(new AlthingError(failure, "a stand-in for a trainer")),
+			evaluate: async () => ({ lossSum: 0, correct: 0, examples: 0 }),
+		});
+		const [data] = digitsSites(5) as [SiteData];
+		const site = (failure: string) => new Contributor({ spec: job, plan, data, trainer: trainer(failure) });
+		const { vector } = await site("learning.not_finite").contribute(1, state);
+		expect(vector.subarray(0, plan.layout.update).every((value) => value === 0)).toBe(true);
+		await expect(site("learning.backend_unavailable").contribute(1, state)).rejects.toMatchObject({
+			code: "learning.backend_unavailable",
+		});
 	});
 });
