@@ -37,6 +37,9 @@ const NORMAL_SPAN = 30;
 const FIRST_POINTS = 1 << 13;
 const MOST_POINTS = 1 << 20;
 const MOST_REFINEMENTS = 6;
+/** From this grid on a lower bound of 0 is left as it is, if the upper one moves no more than this, relatively. */
+const HOPELESS_ROUND = 3;
+const SETTLED = 1e-6;
 /** Of delta, per end and all copies together: what cutting off a step's tails may cost. */
 const LOG_CUT = Math.log(1e-6);
 
@@ -107,6 +110,8 @@ function directionBounds(
 			spacing *= 0.5;
 			continue;
 		}
+		// The end of bounded losses: there is hardly anything left to gain.
+		if (round >= HOPELESS_ROUND && best.lower === 0 && before - best.upper <= SETTLED * best.upper) break;
 		// Without a lower bound the gap says nothing of the distance.
 		const wish = Math.sqrt((0.7 * tolerance * best.upper) / gap);
 		const factor = Math.max(
