@@ -17,7 +17,7 @@ const IDX_IMAGES = /images[-.]idx3-ubyte(\.gz)?$/;
  * Reads a data file: CSV (plain or gzip), or IDX images whose labels lie beside them.
  * @throws AlthingError `data.*` naming file, line and column
  */
-export function readRecords(path: string, description: DataDescription): Dataset {
+function readRecords(path: string, description: DataDescription): Dataset {
 	return prepare(readRawRecords(path, description), description);
 }
 
