@@ -219,7 +219,6 @@ function multiplyPower(
 	centre: number,
 	count: number,
 ): void {
-	// Exact while count and centre have 26 bits each together with the size: reduced step by step.
 	const shift = multipliedModulo(centre, count, size);
 	for (let k = 0; k < re.length; k++) {
 		const x = difference.re[k]! / mass;
