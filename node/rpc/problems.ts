@@ -32,7 +32,6 @@ const statusByCode: Readonly<Record<string, number>> = {
 	"federation.none": 404,
 	"job.refused_by_policy": 409,
 	// A target that no noise reaches: nothing to try again later.
-	"tuning.unreachable": 422,
 	"privacy.misuse": 500,
 };
 

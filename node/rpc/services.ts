@@ -140,7 +140,7 @@ export interface QueryService {
 }
 
 export interface TuningService {
-	/** Throws `job.invalid`, `tuning.unsupported`, `tuning.unreachable`, `data.not_found`, `budget.exceeded`. */
+	/** Throws `job.invalid`, `tuning.unsupported`, `tuning.unreachable_target`, `data.not_found`, `budget.exceeded`. */
 	start(params: { spec: JsonObject; tuning: JsonObject }, context: CallContext): Promise<TuningView>;
 	/** Throws `tuning.not_found`. */
 	show(params: { tuning: string }): Promise<TuningView>;

@@ -50,7 +50,7 @@ export class Tunings implements TuningService {
 
 	/**
 	 * Charges the whole tuning and begins it.
-	 * @throws AlthingError `job.invalid`, `tuning.unsupported`, `tuning.unreachable`, `data.not_found`,
+	 * @throws AlthingError `job.invalid`, `tuning.unsupported`, `tuning.unreachable_target`, `data.not_found`,
 	 *   `budget.exceeded`: then nothing was charged
 	 */
 	async start(

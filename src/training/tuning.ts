@@ -76,7 +76,7 @@ export interface TuningPlan {
  * Sizes the noise of a trial so that the tuning as a whole stays within its epsilon and delta.
  * @param trainingRows of the site
  * @throws AlthingError `tuning.unsupported` for a job whose rounds are not plain sampled sums,
- *   `tuning.unreachable` when no trial is that private, `job.batch_too_small`, and what {@link planTraining} throws
+ *   `tuning.unreachable_target` when no trial is that private, `job.batch_too_small`, and what {@link planTraining} throws
  */
 export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number): TuningPlan {
 	requireSampledSums(spec);
@@ -237,7 +237,7 @@ function largest(good: (value: number) => boolean, least: number, most: number):
 	if (good(most)) return most;
 	if (!good(least)) {
 		throw new AlthingError(
-			"tuning.unreachable",
+			"tuning.unreachable_target",
 			"Not even trials with the most noise that is offered stay within this epsilon and delta: allow more of it, or fewer trials.",
 		);
 	}

@@ -11,7 +11,13 @@ export const tuningMethods = [
 		roles: ["data_scientist"],
 		params: z.strictObject({ spec: jsonObject, tuning: jsonObject }),
 		result: tuningView,
-		errors: ["job.invalid", "tuning.unsupported", "tuning.unreachable", "data.not_found", "budget.exceeded"],
+		errors: [
+			"job.invalid",
+			"tuning.unsupported",
+			"tuning.unreachable_target",
+			"data.not_found",
+			"budget.exceeded",
+		],
 		handler: (context, params) => context.services.tuning.start(params, context),
 	}),
 	defineMethod({

@@ -23,7 +23,7 @@ const cases: readonly (readonly [code: string, status: number, exit: number])[] 
 	["query.unknown_column", 422, exitCodes.failed],
 	["privacy.bad_plan", 422, exitCodes.usage],
 	["privacy.unreachable_target", 422, exitCodes.failed],
-	["tuning.unreachable", 422, exitCodes.failed],
+	["tuning.unreachable_target", 422, exitCodes.failed],
 	["audit.unsupported", 422, exitCodes.failed],
 	["privacy.misuse", 500, exitCodes.failed],
 	["store.corrupt", 500, exitCodes.failed],
