@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { Registry } from "prom-client";
 import { type SigningKey, signingKeyFromSeed } from "../crypto/identity.ts";
 import { DEFAULT_TIMING } from "../protocols/training/index.ts";
+import { privacyPromiseOf } from "../src/jobs/specification.ts";
 import { BudgetOffice } from "./budget/budgetService.ts";
 import { BUDGET_KIND, Budgets } from "./budget/budgets.ts";
 import { createTightAccountant } from "./budget/tightAccounting.ts";
@@ -299,7 +300,7 @@ class Daemon {
 					...(privacy.mechanism === "none"
 						? {}
 						: {
-								epsilonSpent: budgets.spentBy(spec.data.set, job.jobId, privacy.delta),
+								epsilonSpent: budgets.spentBy(spec.data.set, job.jobId, privacyPromiseOf(spec)),
 								delta: privacy.delta,
 							}),
 					participants: job.participants?.length ?? 0,

@@ -113,10 +113,19 @@ export class Budgets {
 	}
 
 	/** Epsilon of one job alone at a delta, default the data set's limit on it: the larger of its two parts'. */
-	spentBy(dataset: string, jobId: string, delta?: number): number {
+	spentBy(
+		dataset: string,
+		jobId: string,
+		promise: { readonly delta?: number; readonly filterEpsilon?: number } = {},
+	): number {
 		const account = this.ledger.account(dataset);
 		if (account === undefined) return 0;
-		const { train, heldOut } = this.ledger.jobSpent(dataset, jobId, delta ?? account.limits.delta);
+		const { train, heldOut } = this.ledger.jobSpent(
+			dataset,
+			jobId,
+			promise.delta ?? account.limits.delta,
+			promise.filterEpsilon,
+		);
 		return Math.max(train.epsilon, heldOut.epsilon);
 	}
 

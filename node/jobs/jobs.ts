@@ -535,7 +535,7 @@ export class Jobs implements JobService {
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
 			// At the delta that the job promises, like the records of its executions.
-			epsilonSpent: budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)?.delta),
+			epsilonSpent: budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)),
 			bytesSent: usage.bytesSent,
 			bytesReceived: usage.bytesReceived,
 			seconds: usage.seconds,

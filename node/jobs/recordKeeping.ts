@@ -10,7 +10,8 @@ import { privacyPromiseOf, type Specification } from "../../src/jobs/specificati
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import type { Partition } from "../../src/privacy/budget/records.ts";
 import { mechanismOf } from "../../src/privacy/budget/report.ts";
-import { noiseOf } from "../../src/training/plan.ts";
+import { levelCharged } from "../../src/training/charges.ts";
+import { noiseLevelOf } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";
@@ -63,10 +64,11 @@ export class RecordKeeping {
 		const { spec, plan, jobId } = job;
 		await this.#settle(spec, jobId);
 		for (const charge of released) {
-			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, content.round);
+			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, content.round, released);
 			await this.#execution(charge, {
 				mechanism: spec.technique === "query" ? "distributed_gaussian" : spec.privacy.mechanism,
 				delta: this.#deltaOf(spec),
+				filterEpsilon: privacyPromiseOf(spec)?.filterEpsilon,
 				parameters,
 				metrics: content.metrics,
 				durationMs: usage.seconds * 1000,
@@ -86,6 +88,7 @@ export class RecordKeeping {
 			await this.#execution(charge, {
 				mechanism: mechanismOf(charge.event),
 				delta: this.#budgets.ledger.account(charge.dataset)?.limits.delta ?? 0,
+				filterEpsilon: undefined,
 				parameters: { recovered: true },
 				metrics,
 				durationMs: 0,
@@ -153,7 +156,8 @@ export class RecordKeeping {
 	async #execution(charge: ChargeView, ran: Execution): Promise<void> {
 		const { chargeId, dataset, jobId, partition, round, event } = charge;
 		const id = budgetId(dataset, jobId);
-		const spent = this.#budgets.ledger.jobSpent(dataset, jobId, ran.delta)[partition].epsilon;
+		const spent = this.#budgets.ledger.jobSpent(dataset, jobId, ran.delta, ran.filterEpsilon)[partition]
+			.epsilon;
 		const part = `${id}/${partition}`;
 		const earlier = this.#consumed.get(part) ?? (await this.#consumedEarlier(id, partition));
 		this.#consumed.set(part, Math.max(spent, earlier));
@@ -185,8 +189,8 @@ export class RecordKeeping {
 		const dataset = spec.data.set;
 		const id = budgetId(dataset, jobId);
 		const before = await this.#store.budgets.get(id);
-		const { epsilon, delta } = promise;
-		const { train, heldOut } = this.#budgets.ledger.jobSpent(dataset, jobId, delta);
+		const { epsilon, delta, filterEpsilon } = promise;
+		const { train, heldOut } = this.#budgets.ledger.jobSpent(dataset, jobId, delta, filterEpsilon);
 		const larger = heldOut.epsilon > train.epsilon ? heldOut : train;
 		await this.#store.budgets.put(id, {
 			id,
@@ -209,6 +213,8 @@ interface Execution {
 	readonly mechanism: string;
 	/** At which its epsilon is stated. */
 	readonly delta: number;
+	/** See PrivacyPromise. */
+	readonly filterEpsilon: number | undefined;
 	readonly parameters: Facts;
 	readonly metrics: RoundResult["metrics"];
 	readonly durationMs: number;
@@ -216,7 +222,7 @@ interface Execution {
 }
 
 /** Parameters of the mechanism that a round ran. */
-function mechanismFacts(work: JobWork, round: number): Facts {
+function mechanismFacts(work: JobWork, round: number, charges: readonly ChargeView[]): Facts {
 	const { encoding } = work.plan;
 	const common = { sensitivity: encoding.sensitivity };
 	if (work.kind === "query")
@@ -227,12 +233,17 @@ function mechanismFacts(work: JobWork, round: number): Facts {
 			sigmaLocal: work.plan.sigmaLocal,
 			privacyUnit: "record",
 		});
-	const { privacy, training } = work.spec;
-	const noise = noiseOf(work.plan, round, training.rounds);
+	const { spec, plan } = work;
+	const { privacy, training } = spec;
+	const level =
+		plan.allocation === undefined
+			? noiseLevelOf(plan, round, training.rounds, {})
+			: levelCharged(spec, plan, charges);
+	const noise = level === undefined ? undefined : plan.noise[level];
 	return facts({
 		...common,
-		noiseMultiplier: noise.noiseMultiplier,
-		sigmaLocal: noise.parameterSigma,
+		noiseMultiplier: noise?.noiseMultiplier,
+		sigmaLocal: noise?.parameterSigma,
 		...(privacy.mechanism === "none"
 			? {}
 			: {

@@ -43,6 +43,8 @@ interface HeldContribution {
 	readonly chargeId: string;
 	/** How far the noise drawn is from its exact law. */
 	readonly samplerDistance: number;
+	/** Of noise that the vector was computed with. */
+	readonly level: number;
 	readonly participations: readonly string[];
 	/** Of them, those that this contribution's own charge pays for; the same for every attempt. */
 	pays?: readonly string[];
@@ -101,6 +103,7 @@ export class RoundWork {
 				this.#contributions.set(`${job.jobId}/${round}`, {
 					chargeId: `${job.jobId}/${round}/${toHex(randomBytes(8))}`,
 					samplerDistance: result.samplerDistance,
+					level: result.level,
 					participations: result.participations,
 				});
 				if (result.history !== undefined) {
@@ -126,12 +129,12 @@ export class RoundWork {
 				`there is no contribution of round ${round} to charge for`,
 			);
 		}
-		const { chargeId, samplerDistance, participations } = contribution;
+		const { chargeId, samplerDistance, level, participations } = contribution;
 		const paid = this.#correlations.get(jobId)?.paid ?? new Set<string>();
 		const pays = contribution.pays ?? participations.filter((name) => !paid.has(name));
 		await this.#options.budgets.charge(
 			plan
-				.charges({ round, samplerDistance, newCycles: pays.length })
+				.charges({ round, level, samplerDistance, newCycles: pays.length })
 				.map(({ partition, event, extraDelta, standing = false }) => ({
 					partition,
 					event,

@@ -61,6 +61,8 @@ export type WorkerResult =
 	| {
 			readonly kind: "contribution";
 			readonly vector: Uint32Array;
+			/** Of noise; 0 for a query. */
+			readonly level: number;
 			readonly samplerDistance: number;
 			/** Correlated noise: names of the participations that the vector shows. */
 			readonly participations: readonly string[];

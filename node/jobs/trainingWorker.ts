@@ -62,7 +62,7 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 		const { description } = job.spec.data;
 		const dataset = readRawRecords(job.dataPath, description);
 		const records = { dataset, label: description.label };
-		return { ...contributeToQuery(records, work.spec, work.plan), participations: [] };
+		return { ...contributeToQuery(records, work.spec, work.plan), level: 0, participations: [] };
 	}
 	const { contributor } = await siteOf(job, work.spec, work.plan);
 	const contribution = await contributor.contribute(

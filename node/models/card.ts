@@ -48,8 +48,11 @@ function privacyOf(spec: ResolvedJobSpec, { epsilonSpent, delta }: ModelFacts): 
 			// A job that spent nothing yet still has the bound that it was planned with.
 			epsilon: epsilonSpent ?? privacy.epsilon,
 			delta: delta ?? privacy.delta,
-			accountant:
-				"the tightest of privacy-loss distribution and Renyi divergence; integer noise charged as the Gaussian it is a post-processing of",
+			accountant: `${
+				privacy.mechanism === "distributed_gaussian" && privacy.noiseSchedule === "adaptive"
+					? "the Renyi filter for noise chosen from earlier releases"
+					: "the tightest of privacy-loss distribution and Renyi divergence"
+			}; integer noise charged as the Gaussian it is a post-processing of`,
 		},
 	];
 }

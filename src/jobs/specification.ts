@@ -79,6 +79,8 @@ export interface PrivacyPromise {
 	readonly mechanism: "distributed_gaussian" | "site_gaussian";
 	readonly epsilon: number;
 	readonly delta: number;
+	/** Adaptive noise: the epsilon of the filter that the updates stay within, and are stated by. */
+	readonly filterEpsilon?: number;
 }
 
 export function privacyPromiseOf(spec: Specification): PrivacyPromise | undefined {
@@ -87,7 +89,9 @@ export function privacyPromiseOf(spec: Specification): PrivacyPromise | undefine
 	}
 	const { privacy } = spec;
 	if (privacy.mechanism === "none") return undefined;
-	return { mechanism: privacy.mechanism, epsilon: privacy.epsilon, delta: privacy.delta };
+	const { mechanism, epsilon, delta } = privacy;
+	const adaptive = mechanism === "distributed_gaussian" && privacy.noiseSchedule === "adaptive";
+	return { mechanism, epsilon, delta, ...(adaptive ? { filterEpsilon: epsilon } : {}) };
 }
 
 /** Rounds that a job takes if all goes well. */

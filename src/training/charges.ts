@@ -6,10 +6,11 @@
 import { roundEvent } from "../privacy/accounting/calibration.ts";
 import { composed, gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
 import type { Partition } from "../privacy/budget/records.ts";
+import { eventKey } from "../privacy/budget/spending.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { levelOf } from "./noiseSchedule.ts";
-import { noiseOf, type Participation, type TrainingPlan } from "./plan.ts";
+import type { Participation, TrainingPlan } from "./plan.ts";
 import { recordRate } from "./privacyChoice.ts";
 import { SAMPLE_TAIL, slackEpsilon } from "./privacyTarget.ts";
 
@@ -26,6 +27,8 @@ export interface RoundCharge {
 /** How a site's contribution to a round came about: what its charge depends on beside the plan. */
 export interface ContributionFacts {
 	readonly round: number;
+	/** Of noise, that the contribution was computed with; an index of the plan's. */
+	readonly level: number;
 	/** Total-variation distance per value of the noise drawn to its exact law. */
 	readonly samplerDistance: number;
 	/** Correlated noise: cycles whose participations this contribution is the first to show. */
@@ -41,8 +44,8 @@ export function trainingCharges(
 ): RoundCharge[] {
 	const { privacy } = spec;
 	if (privacy.mechanism === "none") return [];
-	const { round } = facts;
-	const { parameterSigma, metricSigma } = noiseOf(plan, round, spec.training.rounds);
+	const { round, level } = facts;
+	const { parameterSigma, metricSigma } = plan.noise[level]!;
 	const slack = { samplerDistance: facts.samplerDistance, epsilon: slackEpsilon(privacy.epsilon) };
 	const extraDelta =
 		privacy.mechanism === "distributed_gaussian"
@@ -66,7 +69,7 @@ export function trainingCharges(
 		// A cycle's participations are charged in one round and shown in the next ones, too.
 		...(plan.correlation === undefined ? {} : { standing: true }),
 	};
-	const evaluation = evaluates(spec, round) ? evaluationEvent(spec, plan, round) : undefined;
+	const evaluation = evaluates(spec, round) ? evaluationEvent(plan, level) : undefined;
 	// An organization's records are in both parts, so what is told about it is charged to both.
 	if (isClientLevel(spec)) {
 		const event = evaluation === undefined ? train.event : composed(train.event, evaluation);
@@ -80,7 +83,10 @@ export function trainingCharges(
 		: [train, { partition: "heldOut", event: evaluation, extraDelta }];
 }
 
-/** All rounds together, for whoever decides whether the job fits a budget. */
+/**
+ * All rounds together, for whoever decides whether the job fits a budget. With adaptive noise those
+ * of an even run: others cost as much of the job's epsilon, but an account's filter may weigh them otherwise.
+ */
 export function totalCharges(spec: ResolvedJobSpec, plan: TrainingPlan): Omit<RoundCharge, "extraDelta">[] {
 	if (spec.privacy.mechanism === "none") return [];
 	const { rounds } = spec.training;
@@ -90,8 +96,8 @@ export function totalCharges(spec: ResolvedJobSpec, plan: TrainingPlan): Omit<Ro
 	for (let round = 0; round < rounds; round++) {
 		const level = levelOf(round, rounds, plan.noise.length);
 		const newCycles = separation !== undefined && round % separation === 0 ? 1 : 0;
-		training.add(`${level}/${newCycles}`, () => trainingEvent(spec, plan, { round, newCycles }));
-		if (evaluates(spec, round)) evaluation.add(`${level}`, () => evaluationEvent(spec, plan, round));
+		training.add(`${level}/${newCycles}`, () => trainingEvent(spec, plan, { level, newCycles }));
+		if (evaluates(spec, round)) evaluation.add(`${level}`, () => evaluationEvent(plan, level));
 	}
 	if (isClientLevel(spec)) {
 		const event = composed(...training.events(), ...evaluation.events());
@@ -125,20 +131,35 @@ class EventCounts {
 export function trainingEvent(
 	spec: ResolvedJobSpec,
 	plan: TrainingPlan,
-	{ round, newCycles }: Pick<ContributionFacts, "round" | "newCycles">,
+	{ level, newCycles }: Pick<ContributionFacts, "level" | "newCycles">,
 ): PrivacyEvent {
-	const { privacy, training } = spec;
+	const { privacy } = spec;
 	if (privacy.mechanism === "none") return composed();
-	const { noiseMultiplier } = noiseOf(plan, round, training.rounds);
+	const { noiseMultiplier } = plan.noise[level]!;
 	if (isClientLevel(spec)) return gaussian(noiseMultiplier);
 	if (plan.correlation !== undefined) return selfComposed(gaussian(noiseMultiplier), newCycles);
 	const step = roundEvent(recordRate(privacy), noiseMultiplier);
 	return plan.localSteps > 0 ? selfComposed(step, plan.localSteps) : step;
 }
 
+/** Which level of adaptive noise a round ran at that was charged so; undefined where none is. */
+export function levelCharged(
+	spec: ResolvedJobSpec,
+	plan: TrainingPlan,
+	charges: readonly Pick<RoundCharge, "partition" | "event">[],
+): number | undefined {
+	const update = charges.find(({ partition }) => partition === "train");
+	if (update === undefined) return undefined;
+	const key = eventKey(update.event);
+	const level = plan.noise.findIndex(
+		(_, index) => eventKey(trainingEvent(spec, plan, { level: index, newCycles: 0 })) === key,
+	);
+	return level < 0 ? undefined : level;
+}
+
 /** What a round's evaluation tells about one held-out record, or about the organization. */
-function evaluationEvent({ training }: ResolvedJobSpec, plan: TrainingPlan, round: number): PrivacyEvent {
-	return gaussian(noiseOf(plan, round, training.rounds).evaluationMultiplier);
+function evaluationEvent(plan: TrainingPlan, level: number): PrivacyEvent {
+	return gaussian(plan.noise[level]!.evaluationMultiplier);
 }
 
 function evaluates({ training }: ResolvedJobSpec, round: number): boolean {

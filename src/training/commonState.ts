@@ -22,6 +22,12 @@ import {
 	type OptimizerState,
 } from "../learning/optimizer.ts";
 import type { DecoderState } from "../privacy/correlatedNoise/decoder.ts";
+import {
+	type AllocationState,
+	allocationOf,
+	allocationStateSchema,
+	initialAllocation,
+} from "./adaptiveNoise.ts";
 import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
 
@@ -32,6 +38,8 @@ export interface CommonState {
 	readonly clippingNorm?: number;
 	/** Correlated noise: what decoding the next round needs. */
 	readonly decoder?: DecoderState;
+	/** Adaptive noise: what the next rounds' noise is decided from. */
+	readonly allocation?: AllocationState;
 }
 
 /** Little-endian "ALS1": parameters and optimizer; "ALS2": and what goes with the privacy mode. */
@@ -54,6 +62,7 @@ export function initialState(
 			? { clippingNorm: privacy.clippingNorm }
 			: {}),
 		...(plan.correlation === undefined ? {} : { decoder: [] }),
+		...(plan.allocation === undefined ? {} : { allocation: initialAllocation(plan.allocation) }),
 	};
 }
 
@@ -61,12 +70,14 @@ export function initialState(
  * Layout, little-endian: magic u32, parameter count u32, float32 parameters, optimizer state; in the
  * extended form the optimizer state's length u32 before it and canonical CBOR of the rest behind it.
  */
-export function encodeCommonState({ parameters, optimizer, clippingNorm, decoder }: CommonState): Uint8Array {
-	const extended = clippingNorm !== undefined || decoder !== undefined;
+export function encodeCommonState(state: CommonState): Uint8Array {
+	const { parameters, optimizer, clippingNorm, decoder, allocation } = state;
+	const extended = (clippingNorm ?? decoder ?? allocation) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
 		...(clippingNorm === undefined ? {} : { clippingNorm }),
 		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
+		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
 	const parts = extended
@@ -78,6 +89,7 @@ export function encodeCommonState({ parameters, optimizer, clippingNorm, decoder
 const restSchema = z.strictObject({
 	clippingNorm: z.number().positive().optional(),
 	decoder: z.array(z.instanceof(Uint8Array)).optional(),
+	allocation: allocationStateSchema.optional(),
 });
 
 /** @throws AlthingError `training.bad_state` when the bytes are no state of `parameterCount` parameters. */
@@ -107,6 +119,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				optimizer: decodeOptimizerState(bytes.subarray(end + 4, restAt)),
 				...(rest.data.clippingNorm === undefined ? {} : { clippingNorm: rest.data.clippingNorm }),
 				...(decoder === undefined ? {} : { decoder }),
+				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
 			};
 		}
 		default:

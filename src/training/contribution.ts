@@ -11,7 +11,7 @@ import { encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import { METRICS, noiseOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
+import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
 import {
@@ -25,6 +25,8 @@ import {
 export interface Contribution {
 	/** Mod 2^modulusBits, with this site's share of the noise. */
 	readonly vector: Uint32Array;
+	/** Of noise, an index of the plan's: what is charged depends on it. */
+	readonly level: number;
 	/** Correlated noise: the participations in the vector (see CombinedSum). Otherwise empty. */
 	readonly participations: readonly string[];
 	/** Correlated noise: for the next round. It holds un-noised sums and never leaves the process. */
@@ -80,7 +82,8 @@ export class Contributor {
 	async contribute(round: number, state: CommonState, history?: CorrelationHistory): Promise<Contribution> {
 		const { layout, length, encoding } = this.#plan;
 		const { evaluateEveryRounds, rounds } = this.#spec.training;
-		const noise = noiseOf(this.#plan, round, rounds);
+		const level = noiseLevelOf(this.#plan, round, rounds, state);
+		const noise = this.#plan.noise[level]!;
 		const values = new Float64Array(length);
 		const correlated = await this.#fillUpdate(round, values, state, history);
 		if (round % evaluateEveryRounds === 0) await this.#fillMetrics(values, state, noise);
@@ -91,7 +94,7 @@ export class Contributor {
 		put(0, layout.update, this.#share(noise.parameterSigma));
 		put(layout.metrics, layout.metrics + METRICS, this.#share(noise.metricSigma));
 		put(layout.weight, length, "none");
-		return { vector, ...correlated };
+		return { vector, level, ...correlated };
 	}
 
 	/** Writes the update and the weight. */
@@ -100,7 +103,7 @@ export class Contributor {
 		values: Float64Array,
 		state: CommonState,
 		history: CorrelationHistory | undefined,
-	): Promise<Omit<Contribution, "vector">> {
+	): Promise<Omit<Contribution, "vector" | "level">> {
 		const { layout, correlation } = this.#plan;
 		const { privacy } = this.#spec;
 		const site = { spec: this.#spec, plan: this.#plan, train: this.#data.train, trainer: this.#trainer };

@@ -17,9 +17,16 @@ export interface ScheduledLevel {
 	readonly rounds: readonly number[];
 }
 
-/** @param rounds of the whole job, an integer >= 1 */
-export function scheduledLevels({ kind, ratio }: NoiseSchedule, rounds: number): ScheduledLevel[] {
-	const count = kind === "constant" ? 1 : Math.min(LARGEST_LEVELS, rounds);
+/**
+ * @param rounds of the whole job, an integer >= 1
+ * @param most levels, where there are that many rounds
+ */
+export function scheduledLevels(
+	{ kind, ratio }: NoiseSchedule,
+	rounds: number,
+	most = LARGEST_LEVELS,
+): ScheduledLevel[] {
+	const count = kind === "constant" ? 1 : Math.min(most, rounds);
 	const weightAt = (part: number): number =>
 		kind === "linear" ? 1 + (ratio - 1) * part : kind === "geometric" ? ratio ** part : 1;
 	const all = Array.from({ length: rounds }, (_, round) => round);

@@ -14,6 +14,7 @@ import {
 	participationReach,
 } from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
+import { type AllocationState, levelIn, type NoiseAllocation } from "./adaptiveNoise.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
@@ -66,7 +67,7 @@ export interface TrainingPlan {
 	/** Coordinates of the aggregated vector. */
 	readonly length: number;
 	readonly encoding: EncodingPlan;
-	/** By level of the noise schedule; each is for an equal part of the rounds. */
+	/** By level of the noise schedule; each is for an equal part of the rounds, unless there is an allocation. */
 	readonly noise: readonly RoundNoise[];
 	/** z of the first round. */
 	readonly noiseMultiplier: number;
@@ -78,6 +79,8 @@ export interface TrainingPlan {
 	 */
 	readonly withinUnit: number;
 	readonly correlation: CorrelationStrategy | undefined;
+	/** Adaptive noise: what the levels cost, for deciding between them. */
+	readonly allocation?: NoiseAllocation;
 	/** Private local steps a round (site_gaussian); otherwise 0. */
 	readonly localSteps: number;
 	/** Evaluations over the whole job. */
@@ -87,7 +90,7 @@ export interface TrainingPlan {
 /** What the plans of all mechanisms have in common. */
 export type PlanOutline = Omit<
 	TrainingPlan,
-	"encoding" | "noise" | "noiseMultiplier" | "withinUnit" | "localSteps"
+	"encoding" | "noise" | "noiseMultiplier" | "withinUnit" | "localSteps" | "allocation"
 >;
 
 export const METRICS = 3;
@@ -158,14 +161,30 @@ function correlationOf(privacy: SharedNoise, length: number): CorrelationStrateg
 	return strategy;
 }
 
-/** The noise of one round. @param rounds of the whole job */
-export function noiseOf(plan: TrainingPlan, round: number, rounds: number): RoundNoise {
-	return plan.noise[levelOf(round, rounds, plan.noise.length)]!;
+/**
+ * Which of the plan's levels of noise a round runs at: fixed in the plan, or with adaptive noise as
+ * the state says that the round starts from.
+ * @param rounds of the whole job
+ */
+export function noiseLevelOf(
+	plan: Pick<TrainingPlan, "noise" | "allocation">,
+	round: number,
+	rounds: number,
+	state: { readonly allocation?: AllocationState },
+): number {
+	if (plan.allocation === undefined) return levelOf(round, rounds, plan.noise.length);
+	if (state.allocation === undefined) {
+		throw new AlthingError(
+			"training.bad_state",
+			"the state of a job with adaptive noise does not say which noise is next; fetch it again from a peer",
+		);
+	}
+	return levelIn(state.allocation, round);
 }
 
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
-	const { length, layout, noise, withinUnit, localSteps } = plan;
+	const { length, layout, noise, withinUnit, localSteps, allocation } = plan;
 	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
 	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
@@ -179,6 +198,7 @@ export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Particip
 			noise: noise.map((level) => ({ ...level })),
 			withinUnit,
 			localSteps,
+			...(allocation === undefined ? {} : { prices: [...allocation.prices] }),
 		}),
 	);
 }

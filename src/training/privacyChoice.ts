@@ -47,15 +47,19 @@ const distributedGaussianSchema = z.strictObject({
 		.optional()
 		.describe("probability with which each record joins a round; not with unit client or correlated noise"),
 	noiseSchedule: z
-		.enum(["constant", "linear", "geometric"])
+		.enum(["constant", "linear", "geometric", "adaptive"])
 		.default("constant")
-		.describe("how the noise moves from the first round to the last, in at most 8 steps"),
+		.describe(
+			"how the noise moves from the first round to the last, in at most 8 steps; adaptive: less of it each time the released loss stalls",
+		),
 	noiseRatio: z
 		.number()
 		.min(0.1)
 		.max(10)
 		.optional()
-		.describe("noise of the last round over that of the first: below 1 decreasing, above 1 increasing"),
+		.describe(
+			"noise of the last round over that of the first: below 1 decreasing, above 1 increasing; adaptive: the least noise over the most, at most 0.9",
+		),
 	correlation: z
 		.enum(["none", "tree", "banded"])
 		.default("none")
@@ -100,10 +104,15 @@ export const privacySchema = z.discriminatedUnion("mechanism", [
 export type PrivacyChoice = z.infer<typeof privacySchema>;
 export type SharedNoise = z.infer<typeof distributedGaussianSchema>;
 
+/** Below it there is something to choose between. */
+const LARGEST_ADAPTIVE_RATIO = 0.9;
+const LEAST_ADAPTIVE_EVALUATIONS = 4;
+
 /** What the rules below look at of the training part. */
 interface TrainingKeys {
 	readonly algorithm: "fedsgd" | "fedavg";
 	readonly rounds: number;
+	readonly evaluateEveryRounds: number;
 	readonly expectedBatch?: number | undefined;
 }
 
@@ -130,9 +139,11 @@ function contradictionInShares(privacy: SharedNoise, training: TrainingKeys): st
 	if (clipping !== "adaptive" && (privacy.targetQuantile ?? privacy.clippingRate) !== undefined)
 		return "privacy.targetQuantile and clippingRate belong to privacy.clipping adaptive";
 	if (noiseSchedule === "constant" && privacy.noiseRatio !== undefined)
-		return "privacy.noiseRatio needs privacy.noiseSchedule linear or geometric";
+		return "privacy.noiseRatio needs privacy.noiseSchedule linear, geometric or adaptive";
 	if (noiseSchedule !== "constant" && privacy.noiseRatio === undefined)
 		return `privacy.noiseSchedule ${noiseSchedule} needs privacy.noiseRatio`;
+	if (noiseSchedule === "adaptive" && unit === "client")
+		return "privacy.noiseSchedule adaptive needs privacy.unit record";
 	if (correlation === "none" && (privacy.minimumSeparation ?? privacy.bands) !== undefined)
 		return "privacy.minimumSeparation and bands belong to privacy.correlation tree or banded";
 	return unit === "client" ? clientContradiction(privacy, training) : recordContradiction(privacy, training);
@@ -158,7 +169,7 @@ function recordContradiction(privacy: SharedNoise, training: TrainingKeys): stri
 	if (privacy.correlation === "none")
 		return privacy.samplingRate === undefined
 			? "privacy.samplingRate is needed with distributed_gaussian: the probability with which each record joins a round"
-			: undefined;
+			: adaptiveContradiction(privacy, training);
 	if (privacy.samplingRate !== undefined)
 		return "privacy.samplingRate contradicts privacy.correlation: each record takes part once in minimumSeparation rounds, and no sampling is claimed";
 	if (privacy.minimumSeparation === undefined)
@@ -169,6 +180,15 @@ function recordContradiction(privacy: SharedNoise, training: TrainingKeys): stri
 		return "privacy.bands belongs to privacy.correlation banded";
 	if ((privacy.bands ?? 1) > privacy.minimumSeparation)
 		return "privacy.bands must not be above privacy.minimumSeparation: a record's rounds would overlap";
+	return undefined;
+}
+
+function adaptiveContradiction(privacy: SharedNoise, training: TrainingKeys): string | undefined {
+	if (privacy.noiseSchedule !== "adaptive") return undefined;
+	if ((privacy.noiseRatio ?? 1) > LARGEST_ADAPTIVE_RATIO)
+		return `privacy.noiseRatio must be at most ${LARGEST_ADAPTIVE_RATIO} with privacy.noiseSchedule adaptive, which lowers the noise when the loss stalls`;
+	if (training.rounds < LEAST_ADAPTIVE_EVALUATIONS * training.evaluateEveryRounds)
+		return `privacy.noiseSchedule adaptive decides by evaluations and needs at least ${LEAST_ADAPTIVE_EVALUATIONS} of them: more training.rounds, or a smaller training.evaluateEveryRounds`;
 	return undefined;
 }
 

@@ -3,9 +3,10 @@ import { nextClippingNorm } from "../learning/adaptiveClipping.ts";
 import { applyGradient } from "../learning/optimizer.ts";
 import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
+import { allocationAfter } from "./adaptiveNoise.ts";
 import type { CommonState } from "./commonState.ts";
 import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
-import { METRICS, noiseOf, type TrainingPlan } from "./plan.ts";
+import { METRICS, noiseLevelOf, type TrainingPlan } from "./plan.ts";
 
 /** Aggregated evaluation of the model a round started from; noised like everything that leaves. */
 export interface RoundMetrics {
@@ -35,17 +36,21 @@ export function applyRelease(input: {
 	const gradient = decoded.estimate.slice(0, plan.parameterCount).map((value) => value * unit);
 	const next = applyGradient(optimizerOf(spec), state.optimizer, state.parameters, gradient);
 	const clippingNorm = clippingNormAfter(spec, plan, state, decoded.estimate, divisor);
+	const { rounds, evaluateEveryRounds } = spec.training;
+	const { metricUnit } = plan.noise[noiseLevelOf(plan, round, rounds, state)]!;
+	const metrics = round % evaluateEveryRounds === 0 ? metricsOf(values, plan, metricUnit) : {};
+	const { loss } = metrics;
 	return {
 		state: {
 			parameters: next.parameters,
 			optimizer: next.state,
 			...(clippingNorm === undefined ? {} : { clippingNorm }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
+			...(plan.allocation === undefined || state.allocation === undefined
+				? {}
+				: { allocation: allocationAfter(plan.allocation, state.allocation, { round, rounds, loss }) }),
 		},
-		metrics:
-			round % spec.training.evaluateEveryRounds === 0
-				? metricsOf(values, plan, noiseOf(plan, round, spec.training.rounds).metricUnit)
-				: {},
+		metrics,
 	};
 }
 

@@ -5,6 +5,7 @@ import { composed, selfComposed } from "../privacy/accounting/events.ts";
 import { cycleOf, participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privacy/fixedPoint.ts";
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
+import { planAllocation } from "./adaptiveNoise.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
 import { METRICS, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
@@ -24,11 +25,11 @@ export function planSharedNoise(
 	who: Participation,
 ): TrainingPlan {
 	const { noiseSchedule: kind, noiseRatio: ratio = 1 } = privacy;
-	const schedule = scheduledLevels({ kind, ratio }, training.rounds);
+	const allocation = kind === "adaptive" ? planAllocation(privacy, training.rounds) : undefined;
 	const levels =
-		privacy.unit === "client"
-			? clientLevels(privacy, schedule, training.evaluateEveryRounds)
-			: recordLevels(privacy, schedule, outline, training.rounds);
+		kind === "adaptive"
+			? allocatedLevels(privacy, allocation!.multipliers, outline)
+			: scheduledNoise(privacy, scheduledLevels({ kind, ratio }, training.rounds), outline, training);
 	const multipliers = levels.map(({ noiseMultiplier }) => noiseMultiplier);
 	const batch = privacy.unit === "client" ? who.participants : (training.expectedBatch ?? 1);
 	const withinUnit = privacy.clipping === "adaptive" ? unitOfCount(Math.min(...multipliers), batch) : 0;
@@ -65,7 +66,34 @@ export function planSharedNoise(
 		noiseMultiplier: noise[0]!.noiseMultiplier,
 		withinUnit,
 		localSteps: 0,
+		...(allocation === undefined ? {} : { allocation: { prices: allocation.prices } }),
 	};
+}
+
+function scheduledNoise(
+	privacy: SharedNoise,
+	schedule: readonly ScheduledLevel[],
+	outline: PlanOutline,
+	{ rounds, evaluateEveryRounds }: ResolvedJobSpec["training"],
+): Level[] {
+	return privacy.unit === "client"
+		? clientLevels(privacy, schedule, evaluateEveryRounds)
+		: recordLevels(privacy, schedule, outline, rounds);
+}
+
+/** Adaptive noise: evaluations tell about other records, at a multiplier that stays the same. */
+function allocatedLevels(
+	{ epsilon, delta }: SharedNoise,
+	multipliers: readonly number[],
+	{ evaluations }: PlanOutline,
+): Level[] {
+	const evaluationMultiplier = calibrateNoiseMultiplier({
+		epsilon,
+		delta: accountedDelta(delta),
+		samplingProbability: 1,
+		steps: evaluations,
+	});
+	return multipliers.map((noiseMultiplier) => ({ noiseMultiplier, evaluationMultiplier }));
 }
 
 /**

@@ -20,7 +20,7 @@ import { type RoundCharge, totalCharges, trainingCharges } from "./charges.ts";
 import { initialState } from "./commonState.ts";
 import { Contributor } from "./contribution.ts";
 import { checkJobSpec, type JobSpec, type ResolvedJobSpec, resolveJobSpec } from "./jobSpec.ts";
-import { type Participation, planTraining, type TrainingPlan } from "./plan.ts";
+import { noiseLevelOf, type Participation, planTraining, type TrainingPlan } from "./plan.ts";
 import { accountedDelta, fitsPublicBatch, slackEpsilon } from "./privacyTarget.ts";
 import { applyRelease } from "./release.ts";
 import type { SiteData } from "./siteData.ts";
@@ -108,6 +108,7 @@ export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number):
 	for (let round = 0; round < first.training.rounds; round++)
 		slack += trainingCharges(first, plan, ALONE, {
 			round,
+			level: noiseLevelOf(plan, round, first.training.rounds, {}),
 			samplerDistance: SAMPLER_DISTANCE,
 			newCycles: 0,
 		})[0]!.extraDelta;
@@ -224,11 +225,12 @@ function requireSampledSums({ privacy }: JobSpec): void {
 		privacy.mechanism === "distributed_gaussian" &&
 		privacy.unit === "record" &&
 		privacy.correlation === "none" &&
+		privacy.noiseSchedule !== "adaptive" &&
 		privacy.clipping !== "adaptive";
 	if (fits) return;
 	throw new AlthingError(
 		"tuning.unsupported",
-		"Tuning runs jobs of privacy.mechanism distributed_gaussian with unit record, without correlated noise or adaptive clipping: write the job that way and tune what is left open.",
+		"Tuning runs jobs of privacy.mechanism distributed_gaussian with unit record, without correlated noise, adaptive noise or adaptive clipping: write the job that way and tune what is left open.",
 	);
 }
 

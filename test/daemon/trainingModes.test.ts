@@ -57,6 +57,10 @@ const jobs = [
 		training: { expectedBatch: 700 },
 		privacy: { correlation: "banded", minimumSeparation: 3 },
 	}),
+	digitsJob("adaptive-noise", {
+		training: { expectedBatch: 700, rounds: 8, evaluateEveryRounds: 1 },
+		privacy: { ...sampled, noiseSchedule: "adaptive", noiseRatio: 0.5 },
+	}),
 	digitsJob("organizations", { privacy: { unit: "client" }, training: { algorithm: "fedavg" } }),
 ];
 

@@ -44,6 +44,9 @@ const WEIGHT_ANYWHERE = 0.002;
 /** Refinements of the bound; each one is valid, the last ones change nothing visible. */
 const REFINEMENTS = 6;
 
+/** The same for the linear bound, whose shares start further off. */
+const LINEAR_REFINEMENTS = 30;
+
 /** The stopping rule of one account. Holds no state but its limits. */
 export class RdpFilter {
 	readonly epsilonLimit: number;
@@ -123,6 +126,37 @@ export class RdpFilter {
 			epsilon = refined;
 		}
 		return Math.max(0, epsilon);
+	}
+
+	/**
+	 * A bound that adds up: {@link epsilonOf} of any curve is at most constant + sum_i slopes_i curve_i,
+	 * and hardly less near the one given. With fixed shares p_i the weighted mean inequality above
+	 * is linear in the curve.
+	 * @param near not all zero
+	 */
+	linearBound(near: RdpCurve): { readonly constant: number; readonly slopes: Float64Array } {
+		const epsilon = this.epsilonOf(near);
+		let mean = this.weights.reduce((sum, weight, i) => sum + weight * (RDP_ORDERS[i]! - 1), 0);
+		let shares = this.weights;
+		for (let round = 0; round < LINEAR_REFINEMENTS; round++) {
+			const x = Math.log1p(1 / mean);
+			const exponents = this.#logWeights.map(
+				(logWeight, i) => logWeight + (RDP_ORDERS[i]! - 1) * (epsilon - near[i]! + x),
+			);
+			const largest = exponents.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+			const terms = exponents.map((exponent) => Math.exp(exponent - largest));
+			const sum = terms.reduce((total, term) => total + term, 0);
+			shares = terms.map((term) => term / sum);
+			mean = shares.reduce((total, share, i) => total + share * (RDP_ORDERS[i]! - 1), 0);
+		}
+		const information = shares.reduce(
+			(total, share, i) => (share === 0 ? total : total + share * (Math.log(share) - this.#logWeights[i]!)),
+			0,
+		);
+		return {
+			constant: (this.#logInverseDelta + logWorst(mean) + information) / mean,
+			slopes: shares.map((share, i) => (share * (RDP_ORDERS[i]! - 1)) / mean),
+		};
 	}
 }
 

@@ -12,7 +12,7 @@ import { trainingEvent } from "../../training/charges.ts";
 import { decodeCommonState } from "../../training/commonState.ts";
 import { Contributor } from "../../training/contribution.ts";
 import type { ResolvedJobSpec } from "../../training/jobSpec.ts";
-import type { Participation, TrainingPlan } from "../../training/plan.ts";
+import { noiseLevelOf, type Participation, type TrainingPlan } from "../../training/plan.ts";
 import { applyRelease } from "../../training/release.ts";
 import type { SiteData } from "../../training/siteData.ts";
 import { epsilonBounds } from "../accounting/accountant.ts";
@@ -66,7 +66,7 @@ export interface TrainingAudit extends ScoreAudit {
 /** Thresholds on log-likelihood ratios: 0 separates best, the others see noise missing in the tails. */
 const THRESHOLDS = [-2, 0, 2, 4] as const;
 
-/** What `rounds` of the plan are charged as. @throws AlthingError `audit.nothing_claimed` without privacy */
+/** What `rounds` of the plan are charged as. @throws AlthingError `audit.nothing_claimed` without privacy, `audit.unsupported` with adaptive noise */
 export function claimOf(spec: ResolvedJobSpec, plan: TrainingPlan, rounds: number): AuditClaim {
 	if (spec.privacy.mechanism === "none") {
 		throw new AlthingError(
@@ -74,9 +74,16 @@ export function claimOf(spec: ResolvedJobSpec, plan: TrainingPlan, rounds: numbe
 			"The job has no privacy mechanism, so there is no claim to audit. Choose privacy.mechanism distributed_gaussian.",
 		);
 	}
+	if (plan.allocation !== undefined) {
+		throw new AlthingError(
+			"audit.unsupported",
+			"A job with adaptive noise claims no fixed composition of events: audit it with privacy.noiseSchedule geometric and the same noiseRatio.",
+		);
+	}
 	const counts = new Map<string, { event: PrivacyEvent; count: number }>();
 	for (let round = 0; round < rounds; round++) {
-		const event = trainingEvent(spec, plan, { round, newCycles: 1 });
+		const level = noiseLevelOf(plan, round, spec.training.rounds, {});
+		const event = trainingEvent(spec, plan, { level, newCycles: 1 });
 		const key = JSON.stringify(event);
 		counts.set(key, { event, count: (counts.get(key)?.count ?? 0) + 1 });
 	}
@@ -144,7 +151,8 @@ async function playCanaries(run: TrainingRun): Promise<CanaryScores> {
 	const firstState = planJob(spec, run.who).initialState("audit", randomBytes(32));
 	let state = decodeCommonState(firstState, plan.parameterCount);
 	for (let round = 0; round < run.rounds; round++) {
-		const likelihood = likelihoodRatio(trainingEvent(spec, plan, { round, newCycles: 1 }));
+		const level = noiseLevelOf(plan, round, spec.training.rounds, state);
+		const likelihood = likelihoodRatio(trainingEvent(spec, plan, { level, newCycles: 1 }));
 		const vectors: Uint32Array[] = [];
 		for (const site of sites) vectors.push((await site.contribute(round, state)).vector);
 		const { modulusBits } = plan.encoding;

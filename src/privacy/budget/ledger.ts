@@ -23,7 +23,7 @@ import {
 	type Stamp,
 } from "./records.ts";
 import { DatasetSpending, PriceList } from "./spending.ts";
-import { plannedEpsilon, type Stated, type TightQuestion } from "./statement.ts";
+import { adaptiveEpsilon, plannedEpsilon, type Stated, type TightQuestion } from "./statement.ts";
 import { AccountTree } from "./tree.ts";
 
 const MAXIMUM_JOB_SUMS = 256;
@@ -297,15 +297,25 @@ export class BudgetLedger {
 	 * Epsilon of one job alone, over all periods, for the records of each part of one data set. A
 	 * signed job's parameters are fixed before its data is touched, so planned composition is right
 	 * for it. Answers to {@link BudgetLedger.jobQuestions} make it tight.
+	 * @param filterEpsilon given where the updates' noise was chosen from what earlier rounds released:
+	 *   the epsilon of the filter that training records are stated by
 	 */
-	jobSpent(dataset: string, jobId: string, delta: number): Readonly<Record<Partition, Stated>> {
+	jobSpent(
+		dataset: string,
+		jobId: string,
+		delta: number,
+		filterEpsilon?: number,
+	): Readonly<Record<Partition, Stated>> {
 		const spending = this.#spendingOfJob(dataset, jobId);
 		const questions = questionsOf(spending, delta);
 		const [train, heldOut] = spending.parts.map((loss, i) =>
 			this.#balances.planned(plannedEpsilon(loss, delta), questions[i]),
 		);
 		const nothing = { epsilon: 0, method: "rdp" };
-		return { train: train ?? nothing, heldOut: heldOut ?? nothing };
+		if (filterEpsilon === undefined) return { train: train ?? nothing, heldOut: heldOut ?? nothing };
+		const loss = spending.parts[0];
+		const chosen = loss === undefined ? 0 : adaptiveEpsilon(loss, { epsilon: filterEpsilon, delta });
+		return { train: { epsilon: chosen, method: "rdp-filter" }, heldOut: heldOut ?? nothing };
 	}
 
 	/** What a tight accountant is asked for {@link BudgetLedger.jobSpent}; answers are given by `learn`. */

@@ -41,7 +41,13 @@ function bench() {
 				if (task.kind !== "contribute" || plan.work.kind !== "training") throw new Error(task.kind);
 				histories.push(task.history);
 				const combined = combine(plan.work.plan.correlation!, task.history, task.round, new Float64Array(2));
-				return { kind: "contribution", vector: new Uint32Array(2), samplerDistance: 0, ...combined };
+				return {
+					kind: "contribution",
+					vector: new Uint32Array(2),
+					level: 0,
+					samplerDistance: 0,
+					...combined,
+				};
 			},
 		},
 		budgets: {

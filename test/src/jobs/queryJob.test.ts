@@ -9,7 +9,7 @@ import { querySiteVector } from "../../../src/queries/siteVector.ts";
 import { peopleRecords, population } from "../queries/recordsForTests.ts";
 
 const who = { participants: 5, corruption: 1, minimumSurvivors: 4 };
-const facts = { round: 0, samplerDistance: 2 ** -100, newCycles: 0 };
+const facts = { round: 0, level: 0, samplerDistance: 2 ** -100, newCycles: 0 };
 
 function queryJob(query: object, privacy = { epsilon: 1, delta: 1e-6 }): ResolvedQueryJob {
 	const job = {

@@ -10,7 +10,7 @@ import { totalCharges, trainingCharges } from "../../../src/training/charges.ts"
 import { decodeCommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
 import { Contributor } from "../../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
-import { noiseOf, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
+import { noiseLevelOf, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { digitsJob, digitsSites, emptySite, TestFederation, WHO } from "./federation.ts";
 
 const shared = { mechanism: "distributed_gaussian", epsilon: 8, delta: 1e-6 };
@@ -26,7 +26,12 @@ async function federationOf(job: ResolvedJobSpec, data = digitsSites(5)): Promis
 }
 
 function chargesOf(job: ResolvedJobSpec, plan: TrainingPlan, round: number, newCycles = 0) {
-	return trainingCharges(job, plan, WHO, { round, samplerDistance: 0, newCycles });
+	return trainingCharges(job, plan, WHO, {
+		round,
+		level: noiseLevelOf(plan, round, job.training.rounds, {}),
+		samplerDistance: 0,
+		newCycles,
+	});
 }
 
 /** What the fewest honest survivors' noise amounts to, as the accountant counts it. */
@@ -103,7 +108,8 @@ describe.each(Object.entries(jobs))("%s", (_, job) => {
 	it("gives the fewest honest survivors the noise of every round's charge", () => {
 		if (plan.localSteps > 0) return;
 		for (let round = 0; round < job.training.rounds; round++) {
-			const { parameterSigma, noiseMultiplier } = noiseOf(plan, round, job.training.rounds);
+			const level = noiseLevelOf(plan, round, job.training.rounds, {});
+			const { parameterSigma, noiseMultiplier } = plan.noise[level]!;
 			expect(multiplierOf(plan, parameterSigma)).toBeGreaterThanOrEqual(noiseMultiplier * (1 - 1e-12));
 		}
 	});
