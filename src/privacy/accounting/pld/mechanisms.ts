@@ -2,6 +2,7 @@
 import { AlthingError } from "../../../../crypto/error.ts";
 import type { Adjacency } from "../adjacency.ts";
 import type { MechanismEvent, PrivacyEvent } from "../events.ts";
+import { replacingOne } from "../rdp/replaceOne.ts";
 import type { Step } from "./composition.ts";
 import { lossPairOf, replacedSampledGaussianPair } from "./lossPair.ts";
 
@@ -88,37 +89,17 @@ function collect(event: PrivacyEvent, count: number, into: Map<string, CountedMe
 }
 
 function pairOf({ event, samplingProbability, count }: CountedMechanism, adjacency: Adjacency): Step {
+	// Who answers at random is seen to answer: the event is about the answer, not about being in a batch.
+	if (event.kind === "randomizedResponse" && samplingProbability < 1)
+		throw unsupported(`sampled ${event.kind}`);
 	if (adjacency === "replaceOne" && samplingProbability < 1) {
 		if (event.kind !== "gaussian") throw unsupported(`replaced, sampled ${event.kind}`);
 		const pair = replacedSampledGaussianPair(samplingProbability, event.noiseMultiplier);
 		return { components: [{ pair, samplingProbability: 1, weight: 1 }], count };
 	}
-	const pair = lossPairOf(adjacency === "addRemove" ? event : replaced(event));
+	const pair = lossPairOf(adjacency === "addRemove" ? event : replacingOne(event));
 	if (pair === undefined) throw unsupported(event.kind);
 	return { components: [{ pair, samplingProbability, weight: 1 }], count };
-}
-
-/** What replacing one record does, as removing one and adding another: twice the sensitivity, twice the epsilon. */
-function replaced(event: MechanismEvent): MechanismEvent {
-	switch (event.kind) {
-		case "gaussian":
-			return { ...event, noiseMultiplier: event.noiseMultiplier / 2 };
-		case "laplace":
-			return { ...event, scale: event.scale / 2 };
-		case "discreteGaussian":
-		case "discreteLaplace":
-			return { ...event, sensitivity: 2 * event.sensitivity };
-		case "skellam":
-			return { ...event, l1Sensitivity: 2 * event.l1Sensitivity, l2Sensitivity: 2 * event.l2Sensitivity };
-		case "pureDp":
-		case "boundedRange":
-		case "permuteAndFlip":
-			return { ...event, epsilon: 2 * event.epsilon };
-		case "zeroConcentrated":
-			return { ...event, rho: 4 * event.rho };
-		case "randomizedResponse":
-			return event;
-	}
 }
 
 function unsupported(kind: string): AlthingError {

@@ -123,6 +123,10 @@ describe("epsilon by the best accountant", () => {
 		expect(() =>
 			epsilonBounds(poissonSampled(0.1, { kind: "boundedRange", epsilon: 1 }), DELTA, "replaceOne"),
 		).toThrow(expect.objectContaining({ code: "privacy.unsupported_event" }));
+		const response = { kind: "randomizedResponse", categories: 4, noiseProbability: 0.5 } as const;
+		expect(() => epsilonBounds(poissonSampled(0.01, response), 1e-6)).toThrow(
+			expect.objectContaining({ code: "privacy.unsupported_event" }),
+		);
 	});
 });
 
