@@ -30,7 +30,6 @@ const steps: readonly PrivacyEvent[] = [
 	{ kind: "discreteLaplace", scale: 7, sensitivity: 2 },
 	poissonSampled(0.05, { kind: "discreteLaplace", scale: 2, sensitivity: 1 }),
 	{ kind: "randomizedResponse", categories: 4, noiseProbability: 0.8 },
-	poissonSampled(0.3, { kind: "randomizedResponse", categories: 2, noiseProbability: 0.5 }),
 	{ kind: "pureDp", epsilon: 0.2 },
 	{ kind: "boundedRange", epsilon: 0.1 },
 	{ kind: "permuteAndFlip", epsilon: 0.3 },
