@@ -69,8 +69,10 @@ async function setBudget(node: FleetNode, epsilon: number): Promise<void> {
 	await node.call("budget.set", { dataset: SET, epsilon, delta: 1e-5 });
 }
 
+/** Of all accounts: asking for one by name has the tight accountant work, too, and rounds go on meanwhile. */
 async function spent(node: FleetNode): Promise<number> {
-	return (await node.call("budget.show", { dataset: SET })).budgets[0]?.epsilonSpent ?? Number.NaN;
+	const { budgets } = await node.call("budget.show", {});
+	return budgets.find(({ dataset }) => dataset === SET)?.epsilonSpent ?? Number.NaN;
 }
 
 describe("a job outside the rules", () => {
@@ -196,7 +198,7 @@ async function exhaust(node: FleetNode): Promise<void> {
 }
 
 /** So many that the job is still running when a budget is changed in its first rounds. */
-const BUDGET_ROUNDS = 12;
+const BUDGET_ROUNDS = 24;
 
 describe("a budget", () => {
 	it("that does not cover a job refuses it, naming data set and limit", { timeout: TEST_MS }, async () => {
