@@ -198,7 +198,7 @@ async function exhaust(node: FleetNode): Promise<void> {
 }
 
 /** So many that the job is still running when a budget is changed in its first rounds. */
-const BUDGET_ROUNDS = 24;
+const BUDGET_ROUNDS = 12;
 
 describe("a budget", () => {
 	it("that does not cover a job refuses it, naming data set and limit", { timeout: TEST_MS }, async () => {
