@@ -3,6 +3,7 @@
  * enter a selection here, so that no rounded logarithm or exponential decides an outcome
  * (Ilvento 2020 shows what goes wrong with doubles).
  */
+import { fixedPointExp } from "../samplers/fixedPointExp.ts";
 import type { Rational } from "../samplers/rational.ts";
 
 /** low <= 2^bits exp(-rate k) <= high */
@@ -13,7 +14,6 @@ export interface Bounds {
 
 /** k is taken apart into digits of this base: a multiplication a digit instead of a series for every k. */
 const BASE = 1024;
-const GUARD_BITS = 64n;
 
 export class ExponentialWeights {
 	readonly #rate: Rational;
@@ -61,33 +61,10 @@ export class ExponentialWeights {
 	}
 }
 
-/**
- * Bounds of 2^bits exp(-numerator / denominator), at most 2 apart.
- *
- * With B = bits + 64: the argument x is halved h times to at most 1/16 and truncated, an error of
- * at most 2 units of 2^-B; the series has fewer than 2^8 terms (for bits up to 2048) and truncates
- * each by at most 2 units; every squaring of a number in [0, 1] doubles the error and adds a unit.
- * As x < bits, 2^h < 32 bits <= 2^16, so the total is below 2^16 * 2^11 units of 2^-B, far less
- * than one unit of the result.
- */
+/** Bounds of 2^bits exp(-numerator / denominator), at most 2 apart: a unit on each side covers what `fixedPointExp` errs by. */
 export function exponentialBounds(numerator: bigint, denominator: bigint, bits: bigint): Bounds {
 	// exp(-x) < 2^-bits.
 	if (numerator >= bits * denominator) return { low: 0n, high: 1n };
-	const precision = bits + GUARD_BITS;
-	const one = 1n << precision;
-	let argument = (numerator << precision) / denominator;
-	let halvings = 0;
-	while (argument > one >> 4n) {
-		argument >>= 1n;
-		halvings++;
-	}
-	let term = one;
-	let sum = one;
-	for (let i = 1n; term !== 0n && term !== -1n; i++) {
-		term = -((term * argument) >> precision) / i;
-		sum += term;
-	}
-	for (let i = 0; i < halvings; i++) sum = (sum * sum) >> precision;
-	const rounded = sum >> GUARD_BITS;
+	const rounded = fixedPointExp(numerator, denominator, bits);
 	return { low: rounded > 0n ? rounded - 1n : 0n, high: rounded + 1n };
 }

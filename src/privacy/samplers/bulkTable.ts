@@ -2,7 +2,7 @@
  * The alias table of the bulk sampler: the integers in 4096 cells of 2^lowBits each, and for each
  * of 4096 columns which part of it stands for which cell. tableGaussian.ts says how it is used.
  */
-import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";
+import { EXPONENTIAL_BITS, fixedPointExp } from "./fixedPointExp.ts";
 import { exactSquare, type Rational } from "./rational.ts";
 import { COLUMN_BITS } from "./wasmNoise.ts";
 

@@ -21,7 +21,6 @@
  * same core is not excluded.
  */
 import { AlthingError } from "../../../crypto/error.ts";
-import { EXPONENTIAL_BITS, fixedPointExp } from "./bulkExponential.ts";
 import {
 	buildCellTable,
 	type CellTable,
@@ -32,6 +31,7 @@ import {
 	THRESHOLD_BITS,
 	ZERO_CELL,
 } from "./bulkTable.ts";
+import { EXPONENTIAL_BITS, fixedPointExp } from "./fixedPointExp.ts";
 import { type FillWords, RandomWords, systemWords } from "./randomWords.ts";
 import { type WasmNoise, wasmNoise } from "./wasmNoise.ts";
 

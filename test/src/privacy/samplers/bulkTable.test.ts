@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { fixedPointExp } from "../../../../src/privacy/samplers/bulkExponential.ts";
 import {
 	buildCellTable,
 	CELLS,
@@ -8,6 +7,7 @@ import {
 	survival,
 	ZERO_CELL,
 } from "../../../../src/privacy/samplers/bulkTable.ts";
+import { fixedPointExp } from "../../../../src/privacy/samplers/fixedPointExp.ts";
 import { exactSquare } from "../../../../src/privacy/samplers/rational.ts";
 
 const BITS = 400n;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FALSE_ALARM_RATE, testSamples, upperGamma } from "../../../../bench/goodnessOfFit.ts";
-import { EXPONENTIAL_BITS, fixedPointExp } from "../../../../src/privacy/samplers/bulkExponential.ts";
 import { buildCellTable, type CellTable, cellAt } from "../../../../src/privacy/samplers/bulkTable.ts";
+import { EXPONENTIAL_BITS, fixedPointExp } from "../../../../src/privacy/samplers/fixedPointExp.ts";
 import { discreteGaussianMoments } from "../../../../src/privacy/samplers/moments.ts";
 import { RandomWords } from "../../../../src/privacy/samplers/randomWords.ts";
 import {
