@@ -92,8 +92,29 @@ export class Budgets {
 		await Promise.all(entries.map((entry) => this.#write(entry)));
 	}
 
-	/** Charges what nothing can take back, such as an answer of this node alone. @throws AlthingError as {@link charge} */
-	async chargeForGood(requests: readonly ChargeRequest[]): Promise<void> {
+	/**
+	 * Charges what nothing can take back, such as an answer of this node alone: whatever happens
+	 * from here on, it stays charged.
+	 * @param id names what is released: charges are `id/partition`
+	 * @throws AlthingError as {@link charge}
+	 */
+	async chargeForGood(
+		dataset: string,
+		id: string,
+		analyst: string,
+		costs: readonly Pick<ChargeRequest, "partition" | "event" | "extraDelta">[],
+	): Promise<void> {
+		const requests = costs.map(({ partition, event, extraDelta }) => ({
+			dataset,
+			partition,
+			jobId: id,
+			round: 0,
+			attempt: 0,
+			chargeId: `${id}/${partition}`,
+			event,
+			extraDelta,
+			analyst,
+		}));
 		await this.charge(requests);
 		for (const { chargeId } of requests) await this.finalise(chargeId);
 	}

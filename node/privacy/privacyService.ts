@@ -6,6 +6,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { roundEvent } from "../../src/privacy/accounting/calibration.ts";
 import { selfComposed } from "../../src/privacy/accounting/events.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
+import { PARTITIONS } from "../../src/privacy/budget/records.ts";
 import type { Strategy } from "../../src/privacy/planning/allocation.ts";
 import type { BudgetState } from "../../src/privacy/planning/forecast.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
@@ -26,7 +27,6 @@ const LONGEST_TASK_MS = 3_600_000;
 const MOST_AUDITED_ROUNDS = 200;
 /** Passes over the records that an optimization may spend unless told otherwise. */
 const DEFAULT_PASSES = 100;
-const PARTITIONS = ["train", "heldOut"] as const;
 
 type Params<Name extends keyof PrivacyService> = Parameters<PrivacyService[Name]>[0];
 type Result<Name extends keyof PrivacyService> = ReturnType<PrivacyService[Name]>;

@@ -2,6 +2,7 @@
 import { toHex } from "../../crypto/encoding.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
+import { PARTITIONS } from "../../src/privacy/budget/records.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import { DELTA_RESERVE, slackEpsilon } from "../../src/queries/plan.ts";
 import { parseQueryRelease, type ReleasedAnswer } from "../../src/queries/release.ts";
@@ -22,9 +23,6 @@ export interface QueriesOptions {
 }
 
 type Charged = LocalAnswer["charged"];
-
-/** A query reads training and held-out records alike, and every record is one or the other. */
-const PARTITIONS = ["train", "heldOut"] as const;
 
 export class Queries implements QueryService {
 	readonly #options: QueriesOptions;
@@ -91,20 +89,8 @@ export class Queries implements QueryService {
 	): Promise<Charged> {
 		const stated = statedCost(question, event);
 		const extraDelta = distance === 0 ? 0 : (1 + Math.exp(slackEpsilon(stated.epsilon))) * distance;
-		// Nothing can take the answer back: whatever happens from here on, it stays charged.
-		await this.#options.budgets.chargeForGood(
-			PARTITIONS.map((partition) => ({
-				dataset,
-				partition,
-				jobId: id,
-				round: 0,
-				attempt: 0,
-				chargeId: `${id}/${partition}`,
-				event,
-				extraDelta,
-				analyst,
-			})),
-		);
+		const costs = PARTITIONS.map((partition) => ({ partition, event, extraDelta }));
+		await this.#options.budgets.chargeForGood(dataset, id, analyst, costs);
 		return stated;
 	}
 

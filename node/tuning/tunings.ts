@@ -8,6 +8,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { checkSpecification } from "../../src/jobs/specificationText.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
+import { PARTITIONS } from "../../src/privacy/budget/records.ts";
 import { checkJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
 import { type Tuned, type Tuning, type TuningPlan, tuningSchema } from "../../src/training/tuning.ts";
 import type { Budgets } from "../budget/budgets.ts";
@@ -29,7 +30,6 @@ export interface TuningsOptions {
 /** Trainings by the dozen; a tuning that takes longer than a day is ended. */
 const RUN_TIMEOUT_MS = 86_400_000;
 const MECHANISM = "repeat_and_select";
-const PARTITIONS = ["train", "heldOut"] as const;
 
 export class Tunings implements TuningService {
 	readonly #options: TuningsOptions;
@@ -69,7 +69,7 @@ export class Tunings implements TuningService {
 			rows: data.trainingRows,
 		})) as Extract<TuningResult, { kind: "plan" }>;
 		const id = `tuning-${toHex(randomBytes(8))}`;
-		await this.#charge(id, data.name, plan, caller.tokenName);
+		await this.#options.budgets.chargeForGood(data.name, id, caller.tokenName, plan.charges);
 		const startedAt = new Date().toISOString();
 		const record = (outcome: Outcome) => this.#record(id, data.name, plan, tuning, outcome, startedAt);
 		await record({ state: "running" });
@@ -117,23 +117,6 @@ export class Tunings implements TuningService {
 		} catch (error) {
 			log.error({ err: error, tuning: id }, "the outcome of a tuning could not be kept");
 		}
-	}
-
-	async #charge(id: string, dataset: string, plan: TuningPlan, analyst: string): Promise<void> {
-		// Nothing can take a trial back: whatever happens from here on, it stays charged.
-		await this.#options.budgets.chargeForGood(
-			plan.charges.map(({ partition, event, extraDelta }) => ({
-				dataset,
-				partition,
-				jobId: id,
-				round: 0,
-				attempt: 0,
-				chargeId: `${id}/${partition}`,
-				event,
-				extraDelta,
-				analyst,
-			})),
-		);
 	}
 
 	/**

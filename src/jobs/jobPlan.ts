@@ -7,6 +7,7 @@
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
+import { PARTITIONS } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import { planQuery, type QueryPlan, slackEpsilon } from "../queries/plan.ts";
 import type { FederatedQuery } from "../queries/spec.ts";
@@ -74,8 +75,6 @@ function queryJobPlan(spec: ResolvedQueryJob, who: Participation, plan: QueryPla
 	const { length, event } = plan;
 	// Exact numbers that its square roots and fractions give alike on every processor: no exponentials.
 	const { scale, modulusBits, coordinateBound, sensitivity } = plan.encoding;
-	// A query reads training and held-out records alike, and every record is one or the other.
-	const partitions = ["train", "heldOut"] as const;
 	return {
 		rounds: 1,
 		length,
@@ -101,9 +100,9 @@ function queryJobPlan(spec: ResolvedQueryJob, who: Participation, plan: QueryPla
 				samplerDistance,
 				epsilon: slackEpsilon(spec.query.privacy.epsilon),
 			});
-			return partitions.map((partition) => ({ partition, event, extraDelta }));
+			return PARTITIONS.map((partition) => ({ partition, event, extraDelta }));
 		},
-		total: partitions.map((partition) => ({ partition, event })),
+		total: PARTITIONS.map((partition) => ({ partition, event })),
 	};
 }
 

@@ -13,6 +13,8 @@ const time = z.iso.datetime();
 
 /** Which disjoint part of a data set a charge is for. */
 export const partitionSchema = z.enum(["train", "heldOut"]);
+/** Both of them: what reads all records of a data set is charged to each, for every record is in one. */
+export const PARTITIONS = partitionSchema.options;
 
 /**
  * What an account is for. Data sets are what mechanisms touch; a job's account holds the charges
