@@ -35,7 +35,8 @@ import {
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
 import type { JobPlan } from "../../src/jobs/jobPlan.ts";
-import { checkAnyJob, type ResolvedSpecification, resolveAnyJob } from "../../src/jobs/specification.ts";
+import { checkAnyJob, type ResolvedSpecification } from "../../src/jobs/specification.ts";
+import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
@@ -97,7 +98,7 @@ export function trainingKind(jobId: string): string {
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
 function specOf(proposal: JobProposal): ResolvedSpecification {
-	return resolveAnyJob(checkAnyJob(decodeCanonical(proposal.spec)));
+	return resolveJobSpec(checkAnyJob(decodeCanonical(proposal.spec)));
 }
 
 /**

@@ -15,8 +15,9 @@ import {
 import { type Charter, charterHash } from "../../protocols/federation/index.ts";
 import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
 import { answerIn } from "../../src/jobs/queryRound.ts";
-import { checkAnyJob, privacyPromiseOf, resolveAnyJob, roundsOf } from "../../src/jobs/specification.ts";
+import { checkAnyJob, privacyPromiseOf, roundsOf } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
+import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -173,7 +174,7 @@ export class Jobs implements JobService {
 		const charter = this.#options.charter();
 		const spec = checkAnyJob(params.spec);
 		const own = datasets.get(spec.data.set);
-		const resolved = resolveAnyJob(
+		const resolved = resolveJobSpec(
 			spec.data.description === undefined && own !== undefined
 				? { ...spec, data: { ...spec.data, description: own.description } }
 				: spec,

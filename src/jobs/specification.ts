@@ -4,9 +4,7 @@
  */
 import { z } from "zod";
 import { encodeCanonical } from "../../crypto/encoding.ts";
-import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { catalog } from "../data/catalog.ts";
 import type { DataDescription } from "../data/description.ts";
 import { federatedQuerySchema } from "../queries/spec.ts";
 import {
@@ -51,22 +49,6 @@ export function checkAnyJob(value: unknown): Specification {
 }
 
 const techniqueSchema = z.looseObject({ technique: z.enum(["federated_learning", "query"]) });
-
-/**
- * Fills in the public data description.
- * @throws AlthingError `job.unknown_data` when the set is not built in and none was given.
- */
-export function resolveAnyJob(spec: Specification): ResolvedSpecification {
-	const known = spec.data.description ?? catalog.get(spec.data.set)?.description;
-	if (known === undefined) {
-		throw new AlthingError(
-			"job.unknown_data",
-			`data set "${spec.data.set}" is not built in: give its public description under data.description`,
-			{ set: spec.data.set },
-		);
-	}
-	return { ...spec, data: { ...spec.data, description: known } };
-}
 
 /** SHA-256 of the canonical encoding of a resolved specification. */
 export function specificationHash(spec: ResolvedSpecification): Uint8Array {

@@ -8,7 +8,7 @@ import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
-import { dataDescriptionSchema } from "../data/description.ts";
+import { type DataDescription, dataDescriptionSchema } from "../data/description.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import type { OptimizerSettings } from "../learning/optimizer.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
@@ -130,10 +130,12 @@ function validated(spec: JobSpec, where: string): JobSpec {
 }
 
 /**
- * Fills in the public data description.
+ * Fills in the public data description, of a job of any technique.
  * @throws AlthingError `job.unknown_data` when the set is not built in and none was given.
  */
-export function resolveJobSpec(spec: JobSpec): ResolvedJobSpec {
+export function resolveJobSpec<Spec extends Pick<JobSpec, "data">>(
+	spec: Spec,
+): Spec & { data: { description: DataDescription } } {
 	const description = spec.data.description ?? catalog.get(spec.data.set)?.description;
 	if (description === undefined) {
 		throw new AlthingError(

@@ -2,10 +2,11 @@ import { describe, expect, it } from "vitest";
 import { encodeCanonical } from "../../../crypto/encoding.ts";
 import { planJob } from "../../../src/jobs/jobPlan.ts";
 import { answerIn, answerState, contributeToQuery, UNANSWERED } from "../../../src/jobs/queryRound.ts";
-import { checkAnyJob, type ResolvedQueryJob, resolveAnyJob } from "../../../src/jobs/specification.ts";
+import { checkAnyJob, type ResolvedQueryJob } from "../../../src/jobs/specification.ts";
 import { slackDelta } from "../../../src/privacy/noiseShares.ts";
 import { planQuery } from "../../../src/queries/plan.ts";
 import { querySiteVector } from "../../../src/queries/siteVector.ts";
+import { resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { peopleRecords, population } from "../queries/recordsForTests.ts";
 
 const who = { participants: 5, corruption: 1, minimumSurvivors: 4 };
@@ -18,7 +19,7 @@ function queryJob(query: object, privacy = { epsilon: 1, delta: 1e-6 }): Resolve
 		data: { set: "breast-cancer" },
 		query: { ...query, privacy },
 	};
-	const resolved = resolveAnyJob(checkAnyJob(job));
+	const resolved = resolveJobSpec(checkAnyJob(job));
 	if (resolved.technique !== "query") throw new Error(resolved.technique);
 	return resolved;
 }

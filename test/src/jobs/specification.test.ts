@@ -3,10 +3,10 @@ import {
 	checkAnyJob,
 	parseAnyJob,
 	privacyPromiseOf,
-	resolveAnyJob,
 	roundsOf,
 	specificationHash,
 } from "../../../src/jobs/specification.ts";
+import { resolveJobSpec } from "../../../src/training/jobSpec.ts";
 
 const privacy = { epsilon: 1, delta: 1e-6 };
 const query = { kind: "count", privacy };
@@ -94,19 +94,19 @@ describe("job specifications of any technique", () => {
 	});
 
 	it("are resolved with a known data description, or with their own", () => {
-		const resolved = resolveAnyJob(checkAnyJob(job));
+		const resolved = resolveJobSpec(checkAnyJob(job));
 		expect(resolved.data.description.label.column).toBe("diagnosis");
 		const unknown = checkAnyJob({ ...job, data: { set: "nowhere" } });
-		expect(() => resolveAnyJob(unknown)).toThrow(expect.objectContaining({ code: "job.unknown_data" }));
+		expect(() => resolveJobSpec(unknown)).toThrow(expect.objectContaining({ code: "job.unknown_data" }));
 		const given = { set: "nowhere", description: resolved.data.description };
-		expect(resolveAnyJob(checkAnyJob({ ...job, data: given })).data.description).toEqual(
+		expect(resolveJobSpec(checkAnyJob({ ...job, data: given })).data.description).toEqual(
 			resolved.data.description,
 		);
 	});
 
 	it("have a hash that every key changes and the order of keys does not", () => {
 		const hash = (value: unknown) =>
-			Buffer.from(specificationHash(resolveAnyJob(checkAnyJob(value)))).toString("hex");
+			Buffer.from(specificationHash(resolveJobSpec(checkAnyJob(value)))).toString("hex");
 		const reordered = Object.fromEntries(Object.entries(job).reverse());
 		expect(hash(reordered)).toBe(hash(job));
 		const others = [
