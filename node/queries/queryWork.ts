@@ -3,7 +3,6 @@ import type { DataDescription } from "../../src/data/description.ts";
 import type { PrivacyEvent } from "../../src/privacy/accounting/events.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
 import { planLocally } from "../../src/queries/local.ts";
-import type { QueryRecords } from "../../src/queries/records.ts";
 import {
 	type QueryRelease,
 	type ReleasedAnswer,
@@ -48,12 +47,12 @@ export function costOfQuestion(data: QueriedData, question: Question): QuestionC
 		columns: data.columns,
 		labelNames: label.kind === "class" ? label.classes : [],
 	};
-	answerFrom({ dataset, label }, question);
 	if (question.kind === "release") {
-		const event = releaseEvent(question.spec);
-		return { mechanism: "exponential", event, totalVariationDistance: 0 };
+		releaseQueries({ dataset, label }, question.spec);
+		return { mechanism: "exponential", event: releaseEvent(question.spec), totalVariationDistance: 0 };
 	}
-	const { mechanism, event, totalVariationDistance } = planLocally(question.spec);
+	const { mechanism, event, totalVariationDistance, answer } = planLocally(question.spec);
+	answer({ dataset, label });
 	return { mechanism, event, totalVariationDistance };
 }
 
@@ -61,10 +60,7 @@ export function costOfQuestion(data: QueriedData, question: Question): QuestionC
 export function answerQuestion(data: QueriedData, question: Question): QuestionAnswer {
 	const { path, description } = data;
 	const dataset = readRawRecords(path, description);
-	return answerFrom({ dataset, label: description.label }, question);
-}
-
-function answerFrom(records: QueryRecords, question: Question): QuestionAnswer {
+	const records = { dataset, label: description.label };
 	return question.kind === "release"
 		? releaseQueries(records, question.spec)
 		: planLocally(question.spec).answer(records);
