@@ -1,5 +1,6 @@
 /** The shapes of the planning and auditing methods. Multipliers are standard deviations over L2 sensitivity. */
 import { z } from "zod";
+import { allocationStrategies } from "./allocationStrategies.ts";
 import { jsonObject, shortName, time } from "./schemas.ts";
 
 const positive = z.number().positive().finite();
@@ -9,14 +10,7 @@ const target = { epsilon: positive.max(1000), delta: z.number().gt(0).lt(1) };
 /** Infinity, which JSON does not have, is left out. */
 const nonnegative = z.number().nonnegative();
 
-const strategy = z.enum([
-	"uniform",
-	"increasing",
-	"decreasing",
-	"geometric",
-	"sensitivity_proportional",
-	"optimal",
-]);
+const strategy = z.enum(allocationStrategies);
 
 export const planRequest = z.strictObject({
 	...target,

@@ -1,5 +1,6 @@
 /** `althing privacy ...`: planning and auditing; nothing here charges a budget. */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
+import { allocationStrategies } from "../../rpc/allocationStrategies.ts";
 import type { ParamsOf, ResultOf } from "../../rpc/methods/index.ts";
 import { parseInteger, parsePositive } from "../arguments.ts";
 import { exitCodes } from "../exitCodes.ts";
@@ -7,21 +8,13 @@ import type { Output } from "../output.ts";
 import type { Bind, Session } from "../session.ts";
 import { fields, figure, table } from "../text.ts";
 
-const STRATEGIES = [
-	"uniform",
-	"increasing",
-	"decreasing",
-	"geometric",
-	"sensitivity_proportional",
-	"optimal",
-] as const;
 /** A plan by rounds is made of so many phases at most. */
 const MOST_PHASES = 20;
 
 interface PlanOptions {
 	readonly epsilon: number;
 	readonly delta: number;
-	readonly strategy: (typeof STRATEGIES)[number];
+	readonly strategy: (typeof allocationStrategies)[number];
 	readonly ratio?: number;
 	readonly rounds?: number;
 	readonly sampling?: number;
@@ -65,7 +58,9 @@ export function registerPrivacy(program: Command, bind: Bind): void {
 			.requiredOption("--epsilon <epsilon>", "total epsilon", parsePositive)
 			.requiredOption("--delta <delta>", "total delta, e.g. 1e-6", parsePositive)
 			.addOption(
-				new Option("--strategy <strategy>", "how the shares develop").choices(STRATEGIES).default("uniform"),
+				new Option("--strategy <strategy>", "how the shares develop")
+					.choices(allocationStrategies)
+					.default("uniform"),
 			)
 			.option("--ratio <ratio>", "geometric: each round's share over that of the one before", parsePositive)
 			.option("--rounds <rounds>", "number of rounds", parseInteger)
