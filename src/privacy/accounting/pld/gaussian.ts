@@ -70,10 +70,10 @@ export function sampledGaussianEpsilon(
 	return sampledLoss(samplingProbability, gaussianEpsilon(noiseMultiplier, delta / samplingProbability));
 }
 
-/** log(1 - q + q e^loss): the loss of a sampled record whose unsampled loss is `loss`. */
+/** log(1 - q + q e^loss), without overflow or cancellation: the loss of a sampled record whose unsampled loss is `loss`. */
 export function sampledLoss(samplingProbability: number, loss: number): number {
 	if (samplingProbability === 1) return loss;
-	return loss > 0
+	return loss > 30
 		? loss + Math.log(samplingProbability + (1 - samplingProbability) * Math.exp(-loss))
 		: Math.log1p(samplingProbability * Math.expm1(loss));
 }

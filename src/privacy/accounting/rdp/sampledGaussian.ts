@@ -6,6 +6,7 @@
  * E_Q[(1 + u)^a - 1 - a u], whose integrand is never negative and is analytic in a strip
  * |Im x| < pi s^2. The trapezoidal rule converges there like e^(-2 pi (strip) / step).
  */
+import { sampledLoss } from "../pld/gaussian.ts";
 import { log1pExp, logBregman } from "./mechanisms.ts";
 
 /** Standard deviations of Q, and of Q shifted to where the integrand peaks, that are left out: under e^-72. */
@@ -31,7 +32,7 @@ export function sampledGaussianMoment(
 	const logValues = new Float64Array(count + 1);
 	for (let i = 0; i <= count; i++) {
 		const z = from + i * step;
-		const value = logBregman(sampledLoss(z / s - 1 / (2 * s * s), samplingProbability), order) - (z * z) / 2;
+		const value = logBregman(sampledLoss(samplingProbability, z / s - 1 / (2 * s * s)), order) - (z * z) / 2;
 		logValues[i] = value;
 		if (value > largest) largest = value;
 	}
@@ -40,9 +41,4 @@ export function sampledGaussianMoment(
 	let sum = 0;
 	for (const value of logValues) sum += Math.exp(value - largest);
 	return log1pExp(largest + Math.log((sum * step) / Math.sqrt(2 * Math.PI)));
-}
-
-/** log(1 - q + q e^t) without overflow or cancellation. */
-function sampledLoss(t: number, q: number): number {
-	return t > 30 ? t + Math.log(q + (1 - q) * Math.exp(-t)) : Math.log1p(q * Math.expm1(t));
 }
