@@ -12,7 +12,7 @@ import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/spe
 import { parameterCount } from "../../src/learning/model.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { modelOf, type Participation } from "../../src/training/plan.ts";
-import { fitsPublicBatch } from "../../src/training/privacyTarget.ts";
+import { fitsPublicBatch } from "../../src/training/recordReach.ts";
 
 /** The organization's limits, from its configuration. */
 export interface JobPolicy {

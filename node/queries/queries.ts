@@ -3,8 +3,8 @@ import { toHex } from "../../crypto/encoding.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { epsilonBounds } from "../../src/privacy/accounting/accountant.ts";
 import { PARTITIONS } from "../../src/privacy/budget/records.ts";
+import { accountedDelta, slackEpsilon } from "../../src/privacy/slack.ts";
 import type { QueryAnswer } from "../../src/queries/answer.ts";
-import { DELTA_RESERVE, slackEpsilon } from "../../src/queries/plan.ts";
 import { parseQueryRelease, type ReleasedAnswer } from "../../src/queries/release.ts";
 import { parseQuerySpec } from "../../src/queries/spec.ts";
 import type { Budgets } from "../budget/budgets.ts";
@@ -129,7 +129,7 @@ function statedCost(question: Question, event: QuestionCost["event"]): Charged {
 	const { privacy } = question.spec;
 	if ("epsilon" in privacy) return { epsilon: privacy.epsilon, delta: privacy.delta ?? 0 };
 	const delta = 1e-6;
-	return { epsilon: epsilonBounds(event, delta * (1 - DELTA_RESERVE)).upper, delta };
+	return { epsilon: epsilonBounds(event, accountedDelta(delta)).upper, delta };
 }
 
 /** JSON's idea of a value: no undefined keys. */

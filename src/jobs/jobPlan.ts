@@ -9,7 +9,8 @@ import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { PARTITIONS } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
-import { planQuery, type QueryPlan, slackEpsilon } from "../queries/plan.ts";
+import { slackEpsilon } from "../privacy/slack.ts";
+import { planQuery, type QueryPlan } from "../queries/plan.ts";
 import type { FederatedQuery } from "../queries/spec.ts";
 import {
 	type ContributionFacts,

@@ -16,6 +16,7 @@ import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { gaussian, type PrivacyEvent } from "../privacy/accounting/events.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { type NoiseSharePlan, planNoiseShares, slackDelta } from "../privacy/noiseShares.ts";
+import { accountedDelta, DELTA_RESERVE, LARGEST_SAMPLER_DISTANCE } from "../privacy/slack.ts";
 import type { Participation } from "../training/plan.ts";
 import { treeLength } from "./quantileTree.ts";
 import { cellCount, type QuerySpec } from "./spec.ts";
@@ -34,16 +35,6 @@ export interface QueryPlan {
 	readonly event: PrivacyEvent;
 }
 
-/** Part of delta kept for what is charged beside the accountant: sampler and shares. */
-export const DELTA_RESERVE = 0.01;
-/** More than the distance of one share, as any sampler here draws it, to its exact law. */
-const SAMPLER_DISTANCE = 2 ** -100;
-/**
- * A distance to the exact law is charged as (1 + e^epsilon) times as much delta, epsilon being what
- * the account states in the end (slackDelta), which is more than one query's. It is charged as for
- * an account of this epsilon, or the query's own if that is larger.
- */
-const ACCOUNT_EPSILON = 24;
 /** Noise of this many units: the r^2 = 4 that integerNoise.ts takes are 0.1 % of its variance, rounding is less. */
 const WANTED_SIGMA = 64;
 /** Per share, twice what planNoiseShares insists on. */
@@ -103,11 +94,6 @@ export function planQuery(spec: QuerySpec, who: Participation): QueryPlan {
 	);
 }
 
-/** Epsilon that the distance of noise to its exact law is charged at. @param epsilon of the query */
-export function slackEpsilon(epsilon: number): number {
-	return Math.max(epsilon, ACCOUNT_EPSILON);
-}
-
 /** The epsilon and delta asked for must hold with all that is charged beside the event. */
 function requireNegligibleSlack({ privacy }: QuerySpec, plan: QueryPlan, who: Participation): void {
 	if ("noiseMultiplier" in privacy || privacy.delta === undefined) return;
@@ -115,7 +101,7 @@ function requireNegligibleSlack({ privacy }: QuerySpec, plan: QueryPlan, who: Pa
 		sigmaLocal: plan.sigmaLocal,
 		length: plan.length,
 		maximumContributors: who.participants,
-		samplerDistance: SAMPLER_DISTANCE,
+		samplerDistance: LARGEST_SAMPLER_DISTANCE,
 		epsilon: privacy.epsilon,
 	});
 	if (slack <= DELTA_RESERVE * privacy.delta) return;
@@ -136,7 +122,7 @@ function multiplierOf({ privacy }: QuerySpec): number {
 	}
 	const calibrated = calibrateNoiseMultiplier({
 		epsilon: privacy.epsilon,
-		delta: privacy.delta * (1 - DELTA_RESERVE),
+		delta: accountedDelta(privacy.delta),
 		samplingProbability: 1,
 		steps: 1,
 	});

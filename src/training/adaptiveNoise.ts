@@ -19,7 +19,7 @@ import { RdpFilter } from "../privacy/accounting/filter.ts";
 import { rdpOf } from "../privacy/accounting/rdp.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
-import { SAMPLE_TAIL } from "./privacyTarget.ts";
+import { SAMPLE_TAIL } from "./recordReach.ts";
 
 /** Few, so that a stall says something: the loss is measured with noise. */
 export const ADAPTIVE_LEVELS = 4;

@@ -8,11 +8,12 @@ import { composed, gaussian, type PrivacyEvent, selfComposed } from "../privacy/
 import type { Partition } from "../privacy/budget/records.ts";
 import { eventKey } from "../privacy/budget/spending.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
+import { slackEpsilon } from "../privacy/slack.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
 import { recordRate } from "./privacyChoice.ts";
-import { SAMPLE_TAIL, slackEpsilon } from "./privacyTarget.ts";
+import { SAMPLE_TAIL } from "./recordReach.ts";
 
 /** What releasing one round costs the records of one partition of the data set. */
 export interface RoundCharge {

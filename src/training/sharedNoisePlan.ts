@@ -5,12 +5,13 @@ import { composed, selfComposed } from "../privacy/accounting/events.ts";
 import { cycleOf, participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privacy/fixedPoint.ts";
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
+import { accountedDelta } from "../privacy/slack.ts";
 import { planAllocation } from "./adaptiveNoise.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
 import { METRICS, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
-import { accountedDelta, reachOfRecord } from "./privacyTarget.ts";
+import { reachOfRecord } from "./recordReach.ts";
 
 /** z of an evaluation over z of the round's update, with unit client: both tell about the same organization. */
 const CLIENT_EVALUATION_RATIO = 2;

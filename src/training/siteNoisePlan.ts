@@ -4,10 +4,11 @@ import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
 import { sigmaFor } from "../privacy/integerNoise.ts";
 import { largestNoiseMultiplier } from "../privacy/noiseShares.ts";
+import { accountedDelta } from "../privacy/slack.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { METRICS, type Participation, type PlanOutline, type TrainingPlan } from "./plan.ts";
 import type { PrivacyChoice } from "./privacyChoice.ts";
-import { accountedDelta, reachOfRecord } from "./privacyTarget.ts";
+import { reachOfRecord } from "./recordReach.ts";
 import { FINE_GRID } from "./unprotectedPlan.ts";
 
 /** A round that takes longer than this is none. */

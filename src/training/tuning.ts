@@ -14,6 +14,7 @@ import { gaussian, type PrivacyEvent } from "../privacy/accounting/events.ts";
 import { repeatedSlackDelta } from "../privacy/accounting/rdp/repeatAndSelect.ts";
 import { latticeSlack, sigmaFor } from "../privacy/integerNoise.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
+import { accountedDelta, LARGEST_SAMPLER_DISTANCE, slackEpsilon } from "../privacy/slack.ts";
 import type { TrialLaw } from "../privacy/tuning/trialCount.ts";
 import { type Trial, tunePrivately } from "../privacy/tuning/tuning.ts";
 import { type RoundCharge, totalCharges, trainingCharges } from "./charges.ts";
@@ -21,7 +22,7 @@ import { initialState } from "./commonState.ts";
 import { Contributor } from "./contribution.ts";
 import { checkJobSpec, type JobSpec, type ResolvedJobSpec, resolveJobSpec } from "./jobSpec.ts";
 import { noiseLevelOf, type Participation, planTraining, type TrainingPlan } from "./plan.ts";
-import { accountedDelta, fitsPublicBatch, slackEpsilon } from "./privacyTarget.ts";
+import { fitsPublicBatch } from "./recordReach.ts";
 import { applyRelease } from "./release.ts";
 import type { SiteData } from "./siteData.ts";
 
@@ -60,8 +61,6 @@ const ALONE: Participation = { participants: 1, corruption: 0, minimumSurvivors:
 /** Grid of the score's sum, per held-out record. */
 const SCORE_UNITS = 1024;
 const WIDTH = 1e-3;
-/** Charged for every sampler of every candidate, whatever its sigma; {@link runTuning} holds them to it. */
-const SAMPLER_DISTANCE = 2 ** -100;
 
 export interface TuningPlan {
 	/** One job a candidate, with the epsilon of one trial. */
@@ -109,10 +108,12 @@ export function planTuning(spec: JobSpec, tuning: Tuning, trainingRows: number):
 		slack += trainingCharges(first, plan, ALONE, {
 			round,
 			level: noiseLevelOf(plan, round, first.training.rounds, {}),
-			samplerDistance: SAMPLER_DISTANCE,
+			// For every sampler of every candidate, whatever its sigma; runTuning holds them to it.
+			samplerDistance: LARGEST_SAMPLER_DISTANCE,
 			newCycles: 0,
 		})[0]!.extraDelta;
-	const scoreSlack = (1 + Math.exp(slackEpsilon(epsilon))) * (latticeSlack({ length: 1 }) + SAMPLER_DISTANCE);
+	const scoreSlack =
+		(1 + Math.exp(slackEpsilon(epsilon))) * (latticeSlack({ length: 1 }) + LARGEST_SAMPLER_DISTANCE);
 	const charge = (partition: RoundCharge["partition"], event: PrivacyEvent, each: number): RoundCharge => ({
 		partition,
 		event: { kind: "repeatAndSelect", event, ...law },
@@ -193,7 +194,7 @@ async function trialOf(
 }
 
 function requireExact(samplerDistance: number): void {
-	if (samplerDistance <= SAMPLER_DISTANCE) return;
+	if (samplerDistance <= LARGEST_SAMPLER_DISTANCE) return;
 	throw new AlthingError("privacy.misuse", "a sampler is further from its law than tuning was charged for");
 }
 

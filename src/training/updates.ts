@@ -14,7 +14,7 @@ import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
-import { fitsPublicBatch, largestSample } from "./privacyTarget.ts";
+import { fitsPublicBatch, largestSample } from "./recordReach.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
 const WEIGHT_CAP = 100_000;

@@ -1,26 +1,7 @@
-/** The epsilon and delta that a job's noise is sized for, and what the arithmetic of sums adds to a record's reach. */
+/** What the arithmetic of sums adds to a record's reach, and the public batch up to which that holds. */
 
 import type { JobSpec } from "./jobSpec.ts";
 import { recordRate } from "./privacyChoice.ts";
-
-/** Part of delta kept for what is charged beside the accountant: samplers, shares, summation tails. */
-const DELTA_RESERVE = 0.01;
-
-/** Delta that is left for the accountant. */
-export function accountedDelta(delta: number): number {
-	return delta * (1 - DELTA_RESERVE);
-}
-
-/** Accounts are held to state no larger epsilon than this, or the job's own. */
-const LARGEST_ACCOUNT_EPSILON = 20;
-
-/**
- * The epsilon at which distances between laws are charged to delta: the largest that the account may
- * come to state with this job and others, not the job's alone.
- */
-export function slackEpsilon(epsilon: number): number {
-	return Math.max(epsilon, LARGEST_ACCOUNT_EPSILON);
-}
 
 /** float32: half a unit in the last place, times the rows of one chunk, bounds the relative error of a chunk's sum. */
 const SUMMATION_ERROR = 2 * 512 * 2 ** -24;
