@@ -154,7 +154,7 @@ export class RoundWork {
 	#context(job: JobRuntime): JobContext {
 		const { datasets, backend } = this.#options;
 		const dataset = datasets.get(job.spec.data.set);
-		if (dataset === undefined || job.participation === undefined) {
+		if (dataset === undefined || job.plan === undefined) {
 			throw new AlthingError(
 				"job.no_data",
 				`data set ${job.spec.data.set} is not registered here any more; add it again and resume the job`,
@@ -162,8 +162,8 @@ export class RoundWork {
 		}
 		return {
 			jobId: job.jobId,
-			spec: job.spec,
-			participation: job.participation,
+			work: job.plan.work,
+			description: job.spec.data.description,
 			dataPath: dataset.path,
 			splitKey: dataset.splitKey,
 			backend,

@@ -1,6 +1,7 @@
 /** Tasks that the node hands to its worker threads, and what comes back: plain data only. */
 import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
+import type { DataDescription } from "../../src/data/description.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
@@ -12,8 +13,9 @@ import type { QueriedData, Question, QuestionAnswer, QuestionCost } from "../que
 /** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
 export interface JobContext {
 	readonly jobId: string;
-	readonly spec: ResolvedSpecification;
-	readonly participation: Participation;
+	/** Planned once, by whichever worker was asked to. */
+	readonly work: JobWork;
+	readonly description: DataDescription;
 	/** The organization's file for the job's data set. */
 	readonly dataPath: string;
 	/** 32-byte key of the split between training and held-out records; this site's secret. */

@@ -1,6 +1,6 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
-import { type JobPlan, planJob, planWork } from "../../src/jobs/jobPlan.ts";
+import { planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
@@ -25,15 +25,6 @@ const EMPTY = { features: new Float32Array(2), labels: new Float32Array(1), rows
 
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
 const sites = new Map<string, Promise<Site>>();
-const plans = new Map<string, JobPlan>();
-
-function planOf(job: JobContext): JobPlan {
-	const known = plans.get(job.jobId);
-	if (known !== undefined) return known;
-	const plan = planJob(job.spec, job.participation);
-	plans.set(job.jobId, plan);
-	return plan;
-}
 
 function siteOf(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
 	let site = sites.get(job.jobId);
@@ -47,7 +38,7 @@ function siteOf(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Pro
 }
 
 async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
-	const data = loadSiteData(job.dataPath, spec.data.description, job.splitKey);
+	const data = loadSiteData(job.dataPath, job.description, job.splitKey);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
 	return {
 		trainer,
@@ -57,11 +48,10 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 
 async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
 	const { job, round, history } = task;
-	const { work } = planOf(job);
+	const { work } = job;
 	if (work.kind === "query") {
-		const { description } = job.spec.data;
-		const dataset = readRawRecords(job.dataPath, description);
-		const records = { dataset, label: description.label };
+		const dataset = readRawRecords(job.dataPath, job.description);
+		const records = { dataset, label: job.description.label };
 		return { ...contributeToQuery(records, work.spec, work.plan), level: 0, participations: [] };
 	}
 	const { contributor } = await siteOf(job, work.spec, work.plan);
@@ -75,7 +65,7 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
 	const { job, round, sum, survivors } = task;
-	const { work } = planOf(job);
+	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
 	const state = decodeCommonState(task.state, work.plan.parameterCount);
@@ -125,7 +115,6 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		case "forget": {
 			const site = sites.get(task.jobId);
 			sites.delete(task.jobId);
-			plans.delete(task.jobId);
 			await (await site?.catch(() => undefined))?.trainer.dispose();
 			return { result: { kind: "done" } };
 		}
