@@ -73,23 +73,25 @@ export class Balances {
 			for (const one of supposed) {
 				const priced = this.#prices.price(one.event, one.extraDelta);
 				for (const { window } of [...this.#windowsOf(one, Number.POSITIVE_INFINITY)]) {
+					takeBack.push(window.remember(one.dataset));
 					window.add(one.dataset, one.partition, priced);
-					takeBack.push(() => window.remove(one.dataset, one.partition, priced));
 				}
 			}
 			return ask();
 		} finally {
-			for (const step of takeBack) step();
+			for (const step of takeBack.reverse()) step();
 		}
 	}
 
 	/** Asks as if a charge did not count. */
 	without<T>(charge: Charge, ask: () => T): T {
+		const { record, place } = charge;
+		const putBack = [...this.#windowsOf(record, place)].map(({ window }) => window.remember(record.dataset));
 		this.count(charge, "remove");
 		try {
 			return ask();
 		} finally {
-			this.count(charge, "add");
+			for (const step of putBack) step();
 		}
 	}
 

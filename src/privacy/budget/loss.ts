@@ -19,6 +19,13 @@ export class LossSum implements Loss {
 	readonly curve: RdpCurve = new Float64Array(RDP_ORDERS.length);
 	slackDelta = 0;
 
+	copy(): LossSum {
+		const copy = new LossSum();
+		copy.curve.set(this.curve);
+		copy.slackDelta = this.slackDelta;
+		return copy;
+	}
+
 	/** `loss`, `count` times more, on the same records. */
 	add(loss: Loss, count = 1): void {
 		const { curve } = this;

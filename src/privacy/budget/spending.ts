@@ -35,7 +35,7 @@ export function eventKey(event: PrivacyEvent): string {
 
 /** Sequential composition: every event on the same records. */
 class Tally {
-	readonly #counts = new Map<string, { readonly priced: PricedEvent; count: number }>();
+	#counts = new Map<string, { readonly priced: PricedEvent; count: number }>();
 	#loss = new LossSum();
 
 	get loss(): Loss {
@@ -57,6 +57,13 @@ class Tally {
 		if (known.count === 0) this.#counts.delete(priced.key);
 		this.#loss = new LossSum();
 		for (const one of this.#counts.values()) this.#loss.add(one.priced.loss, one.count);
+	}
+
+	copy(): Tally {
+		const copy = new Tally();
+		copy.#counts = new Map([...this.#counts].map(([key, entry]) => [key, { ...entry }]));
+		copy.#loss = this.#loss.copy();
+		return copy;
 	}
 
 	/** One event that stands for all of them: equal ones grouped, in an order that does not depend on theirs. */
@@ -85,7 +92,7 @@ class Tally {
  * the two, not their sum.
  */
 export class DatasetSpending {
-	readonly #parts: Record<Partition, Tally> = { train: new Tally(), heldOut: new Tally() };
+	#parts: Readonly<Record<Partition, Tally>> = { train: new Tally(), heldOut: new Tally() };
 	#envelope = new LossSum();
 
 	/** @param growth set to how much the envelope has grown */
@@ -99,6 +106,13 @@ export class DatasetSpending {
 		this.#parts[partition].remove(priced);
 		this.#envelope = new LossSum();
 		for (const part of this.parts) this.#envelope.raise(part, new LossSum());
+	}
+
+	copy(): DatasetSpending {
+		const copy = new DatasetSpending();
+		copy.#parts = { train: this.#parts.train.copy(), heldOut: this.#parts.heldOut.copy() };
+		copy.#envelope = this.#envelope.copy();
+		return copy;
 	}
 
 	/** The loss of each part's records. */

@@ -56,6 +56,20 @@ export class Window {
 		for (const group of this.#groupsAbove(dataset)) this.#sums.delete(group);
 	}
 
+	/**
+	 * What charges to a data set can change, as it stands now. Taking a charge back by `remove`
+	 * sums up afresh, in another order: the last bits of what is stated would tell of questions asked.
+	 * @returns a function that puts it back
+	 */
+	remember(dataset: string): () => void {
+		const spending = this.#datasets.get(dataset)?.copy();
+		const sums = this.#groupsAbove(dataset).map((group) => [group, this.#sums.get(group)?.copy()] as const);
+		return () => {
+			restore(this.#datasets, dataset, spending);
+			for (const [group, sum] of sums) restore(this.#sums, group, sum);
+		};
+	}
+
 	/** The tree has changed: every sum has to be made again. */
 	reshaped(): void {
 		this.#sums.clear();
@@ -113,4 +127,9 @@ export class Window {
 	#isAbove(account: string, dataset: string): boolean {
 		return account === dataset || this.#groupsAbove(dataset).includes(account);
 	}
+}
+
+function restore<T>(map: Map<string, T>, key: string, value: T | undefined): void {
+	if (value === undefined) map.delete(key);
+	else map.set(key, value);
 }
