@@ -11,6 +11,7 @@ import { catalog } from "../data/catalog.ts";
 import { type DataDescription, dataDescriptionSchema } from "../data/description.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import type { OptimizerSettings } from "../learning/optimizer.ts";
+import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
 
@@ -95,6 +96,9 @@ export const jobSpecSchema = z.strictObject({
 	training: trainingSchema,
 	privacy: privacySchema,
 	aggregation: aggregationSchema.prefault({}),
+	robustness: robustnessSchema
+		.optional()
+		.describe("against participants that send wrong updates; without it the plain mean"),
 });
 
 /** A job as submitted. */
@@ -121,8 +125,10 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	const refuse = (message: string): never => {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
-	const { privacy, training } = spec;
-	const contradicts = contradiction(privacy, training);
+	const { privacy, training, robustness } = spec;
+	const contradicts =
+		contradiction(privacy, training) ??
+		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
 	if (contradicts !== undefined) refuse(contradicts);
 	if (training.optimizer === "sgd" && (training.secondMomentDecay ?? training.adamEpsilon) !== undefined)
 		refuse("training.secondMomentDecay and adamEpsilon belong to training.optimizer adam");

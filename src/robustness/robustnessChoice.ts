@@ -1,0 +1,148 @@
+/**
+ * How a training job stands up to participants that send wrong updates, as its file states it.
+ * Three modes work on what secure aggregation can show (nothing, sums of buckets, sketches); `clear`
+ * shows every participant's vector to all the others and may use any rule.
+ */
+import { z } from "zod";
+
+const attackers = z
+	.int()
+	.min(1)
+	.max(31)
+	.describe("f: how many participants may send wrong updates; every rule states how many it stands");
+const clientMomentum = z
+	.number()
+	.min(0)
+	.lt(1)
+	.default(0.9)
+	.describe(
+		"momentum that each site keeps of its own updates before it sends them: honest sites then differ less",
+	);
+
+const normBoundSchema = z.strictObject({
+	mode: z
+		.literal("norm_bound")
+		.describe("secure aggregation; every update is held to a public L2 bound, then the mean"),
+	clientMomentum,
+});
+
+const bucketedSchema = z.strictObject({
+	mode: z
+		.literal("bucketed")
+		.describe(
+			"secure aggregation of small buckets, whose sums are seen; a robust rule over the bucket means",
+		),
+	attackers,
+	bucketSize: z.int().min(2).max(64).describe("participants whose sum is seen: fewer tell more of each"),
+	rule: z.enum(["coordinate_median", "trimmed_mean", "geometric_median"]),
+	clientMomentum,
+});
+
+const strictSchema = z.strictObject({
+	mode: z
+		.literal("strict")
+		.describe(
+			"secure aggregation of the participants that a score over shared sketches of their updates selects",
+		),
+	attackers,
+	clientMomentum,
+});
+
+/** Rules over the vectors themselves. */
+export const CLEAR_RULES = [
+	"coordinate_median",
+	"trimmed_mean",
+	"krum",
+	"multi_krum",
+	"bulyan",
+	"geometric_median",
+	"centered_clipping",
+	"norm_clipping",
+	"spectral",
+	"trust_score",
+] as const;
+export type ClearRule = (typeof CLEAR_RULES)[number];
+
+const clearSchema = z.strictObject({
+	mode: z
+		.literal("clear")
+		.describe(
+			"no secure aggregation: every participant sees every vector; for privacy.mechanism none or site_gaussian",
+		),
+	rule: z.enum(CLEAR_RULES),
+	attackers,
+	mixing: z
+		.enum(["none", "nearest_neighbours", "bucketing"])
+		.default("none")
+		.describe("before the rule: average each vector with its n - f nearest, or random buckets of bucketSize"),
+	bucketSize: z
+		.int()
+		.min(2)
+		.max(16)
+		.optional()
+		.describe("mixing bucketing: vectors in a bucket; 2 by default"),
+	radius: z
+		.number()
+		.positive()
+		.max(1e6)
+		.optional()
+		.describe(
+			"centered_clipping and norm_clipping: L2 radius; by default the median of the vectors' distances or norms",
+		),
+	rootRecords: z
+		.int()
+		.min(1)
+		.max(10_000)
+		.optional()
+		.describe("trust_score: the first so many records of the public set rootSet are the root data"),
+	rootSet: z
+		.string()
+		.regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+		.optional()
+		.describe("trust_score: a built-in data set of the same description as the job's"),
+	clientMomentum,
+});
+
+export const robustnessSchema = z.discriminatedUnion("mode", [
+	normBoundSchema,
+	bucketedSchema,
+	strictSchema,
+	clearSchema,
+]);
+
+export type RobustnessChoice = z.infer<typeof robustnessSchema>;
+export type ClearChoice = z.infer<typeof clearSchema>;
+
+/** Modes that this version runs; the others are named, and refused. */
+const RUNNING: readonly RobustnessChoice["mode"][] = [];
+
+/** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
+export function robustnessContradiction(
+	choice: RobustnessChoice,
+	{ mechanism }: { readonly mechanism: "none" | "site_gaussian" | "distributed_gaussian" },
+): string | undefined {
+	if (choice.mode === "clear") {
+		if (mechanism === "distributed_gaussian")
+			return "robustness.mode clear shows each site's vector, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or robustness.mode norm_bound, bucketed or strict, which see no single vector";
+		const misplaced = misplacedKey(choice);
+		if (misplaced !== undefined) return misplaced;
+	}
+	if (!RUNNING.includes(choice.mode))
+		return `robustness.mode ${choice.mode} is not offered by this version${RUNNING.length === 0 ? "" : `; it runs ${RUNNING.join(", ")}`}`;
+	return undefined;
+}
+
+function misplacedKey({ rule, mixing, bucketSize, radius, rootSet, rootRecords }: ClearChoice) {
+	if (mixing !== "bucketing" && bucketSize !== undefined)
+		return "robustness.bucketSize belongs to robustness.mixing bucketing";
+	if (rule !== "centered_clipping" && rule !== "norm_clipping" && radius !== undefined)
+		return "robustness.radius belongs to robustness.rule centered_clipping or norm_clipping";
+	if (rule === "trust_score") {
+		if (rootSet === undefined || rootRecords === undefined)
+			return "robustness.rule trust_score needs rootSet and rootRecords: public records that say which way is right";
+		if (mixing !== "none") return "robustness.mixing would mix vectors before trust_score has judged them";
+	} else if ((rootSet ?? rootRecords) !== undefined) {
+		return "robustness.rootSet and rootRecords belong to robustness.rule trust_score";
+	}
+	return undefined;
+}

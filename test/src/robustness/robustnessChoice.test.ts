@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { robustnessContradiction, robustnessSchema } from "../../../src/robustness/robustnessChoice.ts";
+
+const clear = (more: object) => {
+	const choice = robustnessSchema.parse({ mode: "clear", rule: "coordinate_median", attackers: 1, ...more });
+	return (mechanism: "none" | "site_gaussian" | "distributed_gaussian") =>
+		robustnessContradiction(choice, { mechanism });
+};
+
+describe("robustness of a job", () => {
+	it("in the clear is refused where noise in shares would be all that protects a vector", () => {
+		expect(clear({})("distributed_gaussian")).toMatch(/site_gaussian.*norm_bound, bucketed or strict/);
+	});
+
+	it("is refused with keys of another rule", () => {
+		expect(clear({ bucketSize: 2 })("none")).toMatch(/belongs to robustness.mixing bucketing/);
+		expect(clear({ radius: 1 })("none")).toMatch(/belongs to robustness.rule centered_clipping/);
+		expect(clear({ rootRecords: 10 })("none")).toMatch(/belong to robustness.rule trust_score/);
+		expect(clear({ rule: "trust_score" })("none")).toMatch(/needs rootSet and rootRecords/);
+		expect(
+			clear({ rule: "trust_score", rootSet: "digits-8x8", rootRecords: 50, mixing: "bucketing" })("none"),
+		).toMatch(/would mix/);
+	});
+
+	it("in a mode that does not run yet is refused by name", () => {
+		for (const mode of ["norm_bound", "strict"] as const) {
+			const choice = robustnessSchema.parse({ mode, ...(mode === "strict" ? { attackers: 1 } : {}) });
+			expect(robustnessContradiction(choice, { mechanism: "none" })).toMatch(
+				`robustness.mode ${mode} is not offered by this version`,
+			);
+		}
+	});
+
+	it("has no mode of another name, and no keys of another mode", () => {
+		expect(robustnessSchema.safeParse({ mode: "robust" }).success).toBe(false);
+		expect(robustnessSchema.safeParse({ mode: "norm_bound", rule: "krum" }).success).toBe(false);
+	});
+});
