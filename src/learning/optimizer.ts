@@ -14,23 +14,33 @@ import { float64FromBytes, float64ToBytes } from "./littleEndian.ts";
 export interface OptimizerSettings {
 	/** Step size, > 0. */
 	readonly learningRate: number;
-	/** Decay of the velocity, in [0, 1); 0 is plain gradient descent. Adam's beta1. */
+	/** Decay of the velocity, in [0, 1); 0 is plain gradient descent. beta1 of the adaptive rules. */
 	readonly momentum: number;
-	/** Scale each coordinate by the root of its mean square (Adam); absent for gradient descent. */
-	readonly adam?: {
-		/** Decay of the mean square, beta2, in (0, 1). */
-		readonly secondMomentDecay: number;
-		/** Added to the root, > 0. Noise keeps the root from 0, so small values change nothing in private training. */
-		readonly epsilon: number;
-	};
+	/** Scale each coordinate by the root of its squares; absent for gradient descent. */
+	readonly adaptive?: AdaptiveRule;
+}
+
+/** How the squares of a coordinate's gradients are kept. */
+export interface AdaptiveRule {
+	/**
+	 * - `adam`: their decaying mean (Kingma, Ba 2015);
+	 * - `yogi`: moves towards the new square by a share of that square, so it shrinks slowly (Zaheer et al. 2018);
+	 * - `adagrad`: their sum (Duchi et al. 2011).
+	 * As common optimizers of federated averaging: Reddi et al. 2021, arXiv:2003.00295.
+	 */
+	readonly rule: "adam" | "yogi" | "adagrad";
+	/** beta2 of adam and yogi, in (0, 1); adagrad forgets nothing and does not look at it. */
+	readonly secondMomentDecay: number;
+	/** Added to the root, > 0. Noise keeps the root from 0, so small values change nothing in private training. */
+	readonly epsilon: number;
 }
 
 export interface OptimizerState {
 	/** Steps taken. */
 	readonly step: number;
-	/** Velocity, or with Adam the mean gradient, one value a parameter; empty without momentum. */
+	/** Velocity, or with an adaptive rule the mean gradient, one value a parameter; empty without momentum. */
 	readonly velocity: Float64Array;
-	/** Adam's mean square, one value a parameter. */
+	/** Squares as the adaptive rule keeps them, one value a parameter. */
 	readonly squares?: Float64Array;
 }
 
@@ -38,14 +48,15 @@ export interface OptimizerState {
 export function initialOptimizerState(settings: OptimizerSettings, parameterCount: number): OptimizerState {
 	requireSettings(settings);
 	const velocity = new Float64Array(settings.momentum === 0 ? 0 : parameterCount);
-	return settings.adam === undefined
+	return settings.adaptive === undefined
 		? { step: 0, velocity }
 		: { step: 0, velocity, squares: new Float64Array(parameterCount) };
 }
 
 /**
  * One step: heavy-ball gradient descent (Polyak, 1964), v <- momentum v + g, p <- p - learningRate v,
- * or Adam (Kingma, Ba 2015, algorithm 1, bias corrections included).
+ * or an adaptive rule: p <- p - learningRate m / (sqrt(v) + epsilon), with the bias corrections of Adam
+ * (Kingma, Ba 2015, algorithm 1) for what decays.
  *
  * @param gradient the estimate of the mean gradient; for FedAvg the pseudo-gradient, which is minus the mean delta
  * @returns new parameters and state; the arguments are left as they are
@@ -61,9 +72,9 @@ export function applyGradient(
 	requireSettings(settings);
 	requireLengths(settings, state, parameters.length, gradient.length);
 	const { direction, moments } =
-		settings.adam === undefined
+		settings.adaptive === undefined
 			? heavyBall(settings.momentum, state, gradient)
-			: adam(settings.momentum, settings.adam, state, gradient);
+			: scaled(settings.momentum, settings.adaptive, state, gradient);
 	const next = new Float32Array(parameters.length);
 	for (let i = 0; i < next.length; i++) {
 		next[i] = parameters[i]! - settings.learningRate * direction[i]!;
@@ -96,9 +107,9 @@ function heavyBall(momentum: number, { velocity }: OptimizerState, gradient: Flo
 	return { direction: next, moments: { velocity: next } };
 }
 
-function adam(
+function scaled(
 	momentum: number,
-	{ secondMomentDecay, epsilon }: NonNullable<OptimizerSettings["adam"]>,
+	{ rule, secondMomentDecay, epsilon }: AdaptiveRule,
 	state: OptimizerState,
 	gradient: Float64Array,
 ): Direction {
@@ -106,15 +117,32 @@ function adam(
 		momentum === 0
 			? gradient
 			: gradient.map((value, i) => momentum * state.velocity[i]! + (1 - momentum) * value);
-	const squares = gradient.map(
-		(value, i) => secondMomentDecay * state.squares![i]! + (1 - secondMomentDecay) * (value * value),
-	);
+	const squares = squaresAfter(rule, secondMomentDecay, state.squares!, gradient);
 	const meanWeight = 1 - integerPower(momentum, state.step + 1);
-	const squareWeight = 1 - integerPower(secondMomentDecay, state.step + 1);
+	const squareWeight = rule === "adagrad" ? 1 : 1 - integerPower(secondMomentDecay, state.step + 1);
 	const direction = mean.map(
 		(value, i) => value / meanWeight / (Math.sqrt(squares[i]! / squareWeight) + epsilon),
 	);
 	return { direction, moments: { velocity: momentum === 0 ? state.velocity : mean, squares } };
+}
+
+function squaresAfter(
+	rule: AdaptiveRule["rule"],
+	decay: number,
+	squares: Float64Array,
+	gradient: Float64Array,
+): Float64Array {
+	switch (rule) {
+		case "adam":
+			return gradient.map((value, i) => decay * squares[i]! + (1 - decay) * (value * value));
+		case "yogi":
+			return gradient.map((value, i) => {
+				const square = value * value;
+				return squares[i]! - (1 - decay) * Math.sign(squares[i]! - square) * square;
+			});
+		case "adagrad":
+			return gradient.map((value, i) => squares[i]! + value * value);
+	}
 }
 
 /** By repeated multiplication: Math.pow is not exactly rounded, and engines differ in its last bits. */
@@ -125,12 +153,15 @@ function integerPower(base: number, exponent: number): number {
 }
 
 function requireLengths(
-	{ momentum, adam }: OptimizerSettings,
+	{ momentum, adaptive }: OptimizerSettings,
 	{ velocity, squares }: OptimizerState,
 	count: number,
 	gradient: number,
 ): void {
-	const wanted = { velocity: momentum === 0 ? 0 : count, squares: adam === undefined ? undefined : count };
+	const wanted = {
+		velocity: momentum === 0 ? 0 : count,
+		squares: adaptive === undefined ? undefined : count,
+	};
 	if (gradient === count && velocity.length === wanted.velocity && squares?.length === wanted.squares) return;
 	throw new AlthingError(
 		"learning.parameter_count",
@@ -170,16 +201,16 @@ export function decodeOptimizerState(bytes: Uint8Array): OptimizerState {
 	);
 }
 
-function requireSettings({ learningRate, momentum, adam }: OptimizerSettings): void {
+function requireSettings({ learningRate, momentum, adaptive }: OptimizerSettings): void {
 	const fraction = (value: number): boolean => value >= 0 && value < 1;
 	const positive = (value: number): boolean => value > 0 && value < Number.POSITIVE_INFINITY;
-	const adamIsGood =
-		adam === undefined ||
-		(fraction(adam.secondMomentDecay) && adam.secondMomentDecay > 0 && positive(adam.epsilon));
-	if (positive(learningRate) && fraction(momentum) && adamIsGood) return;
+	const ruleIsGood =
+		adaptive === undefined ||
+		(fraction(adaptive.secondMomentDecay) && adaptive.secondMomentDecay > 0 && positive(adaptive.epsilon));
+	if (positive(learningRate) && fraction(momentum) && ruleIsGood) return;
 	throw new AlthingError(
 		"learning.invalid_optimizer",
-		`The learning rate must be positive and the momentum in [0, 1), not ${learningRate} and ${momentum}; Adam's second decay in (0, 1) and its epsilon positive.`,
+		`The learning rate must be positive and the momentum in [0, 1), not ${learningRate} and ${momentum}; an adaptive rule's second decay in (0, 1) and its epsilon positive.`,
 		{ learningRate, momentum },
 	);
 }

@@ -28,8 +28,9 @@ import {
 	allocationStateSchema,
 	initialAllocation,
 } from "./adaptiveNoise.ts";
-import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
+import { optimizerOf } from "./trainingChoice.ts";
 
 export interface CommonState {
 	readonly parameters: Float32Array;

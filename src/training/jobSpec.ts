@@ -10,59 +10,14 @@ import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
 import { type DataDescription, dataDescriptionSchema } from "../data/description.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
-import type { OptimizerSettings } from "../learning/optimizer.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
+import { trainingContradiction, trainingSchema } from "./trainingChoice.ts";
 
 const name = z
 	.string()
 	.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "use lower-case letters, digits and dashes, at most 63 characters");
-
-const trainingSchema = z.strictObject({
-	algorithm: z
-		.enum(["fedsgd", "fedavg"])
-		.default("fedsgd")
-		.describe("fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates"),
-	rounds: z.int().min(1).max(100_000),
-	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
-	optimizer: z.enum(["sgd", "adam"]).default("sgd").describe("how released sums move the common model"),
-	momentum: z
-		.number()
-		.min(0)
-		.lt(1)
-		.default(0)
-		.describe("momentum of the common optimizer; adam's beta1, where 0.9 is usual"),
-	secondMomentDecay: z
-		.number()
-		.min(0.5)
-		.lt(1)
-		.optional()
-		.describe("adam's beta2, the decay of the mean square; 0.999 by default"),
-	adamEpsilon: z
-		.number()
-		.positive()
-		.max(1)
-		.optional()
-		.describe("adam: added to the root of the mean square; 1e-8 by default"),
-	localEpochs: z
-		.int()
-		.min(1)
-		.max(100)
-		.default(1)
-		.describe("fedavg: passes over a site's own records each round"),
-	localLearningRate: z.number().positive().max(100).default(0.1).describe("fedavg: step size inside a site"),
-	localBatch: z.int().min(1).max(8192).default(64).describe("fedavg: records a local step"),
-	expectedBatch: z
-		.number()
-		.positive()
-		.max(1e9)
-		.optional()
-		.describe(
-			"fedsgd with privacy: public number that summed gradients are divided by; about samplingRate x all records",
-		),
-	evaluateEveryRounds: z.int().min(1).max(100_000).default(1),
-});
 
 const aggregationSchema = z.strictObject({
 	minimumSurvivors: z
@@ -127,11 +82,10 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	};
 	const { privacy, training, robustness } = spec;
 	const contradicts =
+		trainingContradiction(training) ??
 		contradiction(privacy, training) ??
 		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
 	if (contradicts !== undefined) refuse(contradicts);
-	if (training.optimizer === "sgd" && (training.secondMomentDecay ?? training.adamEpsilon) !== undefined)
-		refuse("training.secondMomentDecay and adamEpsilon belong to training.optimizer adam");
 	return spec;
 }
 
@@ -156,12 +110,4 @@ export function resolveJobSpec<Spec extends Pick<JobSpec, "data">>(
 /** SHA-256 of the canonical encoding of a resolved specification. */
 export function jobSpecHash(spec: ResolvedJobSpec): Uint8Array {
 	return hashFields("althing/job-spec/1", encodeCanonical(spec as never));
-}
-
-/** The common optimizer of a job. */
-export function optimizerOf({ training }: Pick<JobSpec, "training">): OptimizerSettings {
-	const { serverLearningRate: learningRate, momentum, optimizer } = training;
-	if (optimizer === "sgd") return { learningRate, momentum };
-	const { secondMomentDecay = 0.999, adamEpsilon: epsilon = 1e-8 } = training;
-	return { learningRate, momentum, adam: { secondMomentDecay, epsilon } };
 }

@@ -5,8 +5,9 @@ import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { allocationAfter } from "./adaptiveNoise.ts";
 import type { CommonState } from "./commonState.ts";
-import { optimizerOf, type ResolvedJobSpec } from "./jobSpec.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { METRICS, noiseLevelOf, type TrainingPlan } from "./plan.ts";
+import { optimizerOf } from "./trainingChoice.ts";
 
 /** Aggregated evaluation of the model a round started from; noised like everything that leaves. */
 export interface RoundMetrics {

@@ -16,7 +16,7 @@ const heavyBall: OptimizerSettings = { learningRate: 0.1, momentum: 0.9 };
 const adam: OptimizerSettings = {
 	learningRate: 0.1,
 	momentum: 0.9,
-	adam: { secondMomentDecay: 0.99, epsilon: 1e-8 },
+	adaptive: { rule: "adam", secondMomentDecay: 0.99, epsilon: 1e-8 },
 };
 
 describe("steps", () => {
@@ -71,6 +71,38 @@ describe("steps", () => {
 		expect(decodeOptimizerState(encodeOptimizerState(result.state))).toEqual(result.state);
 	});
 
+	test("Yogi and Adagrad follow their papers' updates of the squares, written out for one coordinate", () => {
+		const gradients = [0.5, -2, 0.25, 1e-3];
+		for (const rule of ["yogi", "adagrad"] as const) {
+			const settings: OptimizerSettings = { ...adam, adaptive: { ...adam.adaptive!, rule } };
+			let state = initialOptimizerState(settings, 1);
+			let parameters: Float32Array = Float32Array.of(1);
+			let [first, second, expected] = [0, 0, 1];
+			for (const [step, gradient] of gradients.entries()) {
+				({ parameters, state } = applyGradient(settings, state, parameters, Float64Array.of(gradient)));
+				first = 0.9 * first + 0.1 * gradient;
+				const square = gradient ** 2;
+				second += rule === "adagrad" ? square : 0.01 * Math.sign(square - second) * square;
+				const weight = rule === "adagrad" ? 1 : 1 - 0.99 ** (step + 1);
+				expected -= (0.1 * first) / (1 - 0.9 ** (step + 1)) / (Math.sqrt(second / weight) + 1e-8);
+			}
+			expect(parameters[0]).toBeCloseTo(expected, 6);
+			expect(state.squares![0]).toBeCloseTo(second, 12);
+		}
+	});
+
+	test("a coordinate whose gradient is always zero stays where it is, with every rule", () => {
+		for (const rule of ["adam", "yogi", "adagrad"] as const) {
+			const settings: OptimizerSettings = { ...adam, adaptive: { ...adam.adaptive!, rule } };
+			let state = initialOptimizerState(settings, 2);
+			let parameters: Float32Array = Float32Array.of(1, 1);
+			for (let step = 0; step < 5; step++)
+				({ parameters, state } = applyGradient(settings, state, parameters, Float64Array.of(0, 1)));
+			expect(parameters[0]).toBe(1);
+			expect(parameters[1]).toBeLessThan(1);
+		}
+	});
+
 	test("twenty steps end in the same bits on every machine, also when resumed from bytes", () => {
 		let parameters: Float32Array = randomParameters(1000, 1);
 		let state = initialOptimizerState(heavyBall, 1000);
@@ -89,9 +121,9 @@ describe("refusals", () => {
 		{ learningRate: Number.NaN, momentum: 0 },
 		{ learningRate: 1, momentum: 1 },
 		{ learningRate: 1, momentum: -0.1 },
-		{ learningRate: 1, momentum: 0, adam: { secondMomentDecay: 1, epsilon: 1e-8 } },
-		{ learningRate: 1, momentum: 0, adam: { secondMomentDecay: 0.9, epsilon: 0 } },
-	])("settings $learningRate, $momentum", (settings) => {
+		{ learningRate: 1, momentum: 0, adaptive: { rule: "adam", secondMomentDecay: 1, epsilon: 1e-8 } },
+		{ learningRate: 1, momentum: 0, adaptive: { rule: "yogi", secondMomentDecay: 0.9, epsilon: 0 } },
+	] as const)("settings $learningRate, $momentum", (settings) => {
 		expect(() => initialOptimizerState(settings, 1)).toThrow(
 			expect.objectContaining({ code: "learning.invalid_optimizer" }),
 		);

@@ -1,13 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { AlthingError } from "../../../crypto/error.ts";
-import {
-	checkJobSpec,
-	jobSpecHash,
-	optimizerOf,
-	parseJobSpec,
-	resolveJobSpec,
-} from "../../../src/training/jobSpec.ts";
+import { checkJobSpec, jobSpecHash, parseJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { modelChoiceSchema, modelFor } from "../../../src/training/modelChoice.ts";
+import { optimizerOf } from "../../../src/training/trainingChoice.ts";
 
 const GOOD = `name: digits
 technique: federated_learning
@@ -137,17 +132,23 @@ describe("job files", () => {
 		expect(() => parseJobSpec(site("clipping: adaptive"), "f")).toThrowError(/clipping/);
 	});
 
-	it("name adam's settings with adam alone", () => {
+	it("name the settings of adaptive optimizers with them alone", () => {
 		const adam = GOOD.replace("rounds: 10", "rounds: 10\n  optimizer: adam\n  momentum: 0.9");
 		expect(optimizerOf(parseJobSpec(adam, "f"))).toEqual({
 			learningRate: 1,
 			momentum: 0.9,
-			adam: { secondMomentDecay: 0.999, epsilon: 1e-8 },
+			adaptive: { rule: "adam", secondMomentDecay: 0.999, epsilon: 1e-8 },
 		});
 		expect(optimizerOf(parseJobSpec(GOOD, "f"))).toEqual({ learningRate: 1, momentum: 0 });
 		expect(() =>
-			parseJobSpec(GOOD.replace("rounds: 10", "rounds: 10\n  adamEpsilon: 1e-6"), "f"),
+			parseJobSpec(GOOD.replace("rounds: 10", "rounds: 10\n  optimizerEpsilon: 1e-6"), "f"),
 		).toThrowError(/belong to training.optimizer adam/);
+		expect(() =>
+			parseJobSpec(
+				GOOD.replace("rounds: 10", "rounds: 10\n  optimizer: adagrad\n  secondMomentDecay: 0.9"),
+				"f",
+			),
+		).toThrowError(/adagrad forgets nothing/);
 	});
 });
 
