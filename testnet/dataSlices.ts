@@ -50,14 +50,18 @@ export function sliceDataset(name: string, sites: number): DataSlices {
 	};
 }
 
-/** A site's records as the CSV text that `althing data add` reads. */
-export function csvText(slice: Dataset, labelColumn: string): string {
+/**
+ * A site's records as the CSV text that `althing data add` reads.
+ * @param labelColumn undefined for records without a label
+ */
+export function csvText(slice: Dataset, labelColumn: string | undefined): string {
 	const width = slice.columns.length;
-	const lines = [[...slice.columns, labelColumn].join(",")];
+	const lines = [[...slice.columns, ...(labelColumn === undefined ? [] : [labelColumn])].join(",")];
 	for (let row = 0; row < slice.rows; row++) {
 		const label = slice.labels[row]!;
 		const cells = Array.from(slice.features.subarray(row * width, (row + 1) * width), String);
-		lines.push([...cells, slice.labelNames[label] ?? String(label)].join(","));
+		const named = labelColumn === undefined ? [] : [slice.labelNames[label] ?? String(label)];
+		lines.push([...cells, ...named].join(","));
 	}
 	return `${lines.join("\n")}\n`;
 }

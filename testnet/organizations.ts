@@ -40,7 +40,10 @@ export async function foundOrganizations(root: string, slices: DataSlices): Prom
 			const passphraseFile = join(home, "passphrase");
 			await writeFile(passphraseFile, `${randomBytes(16).toString("hex")}\n`, { mode: 0o600 });
 			const dataFile = join(home, `${slices.description.name}.csv`);
-			await writeFile(dataFile, csvText(slice, slices.description.label.column), { mode: 0o600 });
+			const { label } = slices.description;
+			await writeFile(dataFile, csvText(slice, label.kind === "none" ? undefined : label.column), {
+				mode: 0o600,
+			});
 			const { dataDirectory, configFile, peer } = await initialize({
 				directory: join(home, "node"),
 				organization: name,

@@ -136,12 +136,13 @@ export class Datasets implements DataService {
 	}
 
 	#detail(dataset: RegisteredDataset): DatasetDetail {
-		const { label } = dataset.description;
+		const { label, key } = dataset.description;
 		return {
 			...view(dataset),
 			columns: [
 				...dataset.columns.map((name) => ({ name, kind: "feature" })),
-				{ name: label.column, kind: label.kind === "class" ? "label (class)" : "label (number)" },
+				...(label.kind === "none" ? [] : [{ name: label.column, kind: `label (${label.kind})` }]),
+				...(key === undefined ? [] : [{ name: key, kind: "key" }]),
 			],
 			jobs: this.#jobsOf(dataset.name),
 		};

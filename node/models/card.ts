@@ -106,6 +106,7 @@ function featureLines({ features }: DataDescription): string[] {
 function labelLine({ label, features }: DataDescription): string {
 	if (label.kind === "class")
 		return `${label.column}, one of ${label.classes.join(", ")} (outputs in this order)`;
+	if (label.kind === "none") return "none";
 	const [least, largest] = label.bounds;
 	return `${label.column}, a number clamped to [${least}, ${largest}] and scaled to ${features.scale === "unit" ? "[0, 1]" : "[-1, 1]"}, as are an exported file's outputs`;
 }

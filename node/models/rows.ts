@@ -71,11 +71,12 @@ export function predictionsOf(
 			least + (features.scale === "unit" ? scaled : (scaled + 1) / 2) * (largest - least);
 		return { outputs: perRow.map((values) => values.map(inUnit)) };
 	}
+	const classes = label.kind === "class" ? label.classes : [];
 	const probabilities = perRow.map((values) => {
 		const [one = 0] = values;
 		// A binary model says only how likely class 1 is.
 		return width === 1 ? [1 - one, one] : values;
 	});
-	const likeliest = (values: readonly number[]) => label.classes[values.indexOf(Math.max(...values))] ?? "";
+	const likeliest = (values: readonly number[]) => classes[values.indexOf(Math.max(...values))] ?? "";
 	return { outputs: probabilities, classes: probabilities.map(likeliest) };
 }

@@ -7,7 +7,7 @@
  */
 import { join } from "node:path";
 import { AlthingError } from "../../crypto/error.ts";
-import { readCsv } from "./csv.ts";
+import { csvOptionsOf, readCsv } from "./csv.ts";
 import type { Dataset } from "./dataset.ts";
 import type { DataDescription } from "./description.ts";
 import { readIdx } from "./idx.ts";
@@ -122,8 +122,5 @@ export function loadCatalogDataset(name: string, folder: string): Dataset {
 	}
 	const [first, second] = found.files;
 	if (second !== undefined) return readIdx(join(folder, first), join(folder, second));
-	return readCsv(join(folder, first), {
-		labelColumn: found.description.label.column,
-		labelKind: found.description.label.kind,
-	});
+	return readCsv(join(folder, first), csvOptionsOf(found.description));
 }

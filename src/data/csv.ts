@@ -1,19 +1,33 @@
-/** CSV with a header row: numeric features and one label column. */
+/** CSV with a header row: numeric features, at most one label column, at most one key column. */
 import { CsvError, parse } from "csv-parse/sync";
 import { AlthingError } from "../../crypto/error.ts";
 import type { Dataset } from "./dataset.ts";
+import type { DataDescription } from "./description.ts";
 import { readDataFile } from "./file.ts";
 
 export interface CsvOptions {
-	readonly labelColumn: string;
+	/** Absent where the records have no label: labels are then zeros. */
+	readonly labelColumn?: string | undefined;
 	/** `class`: any text, collected into `labelNames` in order of appearance; `number`: a numeric target. */
-	readonly labelKind: "class" | "number";
+	readonly labelKind: "class" | "number" | "none";
+	/** Column that names the records. */
+	readonly keyColumn?: string | undefined;
+}
+
+/** How a description's records are read from CSV. */
+export function csvOptionsOf({ label, key }: DataDescription): CsvOptions {
+	return {
+		labelColumn: label.kind === "none" ? undefined : label.column,
+		labelKind: label.kind,
+		keyColumn: key,
+	};
 }
 
 /**
  * Read a CSV file (plain or gzip). Cell contents never appear in an error: they are records.
  * @throws AlthingError `data.unreadable`, `data.empty`, `data.malformed` (ragged row, stray quote),
- *   `data.missing_label_column`, `data.duplicate_column`, `data.not_numeric`, `data.missing_label`; file, line and column are named
+ *   `data.missing_label_column`, `data.missing_key_column`, `data.duplicate_column`, `data.not_numeric`,
+ *   `data.missing_label`, `data.missing_key`, `data.duplicate_key`; file, line and column are named
  */
 export function readCsv(path: string, options: CsvOptions): Dataset {
 	const records = parseRecords(path);
@@ -33,26 +47,27 @@ export function readCsv(path: string, options: CsvOptions): Dataset {
 			{ path, column: duplicate },
 		);
 	}
-	const labelIndex = header.indexOf(options.labelColumn);
-	if (labelIndex < 0) {
-		throw new AlthingError(
-			"data.missing_label_column",
-			`Data file ${path} has no column "${options.labelColumn}" for the label. Its header has: ${header.join(", ")}. Name one of these as the label column.`,
-			{ path, column: options.labelColumn },
-		);
-	}
-	const columns = header.filter((_, i) => i !== labelIndex);
+	const labelIndex = indexOf(path, header, options.labelColumn, "label");
+	const keyIndex = indexOf(path, header, options.keyColumn, "key");
+	const columns = header.filter((_, i) => i !== labelIndex && i !== keyIndex);
 	const rows = records.length - 1;
 	const features = new Float32Array(rows * columns.length);
 	const labels = new Float32Array(rows);
 	const classes = new Map<string, number>();
+	const keys = new Set<string>();
 	for (let row = 0; row < rows; row++) {
 		const { record, info } = records[row + 1]!;
 		let target = row * columns.length;
 		for (const [i, cell] of record.entries()) {
 			const isLabel = i === labelIndex;
+			if (i === keyIndex) {
+				if (cell === "") throw missingCell(path, info.lines, header[i]!, "key");
+				if (keys.has(cell)) throw duplicateKey(path, info.lines, header[i]!);
+				keys.add(cell);
+				continue;
+			}
 			if (isLabel && options.labelKind === "class") {
-				if (cell === "") throw missingLabel(path, info.lines, options.labelColumn);
+				if (cell === "") throw missingCell(path, info.lines, header[i]!, "label");
 				if (!classes.has(cell)) classes.set(cell, classes.size);
 				labels[row] = classes.get(cell)!;
 				continue;
@@ -63,7 +78,24 @@ export function readCsv(path: string, options: CsvOptions): Dataset {
 			else features[target++] = value;
 		}
 	}
-	return { features, labels, rows, columns, labelNames: [...classes.keys()] };
+	const labelNames = [...classes.keys()];
+	return { features, labels, rows, columns, labelNames, ...(keyIndex < 0 ? {} : { keys: [...keys] }) };
+}
+
+/** Place of a column in the header; -1 where none is asked for. @throws AlthingError `data.missing_label_column`, `data.missing_key_column` */
+function indexOf(
+	path: string,
+	header: readonly string[],
+	column: string | undefined,
+	purpose: "label" | "key",
+): number {
+	const index = column === undefined ? -1 : header.indexOf(column);
+	if (column === undefined || index >= 0) return index;
+	throw new AlthingError(
+		`data.missing_${purpose}_column`,
+		`Data file ${path} has no column "${column}" for the ${purpose}. Its header has: ${header.join(", ")}. Name one of these as the ${purpose} column.`,
+		{ path, column },
+	);
 }
 
 interface ParsedRecord {
@@ -107,10 +139,18 @@ function notNumeric(path: string, line: number, column: string): AlthingError {
 	);
 }
 
-function missingLabel(path: string, line: number, column: string): AlthingError {
+function missingCell(path: string, line: number, column: string, purpose: "label" | "key"): AlthingError {
 	return new AlthingError(
-		"data.missing_label",
-		`Data file ${path}, line ${line}: the label column "${column}" is empty. Label or remove the record.`,
+		`data.missing_${purpose}`,
+		`Data file ${path}, line ${line}: the ${purpose} column "${column}" is empty. Fill it or remove the record.`,
+		{ path, line, column },
+	);
+}
+
+function duplicateKey(path: string, line: number, column: string): AlthingError {
+	return new AlthingError(
+		"data.duplicate_key",
+		`Data file ${path}, line ${line}: the key column "${column}" repeats a key of an earlier line. Every record needs a key of its own.`,
 		{ path, line, column },
 	);
 }

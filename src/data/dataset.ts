@@ -9,6 +9,8 @@ export interface Dataset {
 	/** Names of the feature columns. */
 	readonly columns: readonly string[];
 	readonly labelNames: readonly string[];
+	/** One per row, where the description names a key column. */
+	readonly keys?: readonly string[];
 }
 
 /** The rows at `indices`, in that order. @param indices each in [0, rows) */
@@ -23,5 +25,12 @@ export function gather(dataset: Dataset, indices: Int32Array): Dataset {
 		features.set(dataset.features.subarray(index * width, (index + 1) * width), position * width);
 		labels[position] = dataset.labels[index]!;
 	}
-	return { ...dataset, features, labels, rows: indices.length };
+	const { keys } = dataset;
+	return {
+		...dataset,
+		features,
+		labels,
+		rows: indices.length,
+		...(keys === undefined ? {} : { keys: Array.from(indices, (index) => keys[index]!) }),
+	};
 }

@@ -26,7 +26,19 @@ export const dataDescriptionSchema = z.strictObject({
 				.refine((classes) => new Set(classes).size === classes.length, "classes must differ"),
 		}),
 		z.strictObject({ kind: z.literal("number"), column: z.string().min(1), bounds: boundsSchema }),
+		z.strictObject({
+			kind: z
+				.literal("none")
+				.describe("features alone: another organization has the labels (vertical learning)"),
+		}),
 	]),
+	key: z
+		.string()
+		.min(1)
+		.optional()
+		.describe(
+			"column that names each record, the same way at every organization; no feature, never part of a model",
+		),
 	features: z
 		.strictObject({
 			count: z.int().gte(1),
@@ -65,6 +77,7 @@ export function prepare(dataset: Dataset, description: DataDescription): Dataset
 		features[i] = scaled(dataset.features[i]!, perColumn[i % count]!, scale);
 	}
 	const { label } = description;
+	if (label.kind === "none") return { ...dataset, features };
 	if (label.kind === "number") {
 		return {
 			...dataset,

@@ -10,7 +10,7 @@ import type { Category, Condition, Dimension } from "./spec.ts";
 export interface QueryRecords {
 	readonly dataset: Dataset;
 	/** As the data set's public description has it: what a column is must not depend on the records. */
-	readonly label: { readonly column: string; readonly kind: "class" | "number" };
+	readonly label: { readonly column: string; readonly kind: "class" | "number" } | { readonly kind: "none" };
 }
 
 /** One column; a class column yields indices into `names`. */
@@ -25,7 +25,7 @@ interface Column {
  *   columns alone, never of a record: an error is no way around the noise.
  */
 function columnOf({ dataset, label }: QueryRecords, name: string): Column {
-	if (name === label.column) {
+	if (label.kind !== "none" && name === label.column) {
 		const { labels, labelNames } = dataset;
 		if (label.kind === "class") return { name, names: labelNames, at: (row) => labels[row]! };
 		if (labelNames.length === 0) return { name, names: undefined, at: (row) => labels[row]! };

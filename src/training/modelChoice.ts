@@ -78,6 +78,10 @@ export function modelFor(choice: ModelChoice, description: DataDescription, data
 			`model ${choice.kind} does not fit data set ${dataSet}: ${why}`,
 		);
 	};
+	if (description.label.kind === "none")
+		refuse(
+			"its records have no label; technique vertical_learning trains with the labels of another organization",
+		);
 	if ("inputShape" in choice && choice.inputShape !== undefined) {
 		const values = choice.inputShape.reduce((product, length) => product * length, 1);
 		if (values !== inputs)

@@ -1,5 +1,5 @@
 /** An organization's records for a job: read, scaled by public bounds, split. */
-import { readCsv } from "../data/csv.ts";
+import { csvOptionsOf, readCsv } from "../data/csv.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { type DataDescription, prepare } from "../data/description.ts";
 import { readIdx } from "../data/idx.ts";
@@ -25,7 +25,7 @@ function readRecords(path: string, description: DataDescription): Dataset {
 export function readRawRecords(path: string, description: DataDescription): Dataset {
 	return IDX_IMAGES.test(path)
 		? readIdx(path, path.replace("images", "labels").replace("idx3", "idx1"))
-		: readCsv(path, { labelColumn: description.label.column, labelKind: description.label.kind });
+		: readCsv(path, csvOptionsOf(description));
 }
 
 /** @param splitKey the site's secret 32-byte key for this data set, kept as long as its budget */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readCsv } from "../../../src/data/csv.ts";
+import { gather } from "../../../src/data/dataset.ts";
 import { readIdx } from "../../../src/data/idx.ts";
 
 let folder: string;
@@ -57,6 +58,25 @@ describe("readCsv", () => {
 			const error = failure(() => readCsv(path, byClass));
 			expect(error.code).toBe("data.not_numeric");
 			expect(error.message).toContain(`${path}, line 3, column "b"`);
+			expect(error.message).not.toContain("secret");
+		}
+	});
+
+	it("reads records that have no label, and keeps their keys apart from the features", () => {
+		const path = file("keyed.csv", "a,patient,b\n1,p-7,2\n3,p-2,4\n");
+		const dataset = readCsv(path, { labelKind: "none", keyColumn: "patient" });
+		expect(dataset).toMatchObject({ columns: ["a", "b"], rows: 2, keys: ["p-7", "p-2"], labelNames: [] });
+		expect([...dataset.features]).toEqual([1, 2, 3, 4]);
+		expect(gather(dataset, Int32Array.of(1)).keys).toEqual(["p-2"]);
+		for (const [content, code] of [
+			["a,patient\n1,\n", "data.missing_key"],
+			["a,patient\n1,secret\n2,secret\n", "data.duplicate_key"],
+			["a,b\n1,2\n", "data.missing_key_column"],
+		] as const) {
+			const error = failure(() =>
+				readCsv(file("bad.csv", content), { labelKind: "none", keyColumn: "patient" }),
+			);
+			expect(error.code).toBe(code);
 			expect(error.message).not.toContain("secret");
 		}
 	});

@@ -95,7 +95,7 @@ describe("job specifications of any technique", () => {
 
 	it("are resolved with a known data description, or with their own", () => {
 		const resolved = resolveJobSpec(checkAnyJob(job));
-		expect(resolved.data.description.label.column).toBe("diagnosis");
+		expect(resolved.data.description.label).toMatchObject({ column: "diagnosis" });
 		const unknown = checkAnyJob({ ...job, data: { set: "nowhere" } });
 		expect(() => resolveJobSpec(unknown)).toThrow(expect.objectContaining({ code: "job.unknown_data" }));
 		const given = { set: "nowhere", description: resolved.data.description };
