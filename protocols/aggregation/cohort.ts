@@ -4,7 +4,6 @@ import { type Encodable, encodeCanonical, equalBytes } from "../../crypto/encodi
 import { AlthingError, hasCode } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { merkleRoot } from "../../crypto/merkle.ts";
-import type { Electorate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { type Advert, type Bundle, isAuthentic } from "./messages.ts";
 import { DOMAIN, sessionId, shareThreshold } from "./sessionId.ts";
@@ -36,8 +35,12 @@ export interface Sharing {
  * Checks an advert by itself.
  * @returns what is wrong, or undefined
  */
-export function advertFlaw(advert: Advert, sidPre: Uint8Array, electorate: Electorate): string | undefined {
-	if (!electorate.members.includes(advert.author)) return "it is no participant of this job";
+export function advertFlaw(
+	advert: Advert,
+	sidPre: Uint8Array,
+	selected: readonly PeerId[],
+): string | undefined {
+	if (!selected.includes(advert.author)) return "it is none of those selected to contribute";
 	if (!equalBytes(advert.sidPre, sidPre)) return "its keys are for another session, model or configuration";
 	if (!isAuthentic(advert)) return "its signature is wrong";
 	try {
@@ -61,7 +64,7 @@ const PROBE_SECRET = new Uint8Array(32).fill(0x55);
 export function rosterOf(
 	adverts: readonly Advert[],
 	sidPre: Uint8Array,
-	electorate: Electorate,
+	selected: readonly PeerId[],
 	minimumSurvivors: number,
 ): Roster {
 	const members = adverts.map(({ author }) => author);
@@ -76,7 +79,7 @@ export function rosterOf(
 		);
 	}
 	for (const advert of adverts) {
-		const flaw = advertFlaw(advert, sidPre, electorate);
+		const flaw = advertFlaw(advert, sidPre, selected);
 		if (flaw !== undefined) {
 			throw new AlthingError(
 				"aggregation.bad_roster",

@@ -53,14 +53,13 @@ export class Collection {
 	// Phase 0
 
 	withoutAdvert(): PeerId[] {
-		return this.#context.members.filter((member) => !this.#adverts.has(member));
+		return this.#context.selected.filter((member) => !this.#adverts.has(member));
 	}
 
 	/** A later advert replaces an earlier one: its author restarted before the roster was fixed. */
 	addAdvert(advert: Advert, from: PeerId, out: Outbox): void {
-		const { config, sidPre } = this.#context;
-		const flaw =
-			advert.author === from ? advertFlaw(advert, sidPre, config.electorate) : "it was signed by another";
+		const { sidPre, selected } = this.#context;
+		const flaw = advert.author === from ? advertFlaw(advert, sidPre, selected) : "it was signed by another";
 		if (flaw === undefined) this.#adverts.set(from, advert);
 		else out.fault(from, "bad_advert", `The session keys of ${from} are refused: ${flaw}.`);
 	}
@@ -69,7 +68,7 @@ export class Collection {
 	fixRoster(): Advert[] {
 		const { config, sidPre } = this.#context;
 		const adverts = [...this.#adverts.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
-		this.roster = rosterOf(adverts, sidPre, config.electorate, config.minimumSurvivors);
+		this.roster = rosterOf(adverts, sidPre, this.#context.selected, config.minimumSurvivors);
 		return adverts;
 	}
 
@@ -194,6 +193,12 @@ export class Collection {
 
 	withoutInput(): PeerId[] {
 		return this.sharing?.cohort.filter((member) => !this.#metas.has(member)) ?? [];
+	}
+
+	/** True when as many inputs are here as the round is for: later ones are dropouts. */
+	get hasEnoughInputs(): boolean {
+		const { enoughInputs = Number.POSITIVE_INFINITY } = this.#context.config;
+		return this.#metas.size >= enoughInputs;
 	}
 
 	/** Takes a masked input. @returns true when it is held, now or before: send a receipt */

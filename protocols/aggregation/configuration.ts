@@ -25,8 +25,12 @@ export interface AggregationConfig {
 	readonly modelHash: Uint8Array;
 	/** 32 bytes over everything else the members must agree on (encoding, privacy, hyperparameters). */
 	readonly configHash: Uint8Array;
-	/** The job's fixed participants: who may take part and who votes. */
+	/** The job's fixed participants: who votes and, unless `selected` says otherwise, who may take part. */
 	readonly electorate: Electorate;
+	/** Those of the electorate who may contribute to this attempt, sorted; everybody where absent. */
+	readonly selected?: readonly PeerId[] | undefined;
+	/** Inputs with which the coordinator goes on without waiting for further ones; all where absent. */
+	readonly enoughInputs?: number | undefined;
 	/**
 	 * The coordinator of the term in which the attempt began; later ones are told through
 	 * `coordinatorChanged`, so that a new coordinator recovers the attempt instead of opening it anew.
@@ -96,6 +100,9 @@ export function checkConfig(config: AggregationConfig): void {
 		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member)
 			refuse("its members are not sorted and distinct");
 	}
+	const { selected = electorate.members } = config;
+	if (selected.some((peer, i) => !electorate.members.includes(peer) || (i > 0 && selected[i - 1]! >= peer)))
+		refuse("those selected are not a sorted set of participants");
 	if (!electorate.members.includes(config.self.peer))
 		refuse(`this node (${config.self.peer}) is not a participant`);
 	if (!electorate.members.includes(config.coordinator))

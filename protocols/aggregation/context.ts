@@ -33,7 +33,13 @@ export class Context {
 		return peers.filter((peer) => !this.unreachable.has(peer));
 	}
 
+	/** Everybody who votes. */
 	get members(): readonly PeerId[] {
 		return this.config.electorate.members;
+	}
+
+	/** Who may contribute. */
+	get selected(): readonly PeerId[] {
+		return this.config.selected ?? this.members;
 	}
 }

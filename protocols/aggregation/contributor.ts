@@ -121,7 +121,8 @@ export class Contributor {
 			);
 			return;
 		}
-		if (!this.#mayJoin || this.#roster !== undefined) return;
+		if (!this.#mayJoin || this.#roster !== undefined || !this.#context.selected.includes(config.self.peer))
+			return;
 		if (this.#keys === undefined) {
 			out.output({ kind: "phase", phase: "advertise" });
 			const mask = generateAgreementKey(config.random);
@@ -164,7 +165,7 @@ export class Contributor {
 	#checkedRoster({ header, adverts }: MessageOf<"roster">, out: Outbox): Roster | undefined {
 		const { config, sidPre, coordinator } = this.#context;
 		try {
-			const roster = rosterOf(adverts, sidPre, config.electorate, config.minimumSurvivors);
+			const roster = rosterOf(adverts, sidPre, this.#context.selected, config.minimumSurvivors);
 			if (equalBytes(roster.rosterRoot, header.rosterRoot)) return roster;
 			out.fault(coordinator, "bad_roster", `${coordinator} signed another roster than it sent.`);
 		} catch (error) {

@@ -155,7 +155,8 @@ export class Coordinator {
 					this.#toInput(out);
 				break;
 			case "input":
-				if (this.#context.awaited(collection.withoutInput()).length === 0) this.#toSum(out);
+				if (collection.hasEnoughInputs || this.#context.awaited(collection.withoutInput()).length === 0)
+					this.#toSum(out);
 				break;
 			case "recover":
 				if (this.#recovery.settled()) this.#decide(out);
@@ -448,8 +449,8 @@ export class Coordinator {
 	}
 
 	#tooFew(count: number, what: string, out: Outbox): void {
-		const { minimumSurvivors, electorate } = this.#context.config;
-		const of = electorate.members.length;
+		const { minimumSurvivors } = this.#context.config;
+		const of = this.#context.selected.length;
 		this.#abort(
 			`below the threshold: ${count} of ${of} participants ${what} in time, ${minimumSurvivors} are required`,
 			out,

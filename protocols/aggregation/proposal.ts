@@ -37,14 +37,15 @@ export function proposalFlaw(
 	sharing: Sharing | undefined,
 ): string | undefined {
 	const { cohort, metas, shareSetHash, rosterRoot } = proposal;
+	const selected = config.selected ?? config.electorate.members;
 	const sid = sessionId(sidPre, rosterRoot);
 	if (origin.author !== proposal.proposer || !isAuthentic(origin)) return "its proposer did not sign it";
 	if (!equalBytes(origin.sidPre, sidPre)) return "it belongs to another session";
 	if (!equalBytes(origin.proposalHash, proposalHash(sidPre, proposal)))
 		return "its proposer signed another one";
 	if (!config.electorate.members.includes(proposal.proposer)) return "its proposer is no participant";
-	if (!ascending(cohort) || cohort.some((member) => !config.electorate.members.includes(member))) {
-		return "its cohort is not a sorted set of participants";
+	if (!ascending(cohort) || cohort.some((member) => !selected.includes(member))) {
+		return "its cohort is not a sorted set of those selected to contribute";
 	}
 	if (sharing !== undefined) {
 		if (!equalBytes(sid, sharing.roster.sid)) return "it follows from another roster";

@@ -26,6 +26,8 @@ export interface SessionParameters {
 	readonly modelHash: Uint8Array;
 	readonly configHash: Uint8Array;
 	readonly electorate: Electorate;
+	/** Who may contribute; the whole electorate where absent. */
+	readonly selected?: readonly PeerId[] | undefined;
 	readonly minimumSurvivors: number;
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
@@ -58,6 +60,7 @@ export function preliminarySessionId(p: SessionParameters): Uint8Array {
 		p.configHash,
 		encodeCanonical([...p.electorate.members]),
 		p.electorate.corruption,
+		encodeCanonical([...(p.selected ?? p.electorate.members)]),
 		p.minimumSurvivors,
 		p.length,
 		p.modulusBits,
