@@ -1,6 +1,7 @@
 /** What the coordinator collects in phases 0 to 2, each piece checked as it arrives. */
 import { equalBytes } from "../../crypto/encoding.ts";
 import { merkleRoot, merkleTree } from "../../crypto/merkle.ts";
+import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
 import {
 	advertFlaw,
@@ -224,9 +225,9 @@ export class Collection {
 			]);
 			return false;
 		}
-		const expected = (length * modulusBits) / 8;
-		if (blob === undefined || blob.length !== expected) {
-			return refuse(`it has ${blob?.length ?? 0} bytes instead of ${expected}`);
+		if (blob === undefined || !isPacked(blob, modulusBits, length)) {
+			const expected = packedSize(length, modulusBits);
+			return refuse(`its ${blob?.length ?? 0} bytes are no packed vector of ${expected}`);
 		}
 		if (!equalBytes(vectorHash(blob), meta.inputHash))
 			return refuse("it is not the vector its author signed");

@@ -2,7 +2,7 @@
 
 import { AlthingError } from "../../crypto/error.ts";
 import { isPeerId, type SigningKey } from "../../crypto/identity.ts";
-import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import { isModulusBits, type ModulusBits } from "../../crypto/ringPacking.ts";
 import {
 	type DeadCertificate,
 	type Electorate,
@@ -121,8 +121,8 @@ export function checkConfig(config: AggregationConfig): void {
 	}
 	if (!Number.isSafeInteger(config.length) || config.length < 1)
 		refuse(`length must be positive, not ${config.length}`);
-	if (![16, 24, 32].includes(config.modulusBits))
-		refuse(`modulusBits must be 16, 24 or 32, not ${config.modulusBits}`);
+	if (!isModulusBits(config.modulusBits))
+		refuse(`modulusBits must be an integer from 8 to 32, not ${config.modulusBits}`);
 	if (config.modelHash.length !== 32 || config.configHash.length !== 32)
 		refuse("modelHash and configHash have 32 bytes");
 	if (!(config.phaseTimeoutMs > 0)) refuse("phaseTimeoutMs must be positive");

@@ -1,6 +1,7 @@
 /** A participant's phases 4 and 5: opens what the certificate allows, verifies and removes the masks. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
+import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import { hasEdge } from "./cohort.ts";
@@ -228,7 +229,7 @@ export class Opener {
 	): { projections: Uint8Array[]; inputs: Uint8Array[]; compare: boolean } | string {
 		const { config } = this.#context;
 		const { proposal } = (this.#voter.certified() as Certified).proposed;
-		const size = (config.length * config.modulusBits) / 8;
+		const size = packedSize(config.length, config.modulusBits);
 		if (inputs.length !== opening.inputs.length * size) return "its inputs have a wrong length";
 		const projections: Uint8Array[] = [];
 		const vectors: Uint8Array[] = [];
@@ -238,6 +239,8 @@ export class Opener {
 			const position = opening.inputs.indexOf(author);
 			if (position >= 0) {
 				const vector = inputs.slice(position * size, (position + 1) * size);
+				if (!isPacked(vector, config.modulusBits, config.length))
+					return `the masked input of ${author} is no packed vector`;
 				if (!equalBytes(vectorHash(vector), inputHash))
 					return `the masked input of ${author} is not the signed one`;
 				vectors.push(vector);

@@ -1,6 +1,7 @@
 /** What an opening must contain, and the mask keys that follow from it. */
 import { agreementPublicKey } from "../../crypto/agreement.ts";
 import { equalBytes } from "../../crypto/encoding.ts";
+import { isPacked } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import type { PeerId } from "../contract.ts";
 import { edgeTagOf, hasEdge, type Sharing } from "./cohort.ts";
@@ -45,7 +46,7 @@ export function isProjectionOf(
 	return (
 		proposal.metas.some(({ author }) => author === projection.author) &&
 		equalBytes(projection.proposalHash, hash) &&
-		projection.packed.length === (PROJECTIONS * modulusBits) / 8 &&
+		isPacked(projection.packed, modulusBits, PROJECTIONS) &&
 		isAuthentic(projection)
 	);
 }

@@ -1,5 +1,6 @@
 /** A participant's phase 3: judges proposals, votes at most once, collects everybody's ballots. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
+import { isPacked } from "../../crypto/ringPacking.ts";
 import {
 	type Ballot,
 	BallotBox,
@@ -135,7 +136,9 @@ export class Voter {
 		this.#proposals.set(key, proposed);
 		if (this.sum(proposed.proposal.sumHash) === undefined) {
 			// Who votes must hold the sum, so that a later leader can get it from any voter.
-			if (blob === undefined || !equalBytes(vectorHash(blob), proposed.proposal.sumHash)) {
+			const { length, modulusBits } = config;
+			const packed = blob !== undefined && isPacked(blob, modulusBits, length);
+			if (!packed || !equalBytes(vectorHash(blob), proposed.proposal.sumHash)) {
 				out.fault(coordinator, "bad_sum", `${coordinator} sent a masked sum that is not the proposed one.`);
 				return;
 			}

@@ -1,5 +1,6 @@
 /** What a training job is given, what it asks of its surroundings and what it tells them. */
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import type { AggregationTask, AggregationTaskResult } from "../aggregation/index.ts";
 import type { Electorate } from "../certificate/index.ts";
 import type { Effects, RandomBytes } from "../contract.ts";
@@ -76,7 +77,7 @@ export interface TrainingJobOptions {
 	readonly minimumSurvivors: number;
 	/** Coordinates of the aggregated vector, and bits of the ring. */
 	readonly length: number;
-	readonly modulusBits: 16 | 24 | 32;
+	readonly modulusBits: ModulusBits;
 	readonly phaseTimeoutMs: number;
 	/** Beacon of the job's start: hash of nonces that the participants committed to before. */
 	readonly seed: Uint8Array;

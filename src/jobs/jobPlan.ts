@@ -7,6 +7,7 @@
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import { PARTITIONS } from "../privacy/budget/records.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import { slackEpsilon } from "../privacy/slack.ts";
@@ -33,7 +34,7 @@ export interface JobPlan {
 	readonly rounds: number;
 	/** Coordinates of the aggregated vector, and bits of the ring. */
 	readonly length: number;
-	readonly modulusBits: 16 | 24 | 32;
+	readonly modulusBits: ModulusBits;
 	/** All that participants must agree on beyond the common state. */
 	readonly hash: Uint8Array;
 	/** What the rounds compute. */

@@ -3,8 +3,12 @@
  * is proven rather than hoped for.
  */
 import { AlthingError } from "../../crypto/error.ts";
-
-export type ModulusBits = 16 | 24 | 32;
+import {
+	isModulusBits,
+	LARGEST_MODULUS_BITS,
+	LEAST_MODULUS_BITS,
+	type ModulusBits,
+} from "../../crypto/ringPacking.ts";
 
 export interface EncodingRequest {
 	/** Number of coordinates d, an integer >= 1. */
@@ -52,11 +56,10 @@ export interface EncodingPlan {
 const WANTED_ROUNDING_RATIO = 16;
 /** Scale needed at the very least: below s C = sqrt(d), rounding would double the sensitivity. */
 const LEAST_ROUNDING_RATIO = 1;
-/** Standard deviations of noise kept free beyond the worst-case sum: 2 d exp(-72) per sum. */
-const NOISE_TAIL = 12;
+/** log2 of the probability, at most, that any coordinate of a sum wraps around. */
+const WRAP_EXPONENT = -40;
 /** Relative margin over all floating-point rounding in the computation of the sensitivity. */
 const MARGIN = 1 + 2 ** -40;
-const MODULI: readonly ModulusBits[] = [16, 24, 32];
 
 /**
  * Choose scale and modulus so that the sum cannot wrap except by the noise's far tail.
@@ -66,9 +69,9 @@ const MODULI: readonly ModulusBits[] = [16, 24, 32];
  * value, whatever the data. The noise of the sum is a sum of independent discrete Gaussians
  * with variances adding up to at most sigma^2; each is sub-Gaussian with its own variance
  * parameter (Canonne-Kamath-Steinke 2020, Cor. 17), hence so is the sum, and
- * P[|noise| >= t sigma] <= 2 exp(-t^2 / 2). The plan requires n b + 12 sigma <= 2^(m-1) - 1;
- * with t = (2^(m-1) - 1 - n b) / sigma a union bound over d coordinates gives
- * `wrapProbability` = 2 d exp(-t^2 / 2). A dishonest site can add anything, here as anywhere
+ * P[|noise| >= t sigma] <= 2 exp(-t^2 / 2). With t = (2^(m-1) - 1 - n b) / sigma a union bound over
+ * d coordinates gives `wrapProbability` = 2 d exp(-t^2 / 2), and m is the least for which that is at
+ * most 2^-40: t^2 >= 2 ln 2 (41 + log2 d). A dishonest site can add anything, here as anywhere
  * under masks; its damage is to utility. A wrap would too: it is post-processing of the
  * noised sum and costs no privacy.
  *
@@ -87,12 +90,11 @@ export function planEncoding(request: EncodingRequest): EncodingPlan {
 	const rounding = Math.sqrt(length * roundings);
 	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO * rounding) / clippingNorm));
 	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * rounding) / clippingNorm));
-	const moduli = modulusBits === undefined ? MODULI : [modulusBits];
-	for (const bits of moduli) {
+	const largest = modulusBits ?? LARGEST_MODULUS_BITS;
+	for (let bits = modulusBits ?? LEAST_MODULUS_BITS; bits <= largest; bits++) {
 		const plan = planAt(request, wanted, bits);
 		if (plan !== undefined) return plan;
 	}
-	const largest = moduli.at(-1)!;
 	for (let exponent = wanted - 1; exponent >= least; exponent--) {
 		const plan = planAt(request, exponent, largest);
 		if (plan !== undefined) return plan;
@@ -122,7 +124,7 @@ function planAt(
 	const sensitivity = (scale * clippingNorm + Math.sqrt(length * roundings)) * MARGIN;
 	const sigma = sensitivity * (request.largestNoiseMultiplier ?? 0) * MARGIN;
 	const room = 2 ** (modulusBits - 1) - 1 - maximumContributors * coordinateBound;
-	if (room < NOISE_TAIL * sigma) return undefined;
+	if (room < deviationsKeptFree(length) * sigma) return undefined;
 	const deviations = room / sigma;
 	const wrapProbability =
 		sigma === 0
@@ -130,6 +132,13 @@ function planAt(
 			: // Never rounded down to the zero that is true without noise only.
 				Math.max(Number.MIN_VALUE, Math.min(1, 2 * length * Math.exp(-(deviations * deviations) / 2)));
 	return { length, scale, modulusBits, coordinateBound, sensitivity, wrapProbability };
+}
+
+/** Of noise, in the sum of a coordinate, so that one of `length` exceeds them with probability 2^-40 at most. */
+function deviationsKeptFree(length: number): number {
+	// The bits of the length instead of its logarithm, which processors may round differently.
+	const lengthBits = length.toString(2).length;
+	return Math.sqrt(1.3863 * (1 - WRAP_EXPONENT + lengthBits));
 }
 
 function requireValid(request: EncodingRequest): void {
@@ -151,8 +160,10 @@ function requireValid(request: EncodingRequest): void {
 	if (!(largestNoiseMultiplier >= 0 && largestNoiseMultiplier < Number.POSITIVE_INFINITY)) {
 		refuse(`largestNoiseMultiplier must be finite and not negative, not ${largestNoiseMultiplier}`);
 	}
-	if (request.modulusBits !== undefined && !MODULI.includes(request.modulusBits)) {
-		refuse(`modulusBits must be one of ${MODULI.join(", ")}, not ${request.modulusBits}`);
+	if (request.modulusBits !== undefined && !isModulusBits(request.modulusBits)) {
+		refuse(
+			`modulusBits must be an integer from ${LEAST_MODULUS_BITS} to ${LARGEST_MODULUS_BITS}, not ${request.modulusBits}`,
+		);
 	}
 }
 

@@ -6,13 +6,19 @@ import { fromHex, toHex } from "../../crypto/encoding.ts";
 import { hashFields, sha256 } from "../../crypto/hash.ts";
 import { addMask, subtractMask } from "../../crypto/maskStream.ts";
 import { randomBytes } from "../../crypto/random.ts";
-import { packRing, unpackRing } from "../../crypto/ringPacking.ts";
+import {
+	isPacked,
+	LARGEST_MODULUS_BITS,
+	LEAST_MODULUS_BITS,
+	packRing,
+	unpackRing,
+} from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
 
 const none = new Uint8Array();
 const words = fc.array(fc.nat(0xffffffff), { maxLength: 200 }).map((list) => Uint32Array.from(list));
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 });
-const modulus = fc.constantFrom(16 as const, 24 as const, 32 as const);
+const modulus = fc.integer({ min: LEAST_MODULUS_BITS, max: LARGEST_MODULUS_BITS });
 
 test("SHA-256 of FIPS 180-4", () => {
 	const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -154,7 +160,14 @@ test("packing round-trips the low bits and refuses other lengths", () => {
 	fc.assert(
 		fc.property(words, modulus, (values, bits) => {
 			const packed = packRing(values, bits);
-			expect(packed.length).toBe((values.length * bits) / 8);
+			expect(packed.length).toBe(Math.ceil((values.length * bits) / 8));
+			expect(isPacked(packed, bits, values.length)).toBe(true);
+			const asOneNumber = values.reduceRight(
+				(number, value) => (number << BigInt(bits)) | BigInt.asUintN(bits, BigInt(value)),
+				0n,
+			);
+			const littleEndian = toHex(packed.toReversed());
+			expect(BigInt(`0x0${littleEndian}`)).toBe(asOneNumber);
 			const low = values.map((value) => (bits === 32 ? value : value % 2 ** bits));
 			expect(unpackRing(packed, bits, values.length)).toEqual(low);
 			expect(() => unpackRing(packed, bits, values.length + 1)).toThrow(
@@ -163,6 +176,14 @@ test("packing round-trips the low bits and refuses other lengths", () => {
 		}),
 	);
 	expect(toHex(packRing(Uint32Array.of(0x01020304), 24))).toBe("040302");
+});
+
+test("a vector has one encoding: bits behind the last value are refused", () => {
+	const packed = packRing(Uint32Array.of(1, 2, 3), 13);
+	expect(packed.length).toBe(5);
+	packed[4] = (packed[4] as number) | 0x80;
+	expect(isPacked(packed, 13, 3)).toBe(false);
+	expect(() => unpackRing(packed, 13, 3)).toThrow(expect.objectContaining({ code: "crypto.bad_length" }));
 });
 
 test("projections equal their definition, coordinate by coordinate", () => {

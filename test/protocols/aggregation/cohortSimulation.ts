@@ -23,7 +23,7 @@ export interface CohortOptions {
 	readonly corruption?: number;
 	readonly minimumSurvivors?: number;
 	readonly length?: number;
-	readonly modulusBits?: 16 | 24 | 32;
+	readonly modulusBits?: number;
 	readonly lossProbability?: number;
 	readonly attempt?: number;
 	readonly precedingDead?: AggregationConfig["precedingDead"];
@@ -53,7 +53,7 @@ export class CohortSimulation {
 	readonly simulation: Simulation;
 	readonly sessions = new Map<PeerId, AggregationSession>();
 	readonly configs: AggregationConfig[];
-	readonly modulusBits: 16 | 24 | 32;
+	readonly modulusBits: number;
 	/** Members whose self seed was opened by anybody, in part or whole. */
 	readonly openedSeeds: PeerId[] = [];
 	/** Answers input_wanted; a test may replace it. */

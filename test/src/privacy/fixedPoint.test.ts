@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { LEAST_MODULUS_BITS, type ModulusBits } from "../../../crypto/ringPacking.ts";
 import {
 	decode,
 	type EncodingPlan,
 	encode,
 	fromRing,
-	type ModulusBits,
 	planEncoding,
 	toRing,
 } from "../../../src/privacy/fixedPoint.ts";
@@ -38,15 +38,15 @@ describe("planEncoding", () => {
 				const plan = planEncoding(asked);
 				const sigma = plan.sensitivity * asked.largestNoiseMultiplier;
 				const half = 2 ** (plan.modulusBits - 1);
-				expect(asked.maximumContributors * plan.coordinateBound + 12 * sigma).toBeLessThanOrEqual(half - 1);
-				expect(plan.wrapProbability).toBeLessThan(1e-28);
+				// 2 d exp(-t^2 / 2) is 2^-40 at t = 7.5 for one coordinate.
+				expect(asked.maximumContributors * plan.coordinateBound + 7.5 * sigma).toBeLessThanOrEqual(half - 1);
+				expect(plan.wrapProbability).toBeLessThanOrEqual(2 ** -40);
 				expect(Number.isInteger(Math.log2(plan.scale))).toBe(true);
 				expect(plan.scale * asked.clippingNorm).toBeGreaterThanOrEqual(
 					16 * Math.sqrt(asked.length) * (1 - 1e-12),
 				);
-				const smaller = plan.modulusBits === 32 ? 24 : 16;
-				if (plan.modulusBits !== 16) {
-					const tight = (): EncodingPlan => planEncoding({ ...asked, modulusBits: smaller });
+				if (plan.modulusBits !== LEAST_MODULUS_BITS) {
+					const tight = (): EncodingPlan => planEncoding({ ...asked, modulusBits: plan.modulusBits - 1 });
 					let scale = 0;
 					try {
 						scale = tight().scale;
@@ -121,7 +121,9 @@ describe("planEncoding", () => {
 			{ maximumContributors: 1.5 },
 			{ perSiteBound: Number.NaN },
 			{ largestNoiseMultiplier: -1 },
-			{ modulusBits: 20 as ModulusBits },
+			{ modulusBits: 7 as ModulusBits },
+			{ modulusBits: 12.5 as ModulusBits },
+			{ modulusBits: 33 as ModulusBits },
 		]) {
 			expect(() => planEncoding({ ...request, ...bad })).toThrow(
 				expect.objectContaining({ code: "privacy.bad_encoding" }),
@@ -142,7 +144,7 @@ describe("encode and the ring", () => {
 	});
 
 	it("wraps negative numbers at every modulus", () => {
-		for (const bits of [16, 24, 32] as const) {
+		for (const bits of [8, 13, 16, 24, 31, 32]) {
 			const half = 2 ** (bits - 1);
 			const values = Int32Array.of(-1, 0, 1, -half, half - 1);
 			const ring = toRing(values, bits);

@@ -9,7 +9,7 @@ import { seededWordsForTests } from "../seededWordsForTests.ts";
 /** Values that the kernel makes at once. */
 const BLOCK = wasmNoise().noise.length;
 
-const planOf = (length: number, modulusBits: 16 | 24 | 32) =>
+const planOf = (length: number, modulusBits: number) =>
 	planEncoding({ length, clippingNorm: 1, maximumContributors: 3, perSiteBound: 4, modulusBits });
 
 /** Values where rounding, clamping or conversion could differ, in units of the grid. */
