@@ -24,7 +24,7 @@ import { createHealthServer } from "./lifecycle/healthServer.ts";
 import { acquireInstanceLock } from "./lifecycle/instanceLock.ts";
 import { type Component, createLifecycle } from "./lifecycle/lifecycle.ts";
 import { createLogger, type Logger } from "./logging/logger.ts";
-import { declareMetrics } from "./metrics.ts";
+import { declareLoad, declareMetrics } from "./metrics.ts";
 import { Models } from "./models/models.ts";
 import type { Libp2pNetwork } from "./network/libp2p/index.ts";
 import { Privacy } from "./privacy/privacyService.ts";
@@ -108,6 +108,7 @@ class Daemon {
 	constructor(parts: DaemonParts) {
 		this.#parts = parts;
 		this.#self = signingKeyFromSeed(parts.keys.identitySeed);
+		declareLoad(this.#registry, () => this.#jobs?.load() ?? { uses: [], queued: [] });
 	}
 
 	addresses(): string[] {
@@ -274,6 +275,7 @@ class Daemon {
 			budgets,
 			policy,
 			backend: training.backend,
+			limits: config.jobs,
 			timing: DEFAULT_TIMING,
 			gatherMs: GATHER_MS,
 			federationId: chain.federationId,
@@ -392,6 +394,8 @@ class Daemon {
 					: { id: chain.federationId, name: chain.head.federation, charterVersion: chain.head.version },
 			connectedPeers: (federation?.network?.peers() ?? []).filter(({ connected }) => connected).length,
 			runningJobs: this.#jobs?.running ?? 0,
+			queuedJobs: [...(this.#jobs?.load().queued ?? [])],
+			work: [...(this.#jobs?.load().uses ?? [])],
 		};
 	}
 

@@ -1,5 +1,6 @@
 /** Every metric of the node itself, declared once; libp2p adds its own to the same registry. */
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Registry } from "prom-client";
+import type { JobUse } from "./jobs/jobUse.ts";
 
 export interface NodeMetrics {
 	readonly rounds: Counter<"outcome">;
@@ -56,4 +57,53 @@ export function declareMetrics(registry: Registry): NodeMetrics {
 			registers,
 		}),
 	};
+}
+
+/** What the jobs take at the moment a scrape asks. */
+export interface JobLoad {
+	readonly uses: readonly JobUse[];
+	readonly queued: readonly string[];
+}
+
+/**
+ * Metrics that are read off the node when they are scraped: the jobs' load, and the process's CPU
+ * time, memory and event-loop delay under prom-client's usual names. A job's series ends with it.
+ */
+export function declareLoad(registry: Registry, load: () => JobLoad): void {
+	const registers = [registry];
+	collectDefaultMetrics({ register: registry });
+	const perJob = (name: string, help: string, value: (use: JobUse) => number) =>
+		new Gauge({
+			name,
+			help,
+			labelNames: ["job"],
+			registers,
+			collect() {
+				this.reset();
+				for (const use of load().uses) this.set({ job: use.job }, value(use));
+			},
+		});
+	perJob(
+		"althing_job_tasks_outstanding",
+		"Tasks of a running job that worker threads have not finished.",
+		({ outstanding }) => outstanding,
+	);
+	perJob(
+		"althing_job_thread_seconds",
+		"Seconds that a running job's tasks held worker threads.",
+		({ threadSeconds }) => threadSeconds,
+	);
+	perJob(
+		"althing_job_longest_wait_seconds",
+		"Longest that a task of a running job waited for a worker thread.",
+		({ longestWaitSeconds }) => longestWaitSeconds,
+	);
+	new Gauge({
+		name: "althing_jobs_queued",
+		help: "Started jobs that wait until others have ended here.",
+		registers,
+		collect() {
+			this.set(load().queued.length);
+		},
+	});
 }

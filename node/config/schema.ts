@@ -151,6 +151,11 @@ const policy = z
 			.default("all")
 			.describe('Names of the data sets that jobs may use, or "all" that were added.'),
 		maximumParameters: z.int().min(1).default(10_000_000).describe("Largest model, in parameters."),
+		maximumMemoryMiB: z
+			.int()
+			.min(1)
+			.default(4096)
+			.describe("Most memory one job may take here, in MiB, as worked out from its model and data."),
 		autoApproveJobs: z
 			.boolean()
 			.default(false)
@@ -176,6 +181,23 @@ const training = z
 	})
 	.describe("Local training.");
 
+const jobs = z
+	.strictObject({
+		running: z
+			.int()
+			.min(1)
+			.max(10_000)
+			.default(100)
+			.describe("Jobs that train at the same time; further ones are queued and start by themselves."),
+		taskSeconds: z
+			.int()
+			.min(1)
+			.max(86_400)
+			.default(300)
+			.describe("Longest that one task of a job, such as a round's training, may take a worker thread."),
+	})
+	.describe("What jobs may take of this node.");
+
 const health = z
 	.strictObject({
 		port: port
@@ -192,6 +214,7 @@ export const nodeConfigSchema = z.strictObject({
 	policy: policy.prefault({}),
 	budgets: budgets.prefault({}),
 	training: training.prefault({}),
+	jobs: jobs.prefault({}),
 	health: health.prefault({}),
 });
 

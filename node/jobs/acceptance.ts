@@ -11,6 +11,7 @@ import type { JobPlan } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
 import { parameterCount } from "../../src/learning/model.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
+import { footprintBytes } from "../../src/training/footprint.ts";
 import { modelOf, type Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/recordReach.ts";
 
@@ -22,6 +23,7 @@ export interface JobPolicy {
 	/** Data sets it lends. */
 	readonly dataSets: "all" | readonly string[];
 	readonly maximumParameters: number;
+	readonly maximumMemoryMiB: number;
 	readonly autoApproveJobs: boolean;
 }
 
@@ -88,7 +90,9 @@ interface Judgement {
 	/** A registered data set; undefined where there is none of that name. */
 	readonly dataset: (
 		name: string,
-	) => { readonly trainingRows: number; readonly description: DataDescription } | undefined;
+	) =>
+		| { readonly trainingRows: number; readonly heldOutRows: number; readonly description: DataDescription }
+		| undefined;
 	readonly jobId: string;
 	readonly submitter: PeerId;
 	readonly self: PeerId;
@@ -119,6 +123,8 @@ export async function judgeJob(input: Judgement): Promise<Acceptance> {
 		const refusal = refusalByPolicy(spec, policy) ?? refusalByData(input);
 		if (refusal !== undefined) return refusal;
 		plan = await input.plan(spec, who);
+		const tooLarge = refusalByMemory(input, plan, who);
+		if (tooLarge !== undefined) return tooLarge;
 	} catch (error) {
 		return refusalBy(error, "job.invalid");
 	}
@@ -160,6 +166,21 @@ function refusalByPolicy(spec: ResolvedSpecification, policy: JobPolicy): Refusa
 		);
 	}
 	return undefined;
+}
+
+function refusalByMemory(
+	{ spec, policy, dataset: registered }: Pick<Judgement, "spec" | "policy" | "dataset">,
+	{ work }: JobPlan,
+	{ participants }: Participation,
+): Refusal | undefined {
+	const { trainingRows, heldOutRows } = registered(spec.data.set) ?? { trainingRows: 0, heldOutRows: 0 };
+	const bytes = footprintBytes(work, { rows: trainingRows + heldOutRows, participants });
+	const allowed = policy.maximumMemoryMiB * 2 ** 20;
+	if (bytes <= allowed) return undefined;
+	return refuse(
+		"policy.memory",
+		`the job would take ${Math.ceil(bytes / 2 ** 20)} MiB of memory here, our policy allows ${policy.maximumMemoryMiB}`,
+	);
 }
 
 function refusalByData({

@@ -63,6 +63,8 @@ export interface JobSurroundings {
 		get(hash: string): Promise<Uint8Array | undefined>;
 	};
 	readonly plan: Planner;
+	/** Whether a started job may train at once; otherwise {@link JobRuntime.resume} comes when its turn does. */
+	readonly admitted: (job: JobRuntime) => boolean;
 	/** Runs a task of this job; `charge` goes to the ledger, the rest to the worker pool. */
 	readonly execute: (job: JobRuntime, task: TrainingTask) => Promise<TrainingTaskResult>;
 	readonly onEvent: (job: JobRuntime, event: JobEvent) => void | Promise<void>;
@@ -103,14 +105,18 @@ function specOf(proposal: JobProposal): ResolvedSpecification {
 
 /**
  * A sum that leads to no finite model is a job's own doing, its step size for one, and the same at every
- * participant: it ends the job. Whatever else stops training stops the node.
- * @returns the divergence that an error of the training machine comes of, if it does
+ * participant; a computation that exceeds its time is too. It ends the job here. Whatever else stops
+ * training stops the node.
+ * @returns what an error of the training machine comes of, if that is the job's alone
  */
-export function divergenceIn(error: unknown): AlthingError | undefined {
+export function ownFailureIn(error: unknown): AlthingError | undefined {
 	if (!(error instanceof AlthingError) || error.code !== "training.apply_failed") return undefined;
 	const { cause } = error;
-	return cause instanceof AlthingError && cause.code === "learning.not_finite" ? cause : undefined;
+	const own = cause instanceof AlthingError && OWN_FAILURES.includes(cause.code);
+	return own ? cause : undefined;
 }
+
+const OWN_FAILURES = ["learning.not_finite", "workers.timeout"];
 
 export class JobRuntime {
 	readonly jobId: string;
@@ -280,6 +286,11 @@ export class JobRuntime {
 		await training?.driver.stop();
 	}
 
+	/** Not stopped here any more: {@link resume} comes when the job's turn does. */
+	unpause(): void {
+		this.#paused = false;
+	}
+
 	/** @param records the job's training records, all that the journal holds by now */
 	async resume(records: readonly Uint8Array[]): Promise<void> {
 		this.#paused = false;
@@ -296,7 +307,7 @@ export class JobRuntime {
 		if (output.kind === "started") {
 			this.#start = output.start;
 			await this.#around.onEvent(this, { kind: "agreement", output });
-			if (!this.participates || this.#paused) return;
+			if (!this.participates || this.#paused || !this.#around.admitted(this)) return;
 			try {
 				await this.#beginTraining(output.start, this.#trainingRecords);
 			} catch (error) {
@@ -381,13 +392,13 @@ export class JobRuntime {
 
 	#trainingEnded(error: unknown): void {
 		const { onEvent, onFatal } = this.#around;
-		const divergence = divergenceIn(error);
-		if (divergence === undefined) {
+		const own = ownFailureIn(error);
+		if (own === undefined) {
 			onFatal(error);
 			return;
 		}
 		this.pause()
-			.then(() => onEvent(this, { kind: "failed", error: divergence }))
+			.then(() => onEvent(this, { kind: "failed", error: own }))
 			.catch(onFatal);
 	}
 

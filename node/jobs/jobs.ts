@@ -30,6 +30,8 @@ import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
 import { agreementEvent, trainingEvent } from "./jobEvents.ts";
 import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
+import { JobSlots } from "./jobSlots.ts";
+import type { JobUse } from "./jobUse.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
 import { RoundWork } from "./roundWork.ts";
 import type { WorkerResult, WorkerTask } from "./trainingTasks.ts";
@@ -44,6 +46,7 @@ export interface JobsOptions {
 	readonly budgets: Budgets;
 	readonly policy: JobPolicy;
 	readonly backend: BackendName;
+	readonly limits: JobLimits;
 	readonly timing: CoordinationTiming;
 	readonly gatherMs: number;
 	readonly federationId: string;
@@ -65,17 +68,29 @@ export interface JobsOptions {
 	readonly onFatal: (error: unknown) => void;
 }
 
+/** What jobs may take of this node, from its configuration. */
+interface JobLimits {
+	/** Jobs that train at the same time. */
+	readonly running: number;
+	readonly taskSeconds: number;
+}
+
 const decisionSchema = z.strictObject({
-	state: z.enum(["proposed", "running", "waiting", "completed", "failed", "aborted", "rejected"]),
+	state: z.enum(["proposed", "queued", "running", "waiting", "completed", "failed", "aborted", "rejected"]),
 	reason: z.string().optional(),
 	createdAt: z.string(),
 });
 type Standing = z.infer<typeof decisionSchema>;
 
+/** A job that certified no round for this long lends its place to the next, while others are queued. */
+const SLOT_PATIENCE_MS = 120_000;
+const SLOT_CHECK_MS = 5_000;
 /** Undecided jobs of one member that are kept: each costs memory and a place in the journal. */
 const MAX_OPEN_PROPOSALS = 32;
 /** Taken up again by a person alone. */
 const STOPPED: readonly JobState[] = ["aborted", "failed"];
+/** Nothing is computed for it here any more, unless it is resumed. */
+const ENDED: readonly JobState[] = ["completed", "failed", "aborted", "rejected"];
 /** Gossip topic on which coordinators announce certified rounds. */
 const ROUNDS_TOPIC = "rounds";
 const roundAnnouncementSchema = z.strictObject({ jobId: z.string().max(64), round: z.int().min(0) });
@@ -92,11 +107,15 @@ export class Jobs implements JobService {
 	readonly #outOfReach = new Set<string>();
 	readonly #unsubscribe: (() => void)[] = [];
 	readonly #keeping: RecordKeeping;
+	readonly #slots: JobSlots;
+	#stopping = false;
 
 	private constructor(options: JobsOptions) {
 		this.#options = options;
+		const { running, taskSeconds } = options.limits;
 		this.#keeping = new RecordKeeping(options.store, options.budgets);
-		this.#work = new RoundWork(options);
+		this.#work = new RoundWork({ ...options, taskTimeoutMs: taskSeconds * 1000 });
+		this.#slots = new JobSlots(running, SLOT_PATIENCE_MS);
 		this.#standings = options.store.collection("job-standing", decisionSchema);
 		this.#rounds = options.store.collection("job-rounds", roundView, "index");
 	}
@@ -127,6 +146,8 @@ export class Jobs implements JobService {
 				}
 			}),
 		);
+		const slotCheck = setInterval(() => jobs.#admitNext(), SLOT_CHECK_MS);
+		jobs.#unsubscribe.push(() => clearInterval(slotCheck));
 		for (const [kind, records] of options.records) {
 			if (kind.startsWith("training/")) {
 				const last = await jobs.#work.reconcile(kind.slice("training/".length), records);
@@ -140,6 +161,7 @@ export class Jobs implements JobService {
 	}
 
 	async stop(): Promise<void> {
+		this.#stopping = true;
 		for (const unsubscribe of this.#unsubscribe) unsubscribe();
 		await Promise.all([...this.#jobs.values()].map((job) => job.stop()));
 	}
@@ -147,6 +169,11 @@ export class Jobs implements JobService {
 	get running(): number {
 		return [...this.#standing.values()].filter(({ state }) => state === "running" || state === "waiting")
 			.length;
+	}
+
+	/** What each job takes of the worker threads, and which ones wait for a place. */
+	load(): { readonly uses: readonly JobUse[]; readonly queued: readonly string[] } {
+		return { uses: this.#work.uses.all(), queued: this.#slots.queue };
 	}
 
 	/** Jobs that used a data set. */
@@ -179,7 +206,7 @@ export class Jobs implements JobService {
 				? { ...spec, data: { ...spec.data, description: own.description } }
 				: spec,
 		);
-		await this.#work.plan(resolved, requireCharter(resolved, charter));
+		await this.#work.plan(resolved, requireCharter(resolved, charter), self.peer);
 		const proposal = signProposal(self, {
 			federationId,
 			charterHash: charterHash(charter),
@@ -265,14 +292,40 @@ export class Jobs implements JobService {
 				state,
 			});
 		}
-		if (state === "running" || state === "proposed") return this.#summary(job);
+		if (state === "running" || state === "proposed" || state === "queued") return this.#summary(job);
 		await job.pause();
+		const started = job.agreement.started !== undefined;
+		if (started && this.#slots.enter(job.jobId, this.#nowMs)) await this.#takeUp(job);
+		else {
+			await this.#setState(job, started ? "queued" : "proposed");
+			job.unpause();
+		}
+		return this.#summary(job);
+	}
+
+	/** Training begins, or goes on from what the journal holds by now. */
+	async #takeUp(job: JobRuntime): Promise<void> {
 		const records: Uint8Array[] = [];
 		for await (const record of this.#options.store.journal.replay(trainingKind(job.jobId)))
 			records.push(record.body);
-		await this.#setState(job, job.agreement.started === undefined ? "proposed" : "running");
+		await this.#setState(job, "running");
 		await job.resume(records);
-		return this.#summary(job);
+	}
+
+	/** Jobs whose turn has come begin. */
+	#admitNext(): void {
+		if (this.#stopping) return;
+		for (const id of this.#slots.next(this.#nowMs)) {
+			const job = this.#jobs.get(id);
+			if (job === undefined) continue;
+			this.#takeUp(job)
+				.catch((error: unknown) => this.#onEvent(job, { kind: "failed", error }))
+				.catch(this.#options.onFatal);
+		}
+	}
+
+	get #nowMs(): number {
+		return this.#options.nowMs();
 	}
 
 	/** What a query found, once its round is certified. */
@@ -321,7 +374,8 @@ export class Jobs implements JobService {
 				gatherMs: options.gatherMs,
 				journal: options.store.journal,
 				blobs: options.store.blobs,
-				plan: (spec, who) => this.#work.plan(spec, who),
+				plan: (spec, who) => this.#work.plan(spec, who, proposal.submitter),
+				admitted: ({ jobId: id }) => this.#slots.holds(id) || this.#standing.get(id)?.state === "completed",
 				execute: (runtime, task) => this.#work.execute(runtime, task),
 				onEvent: (runtime, event) => this.#onEvent(runtime, event),
 				onFatal: options.onFatal,
@@ -391,7 +445,7 @@ export class Jobs implements JobService {
 			charter: job.charter,
 			policy,
 			ledger: budgets.ledger,
-			plan: (spec, who) => this.#work.plan(spec, who),
+			plan: (spec, who) => this.#work.plan(spec, who, job.proposal.submitter),
 			dataset: (name) => datasets.get(name),
 			jobId: job.jobId,
 			submitter: job.proposal.submitter,
@@ -424,7 +478,6 @@ export class Jobs implements JobService {
 					"failed",
 					event.error instanceof Error ? event.error.message : String(event.error),
 				);
-				await this.#release(jobId);
 				return;
 			case "round":
 				await this.#onRound(job, event.content, event.usage);
@@ -474,7 +527,7 @@ export class Jobs implements JobService {
 				return;
 			case "started":
 				if (job.participates && !job.paused && this.#standing.get(job.jobId)?.state !== "completed")
-					await this.#setState(job, "running");
+					await this.#setState(job, this.#slots.enter(job.jobId, this.#nowMs) ? "running" : "queued");
 				return;
 			case "refused":
 				await this.#setState(job, "rejected", output.reason);
@@ -509,20 +562,14 @@ export class Jobs implements JobService {
 				return;
 			case "done":
 				await this.#setState(job, "completed");
-				await this.#release(id);
 				return;
 		}
-	}
-
-	/** Gives back what an ended job holds in memory, here and in the workers. */
-	async #release(jobId: string): Promise<void> {
-		this.#work.forget(jobId);
-		await this.#options.pool.run({ kind: "forget", jobId });
 	}
 
 	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {
 		const { publish, budgets, onRound } = this.#options;
 		const id = job.jobId;
+		this.#slots.progressed(id, this.#nowMs);
 		const released = await this.#work.settle(id, content);
 		await this.#keeping.round(job, content, usage, released);
 		const { loss, accuracy } = content.metrics;
@@ -624,11 +671,19 @@ export class Jobs implements JobService {
 		};
 		this.#standing.set(job.jobId, standing);
 		await this.#standings.put(job.jobId, standing);
+		if (ENDED.includes(state)) this.#giveBack(job.jobId);
 		await this.#keeping.job(job, state, state === "completed" ? new Date().toISOString() : undefined);
 		this.#options.publish({
 			type: "job.state",
 			job: job.jobId,
 			data: { state, ...(reason === undefined ? {} : { reason }) },
 		});
+	}
+
+	/** An ended job gives back its place and its memory. */
+	#giveBack(jobId: string): void {
+		this.#work.forget(jobId);
+		this.#slots.leave(jobId);
+		this.#admitNext();
 	}
 }

@@ -19,6 +19,7 @@ import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
+import { JobUses } from "./jobUse.ts";
 import {
 	answerOf,
 	historyBuffers,
@@ -36,6 +37,8 @@ export interface RoundWorkOptions {
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
 	readonly backend: BackendName;
+	/** Longest that one task of a job may hold a worker thread. */
+	readonly taskTimeoutMs: number;
 }
 
 /** A contribution that was computed and may be released. */
@@ -59,6 +62,7 @@ interface Correlation {
 
 export class RoundWork {
 	readonly #options: RoundWorkOptions;
+	readonly uses = new JobUses();
 	/** By job and round. */
 	readonly #contributions = new Map<string, HeldContribution>();
 	/** By job with correlated noise. */
@@ -68,17 +72,18 @@ export class RoundWork {
 		this.#options = options;
 	}
 
-	/** Sizes a job's noise on the pool: a proposal is anybody's, and must not hold up the event loop. */
-	async plan(spec: ResolvedSpecification, participation: Participation): Promise<JobPlan> {
-		const options = { group: "plans", timeoutMs: PLAN_TIMEOUT_MS };
+	/**
+	 * Sizes a job's noise on the pool: a proposal is anybody's, and must not hold up the event loop.
+	 * @param submitter whose proposals share a turn, so that many of one member delay no other's
+	 */
+	async plan(spec: ResolvedSpecification, participation: Participation, submitter: PeerId): Promise<JobPlan> {
+		const options = { group: `plans of ${submitter}`, timeoutMs: PLAN_TIMEOUT_MS };
 		const answer = await this.#options.pool.run({ kind: "plan", spec, participation }, options);
 		return jobPlanOf(spec, participation, answerOf(answer, "planned").work);
 	}
 
 	/** Carries out a machine's work: budget charges here, everything else on the worker pool. */
 	async execute(job: JobRuntime, task: TrainingTask): Promise<TrainingTaskResult> {
-		const { pool } = this.#options;
-		const group = job.jobId;
 		switch (task.kind) {
 			case "charge":
 				await this.#charge(job, task.round, task.attempt);
@@ -89,7 +94,8 @@ export class RoundWork {
 				const history = correlation?.history;
 				// Moved away: should the worker fail, the next round begins another history.
 				if (correlation !== undefined) correlation.history = undefined;
-				const answer = await pool.run(
+				const answer = await this.#run(
+					job,
 					{
 						kind: "contribute",
 						job: this.#context(job),
@@ -97,7 +103,7 @@ export class RoundWork {
 						state,
 						...(history === undefined ? {} : { history }),
 					},
-					{ group, transfer: historyBuffers(history) },
+					historyBuffers(history),
 				);
 				const result = answerOf(answer, "contribution");
 				this.#contributions.set(`${job.jobId}/${round}`, {
@@ -113,10 +119,22 @@ export class RoundWork {
 				return { kind: "contribution", vector: result.vector };
 			}
 			case "apply":
-				return answerOf(await pool.run({ ...task, job: this.#context(job) }, { group }), "applied");
+				return answerOf(await this.#run(job, { ...task, job: this.#context(job) }), "applied");
 			case "aggregate":
-				return answerOf(await pool.run({ kind: "aggregate", task: task.task }, { group }), "aggregated");
+				return answerOf(await this.#run(job, { kind: "aggregate", task: task.task }), "aggregated");
 		}
+	}
+
+	/** Jobs share the threads' time evenly, whatever the size of their tasks. */
+	#run(
+		{ jobId }: JobRuntime,
+		task: WorkerTask,
+		transfer: readonly ArrayBuffer[] = [],
+	): Promise<WorkerResult> {
+		const { pool, taskTimeoutMs: timeoutMs } = this.#options;
+		return this.uses.count(jobId, (onMeasured) =>
+			pool.run(task, { group: jobId, timeoutMs, transfer, onMeasured }),
+		);
 	}
 
 	/** Charges what the round's contribution costs, durably, before it leaves. */
@@ -195,9 +213,11 @@ export class RoundWork {
 		return released;
 	}
 
-	/** The job has ended here: its past sums are not needed any more. */
+	/** The job has ended here: gives back what it holds in memory, here and in every worker. */
 	forget(jobId: string): void {
 		this.#correlations.delete(jobId);
+		this.uses.forget(jobId);
+		this.#options.pool.tell({ kind: "forget", jobId });
 	}
 
 	/**

@@ -1,48 +1,57 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
+import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
 import { planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
-import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
+import { createTrainer } from "../../src/learning/trainer.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { type Contribution, Contributor } from "../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
-import { loadSiteData, readRawRecords } from "../../src/training/siteData.ts";
+import { loadSiteData, readRawRecords, type SiteData } from "../../src/training/siteData.ts";
 import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
+import { type WarmSite, WarmSites } from "./warmSites.ts";
 
 type NoisedContribution = Contribution & { readonly samplerDistance: number };
 
-interface Site {
+interface Site extends WarmSite {
 	readonly contributor: Contributor;
-	readonly trainer: Trainer;
 }
 
 const EMPTY = { features: new Float32Array(2), labels: new Float32Array(1), rows: 1 };
 
+/** What the jobs of this worker may keep in memory between their turns. */
+const WARM_BYTES = 128 * 2 ** 20;
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
-const sites = new Map<string, Promise<Site>>();
+const sites = new WarmSites<Site>(WARM_BYTES);
+/** Records in memory by file, description and split: jobs on one data set share them. */
+const records = new Map<string, WeakRef<SiteData>>();
 
-function siteOf(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
-	let site = sites.get(job.jobId);
-	if (site === undefined) {
-		site = openSite(job, spec, plan);
-		sites.set(job.jobId, site);
-		// A failure must not be remembered: the file may be readable next round.
-		site.catch(() => sites.delete(job.jobId));
-	}
-	return site;
+function dataOf({ dataPath, description, splitKey }: JobContext): SiteData {
+	const key = toHex(
+		hashFields("althing/records-in-memory/1", dataPath, encodeCanonical(description as never), splitKey),
+	);
+	const known = records.get(key)?.deref();
+	if (known !== undefined) return known;
+	for (const [other, held] of records) if (held.deref() === undefined) records.delete(other);
+	const data = loadSiteData(dataPath, description, splitKey);
+	records.set(key, new WeakRef(data));
+	return data;
 }
 
 async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
-	const data = loadSiteData(job.dataPath, job.description, job.splitKey);
+	const data = dataOf(job);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
 	return {
-		trainer,
 		contributor: new Contributor({ spec, plan, data, trainer, participationKey: job.splitKey }),
+		// Counted for each job that uses them, although they are shared: an upper bound.
+		bytes: 4 * (plan.model.inputs + 1) * (data.train.rows + data.heldOut.rows) + 8 * plan.length,
+		close: () => trainer.dispose(),
 	};
 }
 
@@ -51,16 +60,19 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 	const { work } = job;
 	if (work.kind === "query") {
 		const dataset = readRawRecords(job.dataPath, job.description);
-		const records = { dataset, label: job.description.label };
-		return { ...contributeToQuery(records, work.spec, work.plan), level: 0, participations: [] };
+		const queried = { dataset, label: job.description.label };
+		return { ...contributeToQuery(queried, work.spec, work.plan), level: 0, participations: [] };
 	}
-	const { contributor } = await siteOf(job, work.spec, work.plan);
-	const contribution = await contributor.contribute(
-		round,
-		decodeCommonState(task.state, work.plan.parameterCount),
-		history,
+	const { spec, plan } = work;
+	return sites.use(
+		job.jobId,
+		() => openSite(job, spec, plan),
+		async ({ contributor }) => {
+			const state = decodeCommonState(task.state, plan.parameterCount);
+			const contribution = await contributor.contribute(round, state, history);
+			return { ...contribution, samplerDistance: contributor.samplerDistance };
+		},
 	);
-	return { ...contribution, samplerDistance: contributor.samplerDistance };
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
@@ -113,9 +125,7 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 			return { result: { kind: "done" } };
 		}
 		case "forget": {
-			const site = sites.get(task.jobId);
-			sites.delete(task.jobId);
-			await (await site?.catch(() => undefined))?.trainer.dispose();
+			await sites.forget(task.jobId);
 			return { result: { kind: "done" } };
 		}
 	}

@@ -37,6 +37,19 @@ export const nodeStatus = z.object({
 	federation: z.object({ id: z.string(), name: z.string(), charterVersion: count }).nullable(),
 	connectedPeers: count,
 	runningJobs: count,
+	/** Jobs that wait until others have ended, in order. */
+	queuedJobs: z.array(z.string()),
+	/** What running jobs take of the worker threads. */
+	work: z.array(
+		z.object({
+			job: z.string(),
+			/** Tasks handed to the threads and not finished. */
+			outstanding: count,
+			tasks: count,
+			threadSeconds: z.number(),
+			longestWaitSeconds: z.number(),
+		}),
+	),
 });
 
 export const doctorReport = z.object({
@@ -108,6 +121,8 @@ export const datasetDetail = dataset.extend({
 
 export const jobState = z.enum([
 	"proposed",
+	/** Started, but this node runs as many jobs as it may: begins by itself. */
+	"queued",
 	"running",
 	/** Too few participants or no quorum in reach: goes on by itself. */
 	"waiting",

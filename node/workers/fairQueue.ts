@@ -1,40 +1,122 @@
-/** A queue that serves its groups in turn, so that one job's burst does not starve another. */
+/**
+ * A queue that shares a server's time among its groups, whatever the size of their items:
+ * start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996), with the cost of an item known
+ * only after it was served. Each group has a tag, the time it has used; the least tag is served
+ * next, and the queue's own time is the tag that was served last.
+ *
+ * What holds for one server: an item at the head of a group that has used no more than its share
+ * is served after at most one item of each other group, and two groups that wait all the while
+ * differ in time used by at most the longest item of each. A group that was idle does not save up.
+ */
+
+/** Before anything is known of a group, and the least an item counts as: equal groups take turns. */
+const LEAST_COST_MS = 1;
+/** Weight of the latest cost in the expectation of the next. */
+const SMOOTHING = 0.25;
+
+interface Group<T> {
+	readonly waiting: T[];
+	/** Time used, in the queue's own time: the tag of the group's next item. */
+	usedMs: number;
+	/** What its next item is expected to cost. */
+	expectedMs: number;
+	/** Items handed out whose cost is not known yet. */
+	inService: number;
+}
+
+export interface Served<T> {
+	readonly group: string;
+	readonly item: T;
+	/** Says once what serving the item took. */
+	readonly settle: (costMs: number) => void;
+}
+
 export class FairQueue<T> {
-	readonly #groups = new Map<string, T[]>();
+	/** Those that wait come in the order in which they began to, or were last served. */
+	readonly #groups = new Map<string, Group<T>>();
 	#length = 0;
+	/** The queue's own time. */
+	#nowMs = 0;
 
 	get length(): number {
 		return this.#length;
 	}
 
-	push(group: string, item: T): void {
-		const waiting = this.#groups.get(group);
-		if (waiting) waiting.push(item);
-		else this.#groups.set(group, [item]);
+	/** Items of one group that wait. */
+	waiting(group: string): number {
+		return this.#groups.get(group)?.waiting.length ?? 0;
+	}
+
+	push(name: string, item: T): void {
+		const known = this.#groups.get(name);
+		const group = known ?? { waiting: [], usedMs: this.#nowMs, expectedMs: LEAST_COST_MS, inService: 0 };
+		if (group.waiting.length === 0) {
+			group.usedMs = Math.max(group.usedMs, this.#nowMs);
+			this.#toTheBack(name, group);
+		}
+		group.waiting.push(item);
 		this.#length += 1;
 	}
 
-	/** The oldest item of the group whose turn it is; that group then goes to the back. */
-	shift(): T | undefined {
-		for (const [group, waiting] of this.#groups) {
-			const item = waiting.shift();
-			this.#groups.delete(group);
-			if (waiting.length > 0) this.#groups.set(group, waiting);
-			if (item === undefined) continue;
-			this.#length -= 1;
-			return item;
+	/** The oldest item of the group that has used least; undefined when none waits. */
+	shift(): Served<T> | undefined {
+		let name: string | undefined;
+		let next: Group<T> | undefined;
+		for (const [candidate, group] of this.#groups) {
+			if (group.waiting.length === 0 || (next !== undefined && next.usedMs <= group.usedMs)) continue;
+			name = candidate;
+			next = group;
 		}
-		return undefined;
+		const item = next?.waiting.shift();
+		if (name === undefined || next === undefined || item === undefined) return undefined;
+		this.#length -= 1;
+		this.#nowMs = Math.max(this.#nowMs, next.usedMs);
+		const charged = next.expectedMs;
+		next.usedMs += charged;
+		next.inService += 1;
+		this.#toTheBack(name, next);
+		return { group: name, item, settle: this.#settlement(name, next, charged) };
 	}
 
 	/** Removes one item; false when it is not waiting (any more). */
-	remove(group: string, item: T): boolean {
-		const waiting = this.#groups.get(group);
-		const at = waiting?.indexOf(item) ?? -1;
-		if (waiting === undefined || at < 0) return false;
-		waiting.splice(at, 1);
-		if (waiting.length === 0) this.#groups.delete(group);
+	remove(name: string, item: T): boolean {
+		const group = this.#groups.get(name);
+		const at = group?.waiting.indexOf(item) ?? -1;
+		if (group === undefined || at < 0) return false;
+		group.waiting.splice(at, 1);
 		this.#length -= 1;
+		this.#forgetIfSettled(name, group);
 		return true;
+	}
+
+	#settlement(name: string, group: Group<T>, charged: number): (costMs: number) => void {
+		let settled = false;
+		return (costMs) => {
+			if (settled) return;
+			settled = true;
+			const cost = Math.max(LEAST_COST_MS, costMs);
+			group.inService -= 1;
+			group.expectedMs += SMOOTHING * (cost - group.expectedMs);
+			// Not before the queue's own time: with several servers the group could save up otherwise.
+			group.usedMs = Math.max(group.usedMs + cost - charged, this.#nowMs);
+			this.#forgetIfSettled(name, group);
+		};
+	}
+
+	/** Behind the groups with the same tag. */
+	#toTheBack(name: string, group: Group<T>): void {
+		this.#groups.delete(name);
+		this.#groups.set(name, group);
+	}
+
+	/** A group that would begin anew as it stands need not be remembered; the others are at the next push. */
+	#forgetIfSettled(name: string, group: Group<T>): void {
+		if (group.waiting.length > 0 || group.inService > 0) return;
+		for (const [other, { waiting, inService, usedMs }] of this.#groups)
+			if (waiting.length === 0 && inService === 0 && usedMs <= this.#nowMs) this.#groups.delete(other);
+		// Nobody else is there to be fair to.
+		if (this.#length === 0 && [...this.#groups.values()].every(({ inService }) => inService === 0))
+			this.#groups.clear();
+		else if (group.usedMs <= this.#nowMs) this.#groups.delete(name);
 	}
 }

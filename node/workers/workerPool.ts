@@ -10,11 +10,11 @@
  */
 import { type Transferable, Worker } from "node:worker_threads";
 import { AlthingError } from "../../crypto/error.ts";
-import { FairQueue } from "./fairQueue.ts";
+import { FairQueue, type Served } from "./fairQueue.ts";
 import { type ReplyMessage, restoreError, type TaskMessage } from "./messages.ts";
 
 export interface RunOptions {
-	/** Tasks of different groups (say, jobs) take turns; default one common group. */
+	/** Groups of tasks (say, jobs) share the threads' time evenly, see FairQueue; default one common group. */
 	readonly group?: string;
 	/** From the start of the computation, not of the wait; default {@link DEFAULT_TIMEOUT_MS}. */
 	readonly timeoutMs?: number;
@@ -22,6 +22,13 @@ export interface RunOptions {
 	readonly transfer?: readonly Transferable[];
 	/** Takes a waiting task out of the queue, or ends the worker that runs it. */
 	readonly signal?: AbortSignal;
+	/** Told when the task leaves its thread, however it ended: how long it waited, and held the thread. */
+	readonly onMeasured?: (times: TaskTimes) => void;
+}
+
+export interface TaskTimes {
+	readonly waitedMs: number;
+	readonly ranMs: number;
 }
 
 export interface WorkerPool<Task, Result> {
@@ -33,6 +40,11 @@ export interface WorkerPool<Task, Result> {
 	run(task: Task, options?: RunOptions): Promise<Result>;
 	/** Tasks waiting and running. */
 	load(): { readonly waiting: number; readonly running: number };
+	/**
+	 * Tells every thread that has started something, beside its tasks and at once: a notice, whose
+	 * answer nobody waits for.
+	 */
+	tell(notice: Task): void;
 	/** Ends all workers; what waits or runs rejects with `workers.stopped`. */
 	stop(): Promise<void>;
 }
@@ -41,14 +53,18 @@ export interface WorkerPoolOptions {
 	readonly script: URL;
 	/** Number of threads, at least 1; each starts with its first task. */
 	readonly threads: number;
-	/** Most tasks that may wait; one more is refused. */
+	/** Most tasks of one group that may wait; one more is refused. Other groups do not notice. */
 	readonly maximumWaiting?: number;
+	/** Default `performance.now`. */
+	readonly nowMs?: () => number;
 	/** Handed to each worker as its `workerData`. */
 	readonly workerData?: unknown;
 }
 
 const DEFAULT_TIMEOUT_MS = 300_000;
 const DEFAULT_MAXIMUM_WAITING = 1024;
+/** The id of a notice: no task's. */
+const NOTICE = 0;
 
 export function createWorkerPool<Task, Result>(options: WorkerPoolOptions): WorkerPool<Task, Result> {
 	if (!Number.isInteger(options.threads) || options.threads < 1) {
@@ -68,11 +84,20 @@ interface Job<Task, Result> {
 	readonly transfer: readonly Transferable[];
 	readonly resolve: (result: Result) => void;
 	readonly reject: (error: Error) => void;
+	readonly queuedAtMs: number;
+	readonly onMeasured: ((times: TaskTimes) => void) | undefined;
+}
+
+/** What a thread works on. */
+interface Running<Task, Result> {
+	readonly job: Job<Task, Result>;
+	readonly settle: (costMs: number) => void;
+	readonly sinceMs: number;
 }
 
 interface Thread<Task, Result> {
 	readonly worker: Worker;
-	job: Job<Task, Result> | undefined;
+	running: Running<Task, Result> | undefined;
 	deadline: NodeJS.Timeout | undefined;
 }
 
@@ -91,12 +116,13 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 		const maximumWaiting = this.#options.maximumWaiting ?? DEFAULT_MAXIMUM_WAITING;
 		if (this.#stopped) return Promise.reject(stopped());
 		if (options.signal?.aborted) return Promise.reject(aborted());
-		if (this.#waiting.length >= maximumWaiting) {
+		const group = options.group ?? "";
+		if (this.#waiting.waiting(group) >= maximumWaiting) {
 			return Promise.reject(
 				new AlthingError(
 					"workers.queue_full",
-					`${maximumWaiting} tasks wait for a worker already; this one was not taken. Try again later.`,
-					{ maximumWaiting },
+					`${maximumWaiting} such tasks wait for a worker already; this one was not taken. Try again later.`,
+					{ maximumWaiting, group },
 				),
 			);
 		}
@@ -105,9 +131,11 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 			const job: Job<Task, Result> = {
 				id: this.#nextId++,
 				task,
-				group: options.group ?? "",
+				group,
 				timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
 				transfer: options.transfer ?? [],
+				queuedAtMs: this.#nowMs(),
+				onMeasured: options.onMeasured,
 				resolve: (result) => {
 					signal?.removeEventListener("abort", abort);
 					resolve(result);
@@ -126,13 +154,18 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 
 	load(): { waiting: number; running: number } {
 		let running = 0;
-		for (const thread of this.#threads) if (thread.job) running += 1;
+		for (const thread of this.#threads) if (thread.running) running += 1;
 		return { waiting: this.#waiting.length, running };
+	}
+
+	tell(notice: Task): void {
+		for (const { worker } of this.#threads)
+			worker.postMessage({ id: NOTICE, task: notice } satisfies TaskMessage);
 	}
 
 	async stop(): Promise<void> {
 		this.#stopped = true;
-		for (let job = this.#waiting.shift(); job; job = this.#waiting.shift()) job.reject(stopped());
+		for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.item.reject(stopped());
 		await Promise.all([...this.#threads].map((thread) => this.#end(thread, stopped())));
 	}
 
@@ -141,19 +174,19 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 		while (this.#waiting.length > 0) {
 			const thread = this.#idleThread();
 			if (thread === undefined) return;
-			const job = this.#waiting.shift();
-			if (job !== undefined) this.#begin(thread, job);
+			const next = this.#waiting.shift();
+			if (next !== undefined) this.#begin(thread, next);
 		}
 	}
 
 	#idleThread(): Thread<Task, Result> | undefined {
-		for (const thread of this.#threads) if (thread.job === undefined) return thread;
+		for (const thread of this.#threads) if (thread.running === undefined) return thread;
 		return this.#threads.size < this.#options.threads ? this.#startThread() : undefined;
 	}
 
 	#startThread(): Thread<Task, Result> {
 		const worker = new Worker(asBuilt(this.#options.script), { workerData: this.#options.workerData });
-		const thread: Thread<Task, Result> = { worker, job: undefined, deadline: undefined };
+		const thread: Thread<Task, Result> = { worker, running: undefined, deadline: undefined };
 		this.#threads.add(thread);
 		worker.on("message", (reply: ReplyMessage) => this.#finish(thread, reply));
 		worker.on("error", (cause) => {
@@ -173,10 +206,11 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 		return thread;
 	}
 
-	#begin(thread: Thread<Task, Result>, job: Job<Task, Result>): void {
+	#begin(thread: Thread<Task, Result>, { item: job, settle }: Served<Job<Task, Result>>): void {
 		try {
 			thread.worker.postMessage({ id: job.id, task: job.task } satisfies TaskMessage, [...job.transfer]);
 		} catch (cause) {
+			settle(0);
 			job.reject(
 				new AlthingError(
 					"workers.not_transferable",
@@ -187,7 +221,7 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 			);
 			return;
 		}
-		thread.job = job;
+		thread.running = { job, settle, sinceMs: this.#nowMs() };
 		thread.worker.ref();
 		// A computation cannot be interrupted from outside, so the thread goes with its task.
 		thread.deadline = setTimeout(() => {
@@ -206,10 +240,9 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 	}
 
 	#finish(thread: Thread<Task, Result>, reply: ReplyMessage): void {
-		const { job } = thread;
+		const job = thread.running?.job;
 		if (job === undefined || job.id !== reply.id) return;
-		clearTimeout(thread.deadline);
-		thread.job = undefined;
+		this.#leave(thread);
 		thread.worker.unref();
 		if ("error" in reply) job.reject(restoreError(reply.error));
 		else job.resolve(reply.result as Result);
@@ -219,11 +252,27 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 	/** Drops a thread, rejecting its task; a waiting task gets a fresh one in its place. */
 	async #end(thread: Thread<Task, Result>, error: AlthingError): Promise<void> {
 		if (!this.#threads.delete(thread)) return;
-		clearTimeout(thread.deadline);
-		thread.job?.reject(error);
-		thread.job = undefined;
+		const job = thread.running?.job;
+		this.#leave(thread);
+		job?.reject(error);
 		if (!this.#stopped) this.#assign();
 		await thread.worker.terminate();
+	}
+
+	/** The thread's task, if it has one, is over: its group is charged for the time. */
+	#leave(thread: Thread<Task, Result>): void {
+		clearTimeout(thread.deadline);
+		const { running } = thread;
+		thread.running = undefined;
+		if (running === undefined) return;
+		const { job, settle, sinceMs } = running;
+		const ranMs = this.#nowMs() - sinceMs;
+		settle(ranMs);
+		job.onMeasured?.({ waitedMs: sinceMs - job.queuedAtMs, ranMs });
+	}
+
+	#nowMs(): number {
+		return (this.#options.nowMs ?? performance.now.bind(performance))();
 	}
 
 	#abort(job: Job<Task, Result>): void {
@@ -231,7 +280,7 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 			job.reject(aborted());
 			return;
 		}
-		for (const thread of this.#threads) if (thread.job === job) void this.#end(thread, aborted());
+		for (const thread of this.#threads) if (thread.running?.job === job) void this.#end(thread, aborted());
 	}
 }
 

@@ -50,6 +50,7 @@ export interface NodeSettings {
 	readonly organization?: string;
 	readonly policy?: Json;
 	readonly budgets?: Json;
+	readonly jobs?: Json;
 	readonly network?: Json;
 	readonly health?: Json;
 }
@@ -103,6 +104,7 @@ export class FleetNode {
 				...settings.policy,
 			},
 			...(settings.budgets === undefined ? {} : { budgets: settings.budgets }),
+			...(settings.jobs === undefined ? {} : { jobs: settings.jobs }),
 			log: { level: "info" },
 		};
 		await writeFile(join(this.directory, "node.yaml"), stringify(configuration), { mode: 0o600 });

@@ -113,5 +113,7 @@ function statusText(status: NodeStatus): string {
 		],
 		["connected peers", status.connectedPeers],
 		["running jobs", status.runningJobs],
+		["queued jobs", status.queuedJobs.length],
+		["tasks of jobs", status.work.reduce((sum, { outstanding }) => sum + outstanding, 0)],
 	]);
 }

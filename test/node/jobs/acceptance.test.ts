@@ -30,6 +30,7 @@ const POLICY: JobPolicy = {
 	techniques: ["federated_learning"],
 	dataSets: "all",
 	maximumParameters: 1_000_000,
+	maximumMemoryMiB: 256,
 	autoApproveJobs: true,
 };
 
@@ -88,7 +89,7 @@ function judge(
 			const known = spec().data.description;
 			const classes = overrides.classes ?? (known.label.kind === "class" ? known.label.classes : []);
 			const description = { ...known, label: { kind: "class" as const, column: "digit", classes } };
-			return rows === undefined ? undefined : { trainingRows: rows, description };
+			return rows === undefined ? undefined : { trainingRows: rows, heldOutRows: rows / 4, description };
 		},
 		jobId: "job-1",
 		submitter: overrides.submitter ?? "somebody else",
@@ -135,6 +136,17 @@ describe("an organization's answer to a proposed job", () => {
 		],
 		["a data set we do not lend", { policy: { dataSets: [] } }, /does not lend/],
 		["a model too large", { policy: { maximumParameters: 100 } }, /650 parameters, our policy allows 100/],
+		[
+			"more memory than we give a job",
+			{
+				spec: {
+					...spec(),
+					model: { kind: "multilayer_perceptron" as const, hidden: [512, 512], activation: "tanh" as const },
+				},
+				policy: { maximumMemoryMiB: 10 },
+			},
+			/would take [1-9]\d MiB of memory here, our policy allows 10/,
+		],
 		["a data set we do not have", { rows: undefined }, /no data set named/],
 		["another description of our records", { classes: ["0", "1"] }, /under another description/],
 		[

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { AlthingError } from "../../../crypto/error.ts";
-import { divergenceIn } from "../../../node/jobs/jobRuntime.ts";
+import { ownFailureIn } from "../../../node/jobs/jobRuntime.ts";
 import { describeError, restoreError } from "../../../node/workers/messages.ts";
 import { applyGradient, initialOptimizerState } from "../../../src/learning/optimizer.ts";
 
@@ -18,13 +18,19 @@ describe("an error of training", () => {
 		} catch (error) {
 			thrown = restoreError(describeError(error));
 		}
-		expect(divergenceIn(applyFailed(thrown))).toMatchObject({ code: "learning.not_finite" });
+		expect(ownFailureIn(applyFailed(thrown))).toMatchObject({ code: "learning.not_finite" });
 	});
 
-	it("is not taken for divergence where a worker is lost, or a promise cannot be written", () => {
-		expect(divergenceIn(applyFailed(new AlthingError("workers.crashed", "gone")))).toBeUndefined();
-		expect(divergenceIn(applyFailed(new Error("unknown")))).toBeUndefined();
-		expect(divergenceIn(new AlthingError("learning.not_finite", "elsewhere"))).toBeUndefined();
-		expect(divergenceIn(new Error("disk full"))).toBeUndefined();
+	it("ends the job alone where its computation exceeded its time", () => {
+		const thrown = new AlthingError("workers.timeout", "too long");
+		expect(ownFailureIn(applyFailed(thrown))).toBe(thrown);
+		expect(ownFailureIn(thrown)).toBeUndefined();
+	});
+
+	it("is not taken for the job's own where a worker is lost, or a promise cannot be written", () => {
+		expect(ownFailureIn(applyFailed(new AlthingError("workers.crashed", "gone")))).toBeUndefined();
+		expect(ownFailureIn(applyFailed(new Error("unknown")))).toBeUndefined();
+		expect(ownFailureIn(new AlthingError("learning.not_finite", "elsewhere"))).toBeUndefined();
+		expect(ownFailureIn(new Error("disk full"))).toBeUndefined();
 	});
 });

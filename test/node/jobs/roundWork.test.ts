@@ -37,6 +37,7 @@ function bench() {
 		self: { peer: "self" },
 		datasets: { get: () => ({ path: "", splitKey: new Uint8Array(32) }) },
 		pool: {
+			tell: () => {},
 			run: async (task: WorkerTask) => {
 				if (task.kind !== "contribute" || plan.work.kind !== "training") throw new Error(task.kind);
 				histories.push(task.history);

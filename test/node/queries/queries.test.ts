@@ -79,7 +79,7 @@ async function service(): Promise<Queries> {
 		answering();
 		return { kind: "questionAnswer", answer: answerQuestion(task.data, task.question) };
 	};
-	const pool = { run, load: () => ({ waiting: 0, running: 0 }), stop: async () => undefined };
+	const pool = { run, load: () => ({ waiting: 0, running: 0 }), tell: () => {}, stop: async () => undefined };
 	return new Queries({ store, pool: () => pool, datasets, budgets });
 }
 

@@ -207,6 +207,8 @@ export function fakeServices(): Fakes {
 					federation: null,
 					connectedPeers: 0,
 					runningJobs: 0,
+					queuedJobs: [],
+					work: [],
 					// Declared nowhere: must not reach a client.
 					identitySeed: "secret",
 				}) as Awaited<ReturnType<Services["node"]["status"]>>,

@@ -10,7 +10,8 @@ export type EchoTask =
 	| { readonly kind: "exit" }
 	| { readonly kind: "throwLater" }
 	| { readonly kind: "spin" }
-	| { readonly kind: "wait"; readonly gate: SharedArrayBuffer };
+	| { readonly kind: "wait"; readonly gate: SharedArrayBuffer }
+	| { readonly kind: "count"; readonly counter: SharedArrayBuffer };
 
 serveTasks<EchoTask, unknown>((task) => {
 	switch (task.kind) {
@@ -36,6 +37,9 @@ serveTasks<EchoTask, unknown>((task) => {
 		case "wait":
 			Atomics.wait(new Int32Array(task.gate), 0, 0);
 			return { result: "opened" };
+		case "count":
+			Atomics.add(new Int32Array(task.counter), 0, 1);
+			return { result: "counted" };
 	}
 	throw new Error("unknown task");
 });

@@ -1,6 +1,4 @@
-import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FairQueue } from "../../../node/workers/fairQueue.ts";
 import { createWorkerPool, type WorkerPool } from "../../../node/workers/workerPool.ts";
 import type { EchoTask } from "./echoWorker.ts";
 
@@ -90,11 +88,16 @@ test("groups take turns, whatever the burst of one of them", async () => {
 	expect(order).toEqual(["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
 });
 
-test("the queue is bounded", async () => {
+test("each group's queue is bounded, and full for itself alone", async () => {
 	const held = gate();
-	const waiting = Array.from({ length: 10 }, (_, i) => pool.run(echo(i)));
-	await expect(pool.run(echo("too many"))).rejects.toMatchObject({ code: "workers.queue_full" });
+	const waiting = Array.from({ length: 10 }, (_, i) => pool.run(echo(i), { group: "flood" }));
+	await expect(pool.run(echo("too many"), { group: "flood" })).rejects.toMatchObject({
+		code: "workers.queue_full",
+		facts: { group: "flood" },
+	});
+	const other = pool.run(echo("other"), { group: "light" });
 	held.open();
+	expect(await other).toBe("other");
 	expect(await Promise.all(waiting)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 	await held.done;
 });
@@ -136,21 +139,41 @@ test("a task that cannot be cloned, a script that is not there, no threads", asy
 	expect(() => createWorkerPool({ script, threads: 0 })).toThrowError(/at least one/);
 });
 
-test("the fair queue gives back everything once, in order within each group", () => {
-	fc.assert(
-		fc.property(fc.array(fc.constantFrom("a", "b", "c", "d"), { maxLength: 40 }), (groups) => {
-			const queue = new FairQueue<{ group: string; index: number }>();
-			groups.forEach((group, index) => {
-				queue.push(group, { group, index });
-			});
-			const served: { group: string; index: number }[] = [];
-			for (let item = queue.shift(); item; item = queue.shift()) served.push(item);
-			expect(queue.length).toBe(0);
-			expect(served.map(({ index }) => index).sort((a, b) => a - b)).toEqual(groups.map((_, i) => i));
-			for (const group of new Set(groups)) {
-				const indices = served.filter((item) => item.group === group).map(({ index }) => index);
-				expect(indices).toEqual([...indices].sort((a, b) => a - b));
-			}
-		}),
-	);
+test("a group whose task hangs has used that time: others go first, and it is told what it took", async () => {
+	let nowMs = 0;
+	const timed = createWorkerPool<EchoTask, unknown>({ script, threads: 1, nowMs: () => nowMs });
+	const order: string[] = [];
+	const note = (name: string) => (done: unknown) => order.push(done instanceof Error ? `${name}!` : name);
+	const measured: unknown[] = [];
+	const hung = timed
+		.run({ kind: "spin" }, { group: "hangs", timeoutMs: 50, onMeasured: (times) => measured.push(times) })
+		.catch((error: Error) => error)
+		.then(note("hung"));
+	nowMs = 500;
+	const runs = [
+		timed.run(echo(0), { group: "hangs" }).then(note("hangs")),
+		...["a", "a", "b"].map((group) => timed.run(echo(0), { group }).then(note(group))),
+	];
+	await Promise.all([hung, ...runs]);
+	expect(order).toEqual(["hung!", "a", "b", "a", "hangs"]);
+	expect(measured).toEqual([{ waitedMs: 0, ranMs: 500 }]);
+	await timed.stop();
+});
+
+test("a notice reaches every thread that has started, beside its task, and answers nobody", async () => {
+	const two = createWorkerPool<EchoTask, unknown>({ script, threads: 2 });
+	const counter = new SharedArrayBuffer(4);
+	two.tell({ kind: "count", counter });
+	const gates = [new SharedArrayBuffer(4), new SharedArrayBuffer(4)];
+	const runs = gates.map((gate) => two.run({ kind: "wait", gate }));
+	two.tell({ kind: "count", counter });
+	// Behind the notices: a thread takes its messages in order.
+	const after = gates.map(() => two.run(echo("after")));
+	for (const gate of gates) {
+		Atomics.store(new Int32Array(gate), 0, 1);
+		Atomics.notify(new Int32Array(gate), 0);
+	}
+	expect(await Promise.all([...runs, ...after])).toEqual(["opened", "opened", "after", "after"]);
+	await two.stop();
+	expect(new Int32Array(counter)[0]).toBe(2);
 });

@@ -1,0 +1,41 @@
+/** What a job takes of a site's memory, worked out before it is accepted. */
+import type { JobWork } from "../jobs/jobPlan.ts";
+import { chunkSizes } from "../learning/engine/chunkSizes.ts";
+import { exampleValues } from "../learning/gradientCost.ts";
+import { participationReach } from "../privacy/correlatedNoise/strategy.ts";
+
+/** Records of one site and who takes part in a sum. */
+export interface FootprintFacts {
+	/** Training and held-out records of this site. */
+	readonly rows: number;
+	readonly participants: number;
+}
+
+const FLOAT32 = 4;
+const FLOAT64 = 8;
+/** The state that a round starts from, the one being computed, and each once more as bytes on its way. */
+const STATES = 4;
+/** Most vectors of the model's size that an optimizer keeps. */
+const MOMENTS = 2;
+/** Values before and after encoding, the mask that is added, the sum that is opened. */
+const VECTOR_BYTES = FLOAT64 + 3 * FLOAT32;
+
+/**
+ * An estimate from above of the bytes a job holds at one site while it computes, the largest of its
+ * sums as coordinator included. Not counted: the program itself, and messages on the network's own
+ * account (`network.limits`).
+ */
+export function footprintBytes(work: JobWork, { rows, participants }: FootprintFacts): number {
+	const { length } = work.plan;
+	const sums = length * (VECTOR_BYTES + FLOAT32 * participants);
+	if (work.kind === "query") return sums;
+	const { model, parameterCount, correlation } = work.plan;
+	const past = correlation === undefined ? 0 : 2 * participationReach(correlation).releases;
+	return (
+		rows * (model.inputs + 1) * FLOAT32 +
+		STATES * parameterCount * (FLOAT32 + MOMENTS * FLOAT64) +
+		sums +
+		past * length * FLOAT64 +
+		chunkSizes(model).at(-1)! * exampleValues(model) * FLOAT32
+	);
+}
