@@ -163,17 +163,19 @@ test("a group whose task hangs has used that time: others go first, and it is to
 test("a notice reaches every thread that has started, beside its task, and answers nobody", async () => {
 	const two = createWorkerPool<EchoTask, unknown>({ script, threads: 2 });
 	const counter = new SharedArrayBuffer(4);
-	two.tell({ kind: "count", counter });
-	const gates = [new SharedArrayBuffer(4), new SharedArrayBuffer(4)];
-	const runs = gates.map((gate) => two.run({ kind: "wait", gate }));
-	two.tell({ kind: "count", counter });
-	// Behind the notices: a thread takes its messages in order.
-	const after = gates.map(() => two.run(echo("after")));
-	for (const gate of gates) {
+	const gates = Array.from({ length: 4 }, () => new SharedArrayBuffer(4));
+	const open = (gate: SharedArrayBuffer) => {
 		Atomics.store(new Int32Array(gate), 0, 1);
 		Atomics.notify(new Int32Array(gate), 0);
-	}
-	expect(await Promise.all([...runs, ...after])).toEqual(["opened", "opened", "after", "after"]);
+	};
+	two.tell({ kind: "count", counter });
+	const [first, second, ...after] = gates.map((gate) => two.run({ kind: "wait", gate }));
+	two.tell({ kind: "count", counter });
+	gates.slice(0, 2).forEach(open);
+	expect(await Promise.all([first, second])).toEqual(["opened", "opened"]);
+	// Each thread now holds one more task, behind the notice: a thread takes its messages in order.
+	gates.slice(2).forEach(open);
+	expect(await Promise.all(after)).toEqual(["opened", "opened"]);
 	await two.stop();
 	expect(new Int32Array(counter)[0]).toBe(2);
 });
