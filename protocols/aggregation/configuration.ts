@@ -11,6 +11,7 @@ import {
 	verifyDeadCertificate,
 } from "../certificate/index.ts";
 import type { PeerId, RandomBytes } from "../contract.ts";
+import { largestScreenedNorm, type ScreeningOutcome, type ScreeningRules } from "../robust/outcome.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { survivorsSlot } from "./sessionId.ts";
 
@@ -45,6 +46,8 @@ export interface AggregationConfig {
 	/** The ring is the integers mod 2^modulusBits. */
 	readonly modulusBits: ModulusBits;
 	readonly phaseTimeoutMs: number;
+	/** Inputs longer than the bound are found out and left out of the sum; absent where inputs are not screened. */
+	readonly screening?: ScreeningRules | undefined;
 	/** One certificate for each attempt before this one, in order. */
 	readonly precedingDead: readonly DeadCertificate[];
 	/** Records this node persisted for this slot before a restart. */
@@ -74,6 +77,8 @@ export type AggregationOutput =
 			readonly certificate: QuorumCertificate;
 			/** 32 bytes nobody could choose: a hash over the survivors' opened self seeds. */
 			readonly beacon: Uint8Array;
+			/** Where inputs are screened: what all that verify this sum conclude alike. */
+			readonly screening?: ScreeningOutcome | undefined;
 	  }
 	/** No survivor set can ever be certified in this attempt: retry with attempt + 1. */
 	| { readonly kind: "dead"; readonly certificate: DeadCertificate; readonly reason: string }
@@ -125,6 +130,17 @@ export function checkConfig(config: AggregationConfig): void {
 		refuse(`modulusBits must be an integer from 8 to 32, not ${config.modulusBits}`);
 	if (config.modelHash.length !== 32 || config.configHash.length !== 32)
 		refuse("modelHash and configHash have 32 bytes");
+	const { screening } = config;
+	if (screening !== undefined) {
+		const { coordinates, normBound } = screening;
+		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)
+			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
+		// Beyond it garbage could pass: 16 projections that are uniform in the ring have a chance of
+		// 0.235 (sqrt(101) bound / 2^m)^16 to be short.
+		const largest = largestScreenedNorm(config.modulusBits);
+		if (!(normBound > 0 && normBound <= largest))
+			refuse(`screening.normBound must be above 0 and at most ${largest}, not ${normBound}`);
+	}
 	if (!(config.phaseTimeoutMs > 0)) refuse("phaseTimeoutMs must be positive");
 	// Sending an update again while the earlier attempt may still be opened would allow
 	// subtracting one sum from the other (design 2.7).

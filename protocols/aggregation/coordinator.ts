@@ -6,12 +6,15 @@
 import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError, hasCode } from "../../crypto/error.ts";
 import type { PeerId } from "../contract.ts";
+import { screeningHash } from "../robust/verdict.ts";
 import { Collection } from "./collection.ts";
 import type { Context } from "./context.ts";
 import { Disclosure } from "./disclosure.ts";
+import { Examination } from "./examination.ts";
 import type { AggregationTaskResult } from "./masking.ts";
 import {
 	type AggregationMessage,
+	type InputMeta,
 	type MessageOf,
 	type Opening,
 	type Proposal,
@@ -25,6 +28,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Participant } from "./participant.ts";
 import { proposalHash } from "./proposal.ts";
 import { Recovery } from "./recovery.ts";
+import { benchOf } from "./screener.ts";
 import { projectionSeed } from "./sessionId.ts";
 
 export const COORDINATOR_WORK = "coordinator:";
@@ -43,6 +47,9 @@ type Stage =
 	| "share"
 	| "verify"
 	| "input"
+	| "screen"
+	| "compare"
+	| "dispute"
 	| "sum"
 	| "vote"
 	| "reveal"
@@ -63,6 +70,8 @@ export class Coordinator {
 	#rosterMessage: MessageOf<"roster"> | undefined;
 	#shareSetMessage: MessageOf<"shareSet"> | undefined;
 	#proposeMessage: MessageOf<"propose"> | undefined;
+	/** Where inputs are screened, between the inputs and the sum. */
+	#examination: Examination | undefined;
 	#disclosure: Disclosure | undefined;
 	#opening: { readonly message: MessageOf<"opening">; readonly blob: Uint8Array } | undefined;
 	readonly #done = new Set<PeerId>();
@@ -116,6 +125,12 @@ export class Coordinator {
 					out.send(from, { kind: "receipt", sid: message.meta.sid });
 				}
 				break;
+			case "statement":
+				if (this.#stage === "screen") this.#examination?.add(message.statement, from, out);
+				break;
+			case "edgeSeeds":
+				if (this.#stage === "dispute") this.#examination?.addSeeds(message, from);
+				break;
 			case "report":
 				if (this.#stage === "recover") this.#recovery.take(message, from, blob, out);
 				break;
@@ -156,7 +171,13 @@ export class Coordinator {
 				break;
 			case "input":
 				if (collection.hasEnoughInputs || this.#context.awaited(collection.withoutInput()).length === 0)
-					this.#toSum(out);
+					this.#toScreen(out);
+				break;
+			case "screen":
+				if (this.#context.awaited(this.#examination?.silent() ?? []).length === 0) this.#compare(out);
+				break;
+			case "dispute":
+				if (this.#context.awaited([...this.#disputants().keys()]).length === 0) this.#toSum(out);
 				break;
 			case "recover":
 				if (this.#recovery.settled()) this.#decide(out);
@@ -196,6 +217,12 @@ export class Coordinator {
 				this.#toInput(out);
 				return;
 			case "input":
+				this.#toScreen(out);
+				return;
+			case "screen":
+				this.#compare(out);
+				return;
+			case "dispute":
 				this.#toSum(out);
 				return;
 			case "recover":
@@ -293,6 +320,12 @@ export class Coordinator {
 			case "input":
 				ask(collection.withoutInput(), this.#shareSetMessage as MessageOf<"shareSet">);
 				return;
+			case "screen":
+				if (this.#examination !== undefined) ask(this.#examination.silent(), this.#examination.request);
+				return;
+			case "dispute":
+				for (const [peer, message] of this.#disputants()) out.send(peer, message);
+				return;
 			case "recover":
 				ask(this.#recovery.silent(), { kind: "recover", sidPre, term });
 				return;
@@ -376,9 +409,35 @@ export class Coordinator {
 		}
 	}
 
+	#toScreen(out: Outbox): void {
+		const metas = this.#collection.metas();
+		const bench = benchOf(this.#context, this.#collection.sharing);
+		if (bench === undefined || metas.length < this.#context.config.minimumSurvivors) {
+			this.#toSum(out);
+			return;
+		}
+		this.#examination = new Examination(this.#context, bench, metas, this.#collection.inputs);
+		this.#enter("screen", out);
+	}
+
+	#compare(out: Outbox): void {
+		if (this.#examination === undefined) return;
+		this.#stage = "compare";
+		out.work(`${COORDINATOR_WORK}compare`, this.#examination.task());
+	}
+
+	#disputants(): ReadonlyMap<PeerId, MessageOf<"disputed">> {
+		return this.#examination?.disputants() ?? new Map();
+	}
+
+	/** Inputs that are to be summed. */
+	#metas(): InputMeta[] {
+		return this.#examination?.passed() ?? this.#collection.metas();
+	}
+
 	#toSum(out: Outbox): void {
 		const { minimumSurvivors, length, modulusBits } = this.#context.config;
-		const metas = this.#collection.metas();
+		const metas = this.#metas();
 		if (metas.length < minimumSurvivors) {
 			this.#tooFew(metas.length, "sent their input", out);
 			return;
@@ -392,8 +451,9 @@ export class Coordinator {
 	#summed(packed: Uint8Array, sumHash: Uint8Array, out: Outbox): void {
 		const { config, sidPre, term, self } = this.#context;
 		const { roster, shareSetHash, cohort } = this.#collection.sharing as NonNullable<Collection["sharing"]>;
-		const metas = this.#collection.metas();
+		const metas = this.#metas();
 		const { rosterRoot } = roster;
+		const screening = this.#examination?.screening();
 		const proposal: Proposal = {
 			proposer: self,
 			rosterRoot,
@@ -401,6 +461,7 @@ export class Coordinator {
 			cohort: [...cohort],
 			metas,
 			sumHash,
+			...(screening === undefined ? {} : { screening: screeningHash(screening) }),
 		};
 		const hash = proposalHash(sidPre, proposal);
 		const header = signStatement<ProposalHeader>(config.self, {
@@ -410,9 +471,10 @@ export class Coordinator {
 			proposalHash: hash,
 		});
 		const proposed = { proposal, origin: header };
+		if (screening !== undefined) this.#participant.screener.learn(screening);
 		this.#participant.voter.learnProposal(proposed);
 		this.#participant.voter.keepSum(packed);
-		this.#proposeMessage = { kind: "propose", header, proposed };
+		this.#proposeMessage = { kind: "propose", header, proposed, screening };
 		this.#enter("vote", out);
 	}
 
@@ -438,7 +500,8 @@ export class Coordinator {
 			term,
 			proposalHash: hash,
 		});
-		this.#proposeMessage = { kind: "propose", header, proposed };
+		const screening = this.#participant.screener.screeningOf(proposed.proposal);
+		this.#proposeMessage = { kind: "propose", header, proposed, screening };
 		this.#enter("fetch", out);
 	}
 
@@ -539,10 +602,16 @@ export class Coordinator {
 
 	completed(workId: string, result: AggregationTaskResult, out: Outbox): void {
 		const task = workId.slice(COORDINATOR_WORK.length);
-		if (result.kind === "sum" && this.#stage === "sum") this.#summed(result.packed, result.hash, out);
+		if (result.kind === "signs" && this.#stage === "compare") this.#examined(result, out);
+		else if (result.kind === "sum" && this.#stage === "sum") this.#summed(result.packed, result.hash, out);
 		else if (this.#stage === "audit" && result.kind === "unmask")
 			this.#audited(result.sum !== undefined, out);
 		else if (this.#stage === "audit" && result.kind === "project") this.#compared(task, result.packed, out);
+	}
+
+	#examined(result: Extract<AggregationTaskResult, { kind: "signs" }>, out: Outbox): void {
+		this.#examination?.compared(result, out);
+		this.#enter("dispute", out);
 	}
 
 	#audited(matches: boolean, out: Outbox): void {
@@ -588,7 +657,8 @@ export class Coordinator {
 	#open(opening: Opening, blob: Uint8Array, out: Outbox): void {
 		const certified = this.#participant.voter.certified();
 		if (certified === undefined) return;
-		this.#opening = { message: { kind: "opening", certified, opening }, blob };
+		const screening = this.#participant.screener.screeningOf(certified.proposed.proposal);
+		this.#opening = { message: { kind: "opening", certified, opening, screening }, blob };
 		this.#enter("open", out);
 	}
 

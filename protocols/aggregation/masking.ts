@@ -2,6 +2,7 @@
 import { addMask, subtractMask } from "../../crypto/maskStream.ts";
 import { type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
+import { projectSigns } from "../../crypto/signProjection.ts";
 import { vectorHash } from "./sessionId.ts";
 
 interface Ring {
@@ -21,6 +22,14 @@ export type AggregationTask =
 	| (Ring & { readonly kind: "sum"; readonly inputs: readonly Uint8Array[] })
 	/** Projections of a packed vector. */
 	| (Ring & { readonly kind: "project"; readonly packed: Uint8Array; readonly seed: Uint8Array })
+	/** Sign projections of the first `coordinates` of packed vectors, and of the masks that keys expand to. */
+	| (Ring & {
+			readonly kind: "signs";
+			readonly seed: Uint8Array;
+			readonly coordinates: number;
+			readonly vectors: readonly Uint8Array[];
+			readonly keys: readonly Uint8Array[];
+	  })
 	/** Checks the masked sum against the projections, then removes the masks. */
 	| (Ring & {
 			readonly kind: "unmask";
@@ -40,6 +49,8 @@ export type AggregationTaskResult =
 	| { readonly kind: "mask"; readonly packed: Uint8Array; readonly hash: Uint8Array }
 	| { readonly kind: "sum"; readonly packed: Uint8Array; readonly hash: Uint8Array }
 	| { readonly kind: "project"; readonly packed: Uint8Array }
+	/** Packed, in the task's order. */
+	| { readonly kind: "signs"; readonly vectors: readonly Uint8Array[]; readonly keys: readonly Uint8Array[] }
 	/** `sum` is absent when the masked sum does not match the projections. */
 	| { readonly kind: "unmask"; readonly sum?: Uint32Array | undefined };
 
@@ -68,6 +79,20 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 					modulusBits,
 				),
 			};
+		case "signs": {
+			const { seed, coordinates } = task;
+			const signs = (values: Uint32Array) =>
+				packRing(projectSigns(seed, values.subarray(0, coordinates), modulusBits), modulusBits);
+			return {
+				kind: "signs",
+				vectors: task.vectors.map((packed) => signs(unpackRing(packed, modulusBits, length))),
+				keys: task.keys.map((key) => {
+					const mask = new Uint32Array(coordinates);
+					addMask(mask, key);
+					return signs(mask);
+				}),
+			};
+		}
 		case "unmask": {
 			const total = unpackRing(task.packed, modulusBits, length);
 			if (task.compare) {

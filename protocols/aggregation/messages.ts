@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
+import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
 import { SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
 import {
 	type Ballot,
@@ -29,6 +30,9 @@ const bytes = (length: number) =>
 		(value) => value instanceof Uint8Array && value.length === length,
 		`must be ${length} bytes`,
 	);
+/** Disputed edges that one screening resolves; those beyond leave both ends out. */
+export const MAX_DISPUTES = 256;
+
 const ballot: z.ZodType<Ballot> = ballotSchema;
 const quorumCertificate: z.ZodType<QuorumCertificate> = quorumCertificateSchema;
 const deadCertificate: z.ZodType<DeadCertificate> = deadCertificateSchema;
@@ -71,6 +75,24 @@ const openedShare = signed("openedShare", {
 const shareSetHeader = signed("shareSet", { sid: hash, term, shareSetHash: hash });
 /** Phase 2: the author's masked input exists and was made for exactly this session and U2. */
 const meta = signed("input", { sid: hash, shareSetHash: hash, inputHash: hash });
+/** Between 2 and 3, where inputs are screened: the inputs that the public projections were drawn after. */
+const screenHeader = signed("screen", { sid: hash, term, commitment: hash });
+/** What the author says the projections of its masked input and of its masks are, packed like a vector. */
+const screenStatement = signed("statement", {
+	sid: hash,
+	commitment: hash,
+	input: bytesUpTo(4 * SIGN_PROJECTIONS),
+	self: bytesUpTo(4 * SIGN_PROJECTIONS),
+	/** Of the masks with its mates, in their order. */
+	mates: perMember(bytesUpTo(4 * SIGN_PROJECTIONS)),
+});
+/** All that the screening's outcome follows from. */
+const screening = z.strictObject({
+	metas: perMember(meta),
+	statements: perMember(screenStatement),
+	/** Seeds of edges whose ends disagree, opened by an end that was shown the other's statement. */
+	edges: z.array(z.strictObject({ low: peer, high: peer, seed: hash })).max(MAX_DISPUTES),
+});
 /** Phase 3: the coordinator's commitment to one proposal in a term. */
 const proposalHeader = signed("proposal", { sidPre: hash, term, proposalHash: hash });
 /** Phase 3: linear fingerprints of the author's masked input. */
@@ -95,6 +117,8 @@ const proposal = z.strictObject({
 	cohort: perMember(peer),
 	metas: perMember(meta),
 	sumHash: hash,
+	/** Hash of the screening that the survivors passed, where inputs are screened. */
+	screening: hash.optional(),
 });
 
 const openedPart = z.strictObject({
@@ -160,7 +184,21 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	}),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
-	z.strictObject({ kind: z.literal("propose"), header: proposalHeader, proposed }),
+	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
+	z.strictObject({ kind: z.literal("statement"), statement: screenStatement }),
+	/** Shows the receiver the statements of mates that contradict its own. */
+	z.strictObject({ kind: z.literal("disputed"), statements: perMember(screenStatement) }),
+	z.strictObject({
+		kind: z.literal("edgeSeeds"),
+		sid: hash,
+		edges: perMember(z.strictObject({ peer, seed: hash })),
+	}),
+	z.strictObject({
+		kind: z.literal("propose"),
+		header: proposalHeader,
+		proposed,
+		screening: screening.optional(),
+	}),
 	z.strictObject({
 		kind: z.literal("vote"),
 		ballot,
@@ -171,7 +209,7 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	z.strictObject({ kind: z.literal("reveal"), reveal, projection: projection.optional() }),
 	z.strictObject({ kind: z.literal("shareRequest"), certified, targets: perMember(peer) }),
 	z.strictObject({ kind: z.literal("shareReply"), sid: hash, parts: perMember(openedPart) }),
-	z.strictObject({ kind: z.literal("opening"), certified, opening }),
+	z.strictObject({ kind: z.literal("opening"), certified, opening, screening: screening.optional() }),
 	z.strictObject({ kind: z.literal("done"), sid: hash }),
 	z.strictObject({ kind: z.literal("sumRequest"), sumHash: hash }),
 	z.strictObject({ kind: z.literal("sum"), sumHash: hash }),
@@ -183,6 +221,7 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 		proposed: proposed.optional(),
 		certificate: quorumCertificate.optional(),
 		opening: opening.optional(),
+		screening: screening.optional(),
 		hasSum: z.boolean(),
 		projections: perMember(projection),
 		headers: z.array(header).max(3),
@@ -200,6 +239,9 @@ export type Complaint = z.infer<typeof complaint>;
 export type OpenedShare = z.infer<typeof openedShare>;
 export type ShareSetHeader = z.infer<typeof shareSetHeader>;
 export type InputMeta = z.infer<typeof meta>;
+export type ScreenHeader = z.infer<typeof screenHeader>;
+export type ScreenStatement = z.infer<typeof screenStatement>;
+export type Screening = z.infer<typeof screening>;
 export type ProposalHeader = z.infer<typeof proposalHeader>;
 export type Projection = z.infer<typeof projection>;
 export type Reveal = z.infer<typeof reveal>;

@@ -1,22 +1,32 @@
 /** A participant's phases 4 and 5: opens what the certificate allows, verifies and removes the masks. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
+import { isPacked, packedSize, packRing } from "../../crypto/ringPacking.ts";
 import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
-import { hasEdge } from "./cohort.ts";
+import { accusation, type Offender } from "../robust/outcome.ts";
+import { canonical, hasEdge } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
-import { type Certified, type MessageOf, type Opening, type Reveal, signStatement } from "./messages.ts";
-import { isProjectionOf, unmaskKeys } from "./opening.ts";
+import {
+	type Certified,
+	type MessageOf,
+	type Opening,
+	type Proposal,
+	type Reveal,
+	signStatement,
+} from "./messages.ts";
+import { isProjectionOf, type UnmaskKeys, unmaskKeys } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise, type SessionPromise } from "./promises.ts";
 import { certifiedFlaw, droppedOf, survivorsOf } from "./proposal.ts";
+import type { Screener } from "./screener.ts";
 import { beaconOf, projectionSeed, sharingContext, vectorHash } from "./sessionId.ts";
 import type { Voter } from "./voter.ts";
 
 export const UNMASK_WORK = "unmask";
+export const OUTCOME_WORK = "outcome";
 
 /** An opening with the packed inputs that travel beside it, one after the other. */
 export interface HeldOpening {
@@ -27,18 +37,28 @@ export interface HeldOpening {
 export class Opener {
 	readonly #context: Context;
 	readonly #contributor: Contributor;
+	readonly #screener: Screener;
 	readonly #voter: Voter;
 	/** Which kind of share was opened for whom: never both for one (attack A3). */
 	readonly #revealed = new Map<string, SharedPart>();
 	#announced = false;
 	#reveal: Reveal | undefined;
 	#working: HeldOpening | undefined;
+	/** Keys of the opening being worked on, and the sum once it is unmasked. */
+	#unmasking: { readonly keys: UnmaskKeys; readonly sum?: Uint32Array } | undefined;
 	#waitingForSum: HeldOpening | undefined;
 	#released: HeldOpening | undefined;
 
-	constructor(context: Context, contributor: Contributor, voter: Voter, promises: readonly SessionPromise[]) {
+	constructor(
+		context: Context,
+		contributor: Contributor,
+		screener: Screener,
+		voter: Voter,
+		promises: readonly SessionPromise[],
+	) {
 		this.#context = context;
 		this.#contributor = contributor;
+		this.#screener = screener;
 		this.#voter = voter;
 		for (const promise of promises) {
 			if (promise.kind === "revealed")
@@ -162,7 +182,7 @@ export class Opener {
 
 	/** Checks an opening and starts the unmasking; asks for the masked sum if it is missing. */
 	unmask(
-		{ certified, opening }: MessageOf<"opening">,
+		{ certified, opening, screening }: MessageOf<"opening">,
 		from: PeerId,
 		blob: Uint8Array | undefined,
 		out: Outbox,
@@ -173,6 +193,7 @@ export class Opener {
 			return;
 		}
 		if (this.#working !== undefined || !this.learn(certified, from, out)) return;
+		if (screening !== undefined) this.#screener.learn(screening);
 		this.advance(out);
 		const own = this.#voter.certified();
 		if (sharing === undefined || own === undefined || !this.#agrees(own)) return;
@@ -202,7 +223,11 @@ export class Opener {
 			);
 			return;
 		}
+		const { screening } = this.#context.config;
+		// The opening is asked for again with the screening that the certificate names.
+		if (screening !== undefined && this.#screener.screeningOf(proposal) === undefined) return;
 		this.#working = held;
+		this.#unmasking = { keys };
 		out.output({ kind: "phase", phase: "release" });
 		out.work(UNMASK_WORK, {
 			kind: "unmask",
@@ -270,11 +295,13 @@ export class Opener {
 		const held = this.#working;
 		const certified = this.#voter.certified();
 		const sharing = this.#contributor.sharing;
-		if (result.kind !== "unmask" || held === undefined || certified === undefined || sharing === undefined)
+		const unmasking = this.#unmasking;
+		if (held === undefined || unmasking === undefined || certified === undefined || sharing === undefined)
 			return false;
-		this.#working = undefined;
-		const { coordinator } = this.#context;
-		if (result.sum === undefined) {
+		const { coordinator, config } = this.#context;
+		const { proposal } = certified.proposed;
+		if (result.kind === "unmask" && result.sum === undefined) {
+			this.#working = undefined;
 			out.fault(
 				coordinator,
 				"wrong_sum",
@@ -282,18 +309,46 @@ export class Opener {
 			);
 			return false;
 		}
+		const sum = result.kind === "unmask" ? result.sum : unmasking.sum;
+		if (sum === undefined) return false;
+		if (result.kind === "unmask" && config.screening !== undefined) {
+			this.#unmasking = { ...unmasking, sum };
+			const task = this.#screener.openedTask(proposal, unmasking.keys, packRing(sum, config.modulusBits));
+			if (task !== undefined) out.work(OUTCOME_WORK, task);
+			return false;
+		}
+		const screening = this.#screener.outcome(proposal, unmasking.keys, result);
+		if (config.screening !== undefined && screening === undefined) return false;
+		for (const offender of screening?.offenders ?? []) this.#accuse(offender, proposal, out);
+		this.#working = undefined;
+		this.#unmasking = undefined;
 		this.#released = held;
 		const { sid } = sharing.roster;
 		out.output({
 			kind: "released",
-			sum: result.sum,
-			survivors: survivorsOf(certified.proposed.proposal),
+			sum,
+			survivors: survivorsOf(proposal),
 			sid,
 			certificate: certified.certificate,
 			beacon: beaconOf(sid, held.opening.seeds),
+			...(screening === undefined ? {} : { screening }),
 		});
 		out.send(coordinator, { kind: "done", sid });
 		return true;
+	}
+
+	/** Names an offender with its own signed statement, or as the proposer its signed proposal. */
+	#accuse(offender: Offender, proposal: Proposal, out: Outbox): void {
+		const statements = this.#screener.screeningOf(proposal)?.statements ?? [];
+		const statement = statements.find(({ author }) => author === offender.peer);
+		const origin = this.#voter.certified()?.proposed.origin;
+		const evidence = offender.offence === "wrong_input" ? origin : statement;
+		out.fault(
+			offender.peer,
+			offender.offence,
+			accusation(offender),
+			evidence === undefined ? undefined : [canonical(evidence)],
+		);
 	}
 
 	/** Drops this node's own reveal; what was released stays public. */

@@ -13,6 +13,10 @@ import { edgeTag, maskKey, pairSeed, seedCommitment } from "./sessionId.ts";
 export interface UnmaskKeys {
 	readonly add: Uint8Array[];
 	readonly subtract: Uint8Array[];
+	/** Of the survivors' self masks, in their order; among those to subtract. */
+	readonly self: Uint8Array[];
+	/** Of each survivor's masks towards members that dropped out; among the others. */
+	readonly dropped: { readonly survivor: PeerId; readonly gone: PeerId; readonly key: Uint8Array }[];
 }
 
 /** True when the seed is the one the member committed to in its bundle. */
@@ -61,12 +65,15 @@ export function unmaskKeys(sharing: Sharing, proposal: Proposal, opening: Openin
 	const survivors = survivorsOf(proposal);
 	const add: Uint8Array[] = [];
 	const subtract: Uint8Array[] = [];
+	const self: Uint8Array[] = [];
+	const dropped: UnmaskKeys["dropped"] = [];
 	if (opening.seeds.length !== survivors.length) return "the opening lacks self seeds";
 	for (const [i, survivor] of survivors.entries()) {
 		const seed = opening.seeds[i] as Uint8Array;
 		if (!isSelfSeed(sharing, survivor, seed)) return `the self seed of ${survivor} is not the committed one`;
-		subtract.push(maskKey(sid, seed));
+		self.push(maskKey(sid, seed));
 	}
+	subtract.push(...self);
 	for (const gone of droppedOf(proposal)) {
 		const entry = opening.dropped.find(({ peer }) => peer === gone);
 		if (entry === undefined) return `the opening lacks the masks towards ${gone}`;
@@ -80,10 +87,12 @@ export function unmaskKeys(sharing: Sharing, proposal: Proposal, opening: Openin
 				return `the seed between ${survivor} and ${gone} is missing or not the tagged one`;
 			}
 			// The survivor added PRG(s) when it sorts first, else subtracted it.
-			(survivor < gone ? subtract : add).push(maskKey(sid, seed));
+			const key = maskKey(sid, seed);
+			(survivor < gone ? subtract : add).push(key);
+			dropped.push({ survivor, gone, key });
 		}
 	}
-	return { add, subtract };
+	return { add, subtract, self, dropped };
 }
 
 function seedOfEdge(

@@ -6,14 +6,16 @@ import type { Context } from "./context.ts";
 import { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
 import type { AggregationMessage, MessageOf } from "./messages.ts";
-import { Opener, UNMASK_WORK } from "./opener.ts";
+import { Opener, OUTCOME_WORK, UNMASK_WORK } from "./opener.ts";
 import type { Outbox } from "./outbox.ts";
 import { decodePromise } from "./promises.ts";
+import { Screener, STATE_WORK } from "./screener.ts";
 import { PROJECT_WORK, Voter } from "./voter.ts";
 
 export class Participant {
 	readonly #context: Context;
 	readonly contributor: Contributor;
+	readonly screener: Screener;
 	readonly voter: Voter;
 	readonly opener: Opener;
 	/** Released or dead: no secrets are left. */
@@ -27,8 +29,9 @@ export class Participant {
 		const promises = context.config.promises.map(decodePromise);
 		const ballots = promises.flatMap((promise) => (promise.kind === "ballot" ? [promise.ballot] : []));
 		this.contributor = new Contributor(context, promises.length === 0);
-		this.voter = new Voter(context, this.contributor, ballots);
-		this.opener = new Opener(context, this.contributor, this.voter, promises);
+		this.screener = new Screener(context, this.contributor);
+		this.voter = new Voter(context, this.contributor, this.screener, ballots);
+		this.opener = new Opener(context, this.contributor, this.screener, this.voter, promises);
 	}
 
 	receive(from: PeerId, message: AggregationMessage, blob: Uint8Array | undefined, out: Outbox): void {
@@ -79,6 +82,12 @@ export class Participant {
 			case "receipt":
 				contributor.acknowledge(message);
 				return;
+			case "screen":
+				if (!this.ended) this.screener.state(message, out);
+				return;
+			case "disputed":
+				if (!this.ended) this.screener.openDisputed(message, out);
+				return;
 			case "propose":
 				voter.judge(message, blob, out);
 				opener.advance(out);
@@ -118,6 +127,7 @@ export class Participant {
 				proposed,
 				certificate: certified?.certificate,
 				opening: opener.released?.opening,
+				screening: proposed && this.screener.screeningOf(proposed.proposal),
 				hasSum: proposed !== undefined && voter.sum(proposed.proposal.sumHash) !== undefined,
 				projections: hash ? voter.projectionsFor(hash) : [],
 				headers: this.#context.headers.recent(3),
@@ -142,8 +152,10 @@ export class Participant {
 	/** @returns false when the work id is not a participant's */
 	completed(workId: string, result: AggregationTaskResult, out: Outbox): void {
 		if (this.ended) return;
-		if (workId === UNMASK_WORK) {
+		if (workId === UNMASK_WORK || workId === OUTCOME_WORK) {
 			if (this.opener.completed(result, out)) this.#end();
+		} else if (workId === STATE_WORK) {
+			this.screener.completed(result, out);
 		} else if (workId.startsWith(PROJECT_WORK)) {
 			this.voter.completed(fromHex(workId.slice(PROJECT_WORK.length)), result, out);
 			this.opener.advance(out);

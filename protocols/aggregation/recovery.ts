@@ -39,7 +39,7 @@ export class Recovery {
 	/** Takes a report; everything in it proves itself. */
 	take(report: MessageOf<"report">, from: PeerId, blob: Uint8Array | undefined, out: Outbox): void {
 		if (report.term !== this.#context.term || !this.#context.members.includes(from)) return;
-		const { voter, opener } = this.#participant;
+		const { voter, opener, screener } = this.#participant;
 		const { headers, sidPre, members } = this.#context;
 		this.#reported.add(from);
 		for (const header of report.headers) headers.note(header, sidPre, members, out);
@@ -47,6 +47,7 @@ export class Recovery {
 		const { proposed, certificate } = report;
 		if (proposed !== undefined) {
 			voter.learnProposal(proposed);
+			if (report.screening !== undefined) screener.learn(report.screening);
 			if (report.hasSum) this.#holders.set(from, proposed.proposal.sumHash);
 			if (certificate !== undefined) {
 				const sound = opener.learn({ certificate, proposed }, from, out);

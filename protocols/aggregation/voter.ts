@@ -18,6 +18,7 @@ import { isProjectionOf } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
 import { proposalFlaw, proposalHash, survivorsOf } from "./proposal.ts";
+import type { Screener } from "./screener.ts";
 import { projectionSeed, vectorHash } from "./sessionId.ts";
 
 export const PROJECT_WORK = "project:";
@@ -28,6 +29,7 @@ const MAX_PROPOSALS = 4;
 export class Voter {
 	readonly #context: Context;
 	readonly #contributor: Contributor;
+	readonly #screener: Screener;
 	readonly #lock: VoteLock;
 	readonly #box: BallotBox;
 	/** By hex of the proposal hash. */
@@ -39,9 +41,10 @@ export class Voter {
 	readonly #projecting = new Set<string>();
 	#certificate: QuorumCertificate | undefined;
 
-	constructor(context: Context, contributor: Contributor, restored: readonly Ballot[]) {
+	constructor(context: Context, contributor: Contributor, screener: Screener, restored: readonly Ballot[]) {
 		this.#context = context;
 		this.#contributor = contributor;
+		this.#screener = screener;
 		this.#lock = new VoteLock(context.config.self, restored);
 		this.#box = new BallotBox(context.config.electorate, context.slot);
 		for (const ballot of restored) this.#box.add(ballot);
@@ -115,14 +118,24 @@ export class Voter {
 	}
 
 	/** Judges a proposal with its masked sum and votes for it, unless this node has voted before. */
-	judge({ header, proposed }: MessageOf<"propose">, blob: Uint8Array | undefined, out: Outbox): void {
+	judge(
+		{ header, proposed, screening }: MessageOf<"propose">,
+		blob: Uint8Array | undefined,
+		out: Outbox,
+	): void {
 		const { config, sidPre, coordinator, headers, members } = this.#context;
 		const hash = proposalHash(sidPre, proposed.proposal);
 		if (header.author !== coordinator || !equalBytes(header.proposalHash, hash)) return;
 		const consistent =
 			headers.note(header, sidPre, members, out) && headers.note(proposed.origin, sidPre, members, out);
 		if (!consistent) return;
-		const flaw = proposalFlaw(config, sidPre, proposed, this.#contributor.sharing) ?? this.#ownFlaw(proposed);
+		// Without a share set of its own a node cannot judge a screening, and leaves the vote to the others.
+		if (config.screening !== undefined && this.#screener.bench === undefined) return;
+		const flaw =
+			proposalFlaw(config, sidPre, proposed, this.#contributor.sharing) ??
+			(screening && this.#screener.learn(screening)) ??
+			this.#screener.survivorsFlaw(proposed.proposal) ??
+			this.#ownFlaw(proposed);
 		if (flaw !== undefined) {
 			out.fault(
 				coordinator,
@@ -153,7 +166,7 @@ export class Voter {
 		if (rosterRoot !== undefined && !equalBytes(rosterRoot, proposal.rosterRoot)) {
 			return "it follows from another roster than this node was shown";
 		}
-		if (meta === undefined || !acknowledged) return undefined;
+		if (meta === undefined || !acknowledged || this.#screener.leftOut(proposal)) return undefined;
 		const listed = proposal.metas.find(({ author }) => author === this.#context.self);
 		return listed === undefined || !equalBytes(canonical(listed), canonical(meta))
 			? "it leaves out this node's confirmed input"

@@ -30,6 +30,8 @@ export interface CohortOptions {
 	/** Changes one member's configuration. */
 	readonly configure?: (config: AggregationConfig, index: number) => AggregationConfig;
 	readonly keys?: readonly SigningKey[];
+	/** One member's input; random over the whole ring by default. */
+	readonly input?: (index: number, length: number) => Uint32Array;
 }
 
 type Simulation = MachineSimulation<
@@ -68,7 +70,8 @@ export class CohortSimulation {
 		this.peers = this.keys.map(({ peer }) => peer);
 		const random = seededRandomForTests(seed + 1000);
 		const modulus = 2 ** this.modulusBits;
-		this.inputs = this.keys.map(() => Uint32Array.from({ length }, () => Math.floor(random() * modulus)));
+		const anything = () => Uint32Array.from({ length }, () => Math.floor(random() * modulus));
+		this.inputs = this.keys.map((_, index) => options.input?.(index, length) ?? anything());
 		this.simulation = new MachineSimulation({
 			seed,
 			lossProbability: options.lossProbability ?? 0,

@@ -1,0 +1,248 @@
+/** A participant's part in a screening: states its projections once, and keeps the screenings it has judged. */
+import { equalBytes, toHex } from "../../crypto/encoding.ts";
+import type { PeerId } from "../contract.ts";
+import type { ScreeningOutcome } from "../robust/outcome.ts";
+import {
+	type Bench,
+	commitmentOf,
+	judge,
+	metasFlaw,
+	type OpenedMasks,
+	outcomeOf,
+	screeningFlaw,
+	screeningHash,
+	signSeed,
+	statedMask,
+	statementFlaw,
+	type Verdict,
+} from "../robust/verdict.ts";
+import { maskMates } from "./cohort.ts";
+import type { Context } from "./context.ts";
+import type { Contributor } from "./contributor.ts";
+import type { AggregationTask, AggregationTaskResult } from "./masking.ts";
+import {
+	isAuthentic,
+	type MessageOf,
+	type Proposal,
+	type Screening,
+	type ScreenStatement,
+	signStatement,
+} from "./messages.ts";
+import type { UnmaskKeys } from "./opening.ts";
+import type { Outbox } from "./outbox.ts";
+import { survivorsOf } from "./proposal.ts";
+import { maskKey } from "./sessionId.ts";
+
+export const STATE_WORK = "state";
+
+/** Distinct screenings kept; an honest coordinator makes one. */
+const MAX_SCREENINGS = 4;
+
+interface Judged {
+	readonly screening: Screening;
+	readonly verdict: Verdict;
+}
+
+export class Screener {
+	readonly #context: Context;
+	readonly #contributor: Contributor;
+	/** The one set of inputs that this node states its projections for. */
+	#commitment: Uint8Array | undefined;
+	#statement: ScreenStatement | undefined;
+	readonly #judged = new Map<string, Judged>();
+
+	constructor(context: Context, contributor: Contributor) {
+		this.#context = context;
+		this.#contributor = contributor;
+	}
+
+	/** What screenings are judged by; undefined where inputs are not screened, or without a view of the share set. */
+	get bench(): Bench | undefined {
+		return benchOf(this.#context, this.#contributor.sharing);
+	}
+
+	/**
+	 * States the projections of this node's input, for one set of inputs only: other sets would have other
+	 * projections, and each tells 16 scalars of the input.
+	 */
+	state({ header, metas }: MessageOf<"screen">, out: Outbox): void {
+		const { config, coordinator, self } = this.#context;
+		const { bench } = this;
+		const { packed, meta, selfSeed } = this.#contributor;
+		if (bench === undefined || packed === undefined || meta === undefined || selfSeed === undefined) return;
+		const { sharing, rules, length, modulusBits } = bench;
+		const { sid } = sharing.roster;
+		const commitment = commitmentOf(sharing, metas);
+		if (header.author !== coordinator || !equalBytes(header.sid, sid) || !isAuthentic(header)) return;
+		const own = metas.find(({ author }) => author === self);
+		const flaw = equalBytes(header.commitment, commitment)
+			? metasFlaw(sharing, metas)
+			: "it is not the one that was signed";
+		if (flaw !== undefined || metas.length < config.minimumSurvivors) {
+			const why = flaw ?? "it is about too few inputs";
+			out.fault(
+				coordinator,
+				"bad_screening",
+				`${coordinator} asked to screen an unacceptable set of inputs: ${why}.`,
+			);
+			return;
+		}
+		if (own === undefined || !equalBytes(own.inputHash, meta.inputHash)) return;
+		if (this.#commitment !== undefined) {
+			if (equalBytes(this.#commitment, commitment)) this.#send(out);
+			return;
+		}
+		this.#commitment = commitment;
+		const mates = maskMates(sharing, self).map((mate) => this.#contributor.pairSeedTo(mate) as Uint8Array);
+		out.work(STATE_WORK, {
+			kind: "signs",
+			seed: signSeed(commitment),
+			coordinates: rules.coordinates,
+			vectors: [packed],
+			keys: [selfSeed, ...mates].map((seed) => maskKey(sid, seed)),
+			length,
+			modulusBits,
+		});
+	}
+
+	completed(result: AggregationTaskResult, out: Outbox): void {
+		const sharing = this.#contributor.sharing;
+		if (result.kind !== "signs" || sharing === undefined || this.#commitment === undefined) return;
+		const [self, ...mates] = result.keys as [Uint8Array, ...Uint8Array[]];
+		this.#statement = signStatement<ScreenStatement>(this.#context.config.self, {
+			kind: "statement",
+			sid: sharing.roster.sid,
+			commitment: this.#commitment,
+			input: result.vectors[0] as Uint8Array,
+			self,
+			mates,
+		});
+		this.#send(out);
+	}
+
+	#send(out: Outbox): void {
+		if (this.#statement !== undefined)
+			out.send(this.#context.coordinator, { kind: "statement", statement: this.#statement });
+	}
+
+	/**
+	 * Opens the seeds of edges whose other end stated another mask than this node did: it lied, hence it is
+	 * corrupt, and knows the seed anyway. Nothing is opened for an unsigned claim.
+	 */
+	openDisputed({ statements }: MessageOf<"disputed">, out: Outbox): void {
+		const { bench } = this;
+		const own = this.#statement;
+		if (bench === undefined || own === undefined) return;
+		const { sharing } = bench;
+		const edges = statements.flatMap((theirs) => {
+			if (theirs.author === own.author || statementFlaw(bench, own.commitment, theirs) !== undefined)
+				return [];
+			const mine = statedMask(sharing, own, theirs.author);
+			const other = statedMask(sharing, theirs, own.author);
+			const seed = this.#contributor.pairSeedTo(theirs.author);
+			if (mine === undefined || other === undefined || seed === undefined || equalBytes(mine, other))
+				return [];
+			return [{ peer: theirs.author, seed }];
+		});
+		out.send(this.#context.coordinator, { kind: "edgeSeeds", sid: sharing.roster.sid, edges });
+	}
+
+	/**
+	 * Judges a screening and keeps it.
+	 * @returns what is wrong with its form, or undefined
+	 */
+	learn(screening: Screening): string | undefined {
+		const { bench } = this;
+		if (bench === undefined) return undefined;
+		const key = toHex(screeningHash(screening));
+		if (this.#judged.has(key) || this.#judged.size >= MAX_SCREENINGS) return undefined;
+		const flaw = screeningFlaw(bench, screening);
+		if (flaw === undefined) this.#judged.set(key, { screening, verdict: judge(bench, screening) });
+		return flaw;
+	}
+
+	/** The screening that a proposal names, if this node has judged it. */
+	screeningOf({ screening }: Proposal): Screening | undefined {
+		return screening && this.#judged.get(toHex(screening))?.screening;
+	}
+
+	/** What is wrong with a proposal's survivors by the screening it names, or undefined. */
+	survivorsFlaw(proposal: Proposal): string | undefined {
+		if (this.#context.config.screening === undefined)
+			return proposal.screening === undefined ? undefined : "it names a screening where there is none";
+		const judged = proposal.screening && this.#judged.get(toHex(proposal.screening));
+		if (judged === undefined) return "it comes without the screening of its inputs";
+		const { passed } = judged.verdict;
+		const unscreened = proposal.metas.find(
+			({ author, inputHash }) =>
+				!passed.includes(author) ||
+				!judged.screening.metas.some(
+					(meta) => meta.author === author && equalBytes(meta.inputHash, inputHash),
+				),
+		);
+		return unscreened === undefined
+			? undefined
+			: `the input of ${unscreened.author} did not pass its screening`;
+	}
+
+	/** True when a known screening left this node's input out. */
+	leftOut({ screening }: Proposal): boolean {
+		const judged = screening && this.#judged.get(toHex(screening));
+		return judged !== undefined && !judged.verdict.passed.includes(this.#context.self);
+	}
+
+	/** The work that shows what the statements said of masks that are open now, and of the sum. */
+	openedTask(proposal: Proposal, keys: UnmaskKeys, packedSum: Uint8Array): AggregationTask | undefined {
+		const { bench } = this;
+		const screening = this.screeningOf(proposal);
+		if (bench === undefined || screening === undefined) return undefined;
+		const { sharing, rules, length, modulusBits } = bench;
+		return {
+			kind: "signs",
+			seed: signSeed(commitmentOf(sharing, screening.metas)),
+			coordinates: rules.coordinates,
+			vectors: [packedSum],
+			keys: [...keys.self, ...keys.dropped.map(({ key }) => key)],
+			length,
+			modulusBits,
+		};
+	}
+
+	/** The outcome, from the answer to {@link openedTask}. */
+	outcome(proposal: Proposal, keys: UnmaskKeys, result: AggregationTaskResult): ScreeningOutcome | undefined {
+		const { bench } = this;
+		const judged = proposal.screening && this.#judged.get(toHex(proposal.screening));
+		if (bench === undefined || judged === undefined || result.kind !== "signs") return undefined;
+		const survivors = survivorsOf(proposal);
+		const opened: OpenedMasks = {
+			self: new Map(survivors.map((peer, i) => [peer, result.keys[i] as Uint8Array])),
+			dropped: new Map(
+				keys.dropped.map(({ survivor, gone }, i) => [
+					`${survivor} ${gone}`,
+					result.keys[survivors.length + i] as Uint8Array,
+				]),
+			),
+			sum: result.vectors[0] as Uint8Array,
+		};
+		return outcomeOf(bench, proposal, judged.screening, judged.verdict, opened);
+	}
+}
+
+/** What a node judges screenings by. */
+export function benchOf({ config }: Context, sharing: Bench["sharing"] | undefined): Bench | undefined {
+	const { screening: rules, length, modulusBits } = config;
+	return rules === undefined || sharing === undefined ? undefined : { sharing, rules, length, modulusBits };
+}
+
+/** The statements of mates that contradict a member's own, for it to answer. */
+export function contradicting(
+	disputes: Verdict["disputes"],
+	member: PeerId,
+	statements: ReadonlyMap<PeerId, ScreenStatement>,
+): ScreenStatement[] {
+	return disputes.flatMap((ends) => {
+		if (!ends.includes(member)) return [];
+		const mate = ends.find((end) => end !== member) as PeerId;
+		return [statements.get(mate) as ScreenStatement];
+	});
+}

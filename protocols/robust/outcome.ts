@@ -1,0 +1,49 @@
+/** What a session screens its inputs by, and what it finds. */
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import type { PeerId } from "../contract.ts";
+
+export interface ScreeningRules {
+	/** The first so many coordinates of the vector are held to the bound. */
+	readonly coordinates: number;
+	/** L2 norm of an honest input over these coordinates at most, in the ring's integer units, rounding included. */
+	readonly normBound: number;
+}
+
+/**
+ * The largest norm that inputs can be held to in a ring: at it 16 uniform projections, of a garbage input,
+ * are within the limit with a chance of 0.235 (sqrt(101) bound / 2^m)^16 < 2^-40, and those of an honest
+ * input do not wrap.
+ */
+export function largestScreenedNorm(modulusBits: ModulusBits): number {
+	return 1.5 * 2 ** (modulusBits - 7);
+}
+
+/** A participant that is proven to have broken the rules of the screening. */
+export interface Offender {
+	readonly peer: PeerId;
+	/** `too_long`, `wrong_mask`, `wrong_self_mask` or `wrong_input`. */
+	readonly offence: "too_long" | "wrong_mask" | "wrong_self_mask" | "wrong_input";
+}
+
+export interface ScreeningOutcome {
+	/** False: a statement in the screening was a lie that only the opening shows; the sum must not be used. */
+	readonly sound: boolean;
+	/** Sorted by peer; everybody that verifies the sum names the same. */
+	readonly offenders: readonly Offender[];
+	/** Estimated L2 norms of the survivors' inputs, in integer units, in their order. */
+	readonly norms: readonly number[];
+}
+
+/** What an offence says of its author, for people. */
+export function accusation({ peer, offence }: Offender): string {
+	switch (offence) {
+		case "too_long":
+			return `${peer} sent an input beyond the norm that the round allows, by its own statement.`;
+		case "wrong_mask":
+			return `${peer} stated another mask than the one it shares with a mate.`;
+		case "wrong_self_mask":
+			return `${peer} stated another self mask than the one it committed to.`;
+		case "wrong_input":
+			return `${peer} proposed a sum whose inputs are not the ones that were stated.`;
+	}
+}

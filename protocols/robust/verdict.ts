@@ -1,0 +1,290 @@
+/**
+ * Who passes a screening, worked out by everybody from the same signed statements.
+ *
+ * u states <R, y_u>, <R, PRG(b_u)> and <R, PRG(s_uv)> for each of its mates v, for 16 rows R of signs drawn
+ * from the hash of all masked inputs. What is left when the masks are taken off is e_u = <R, x_u>. Of what
+ * u may state falsely, a mate's mask contradicts the mate; its own mask, and masks towards members that
+ * drop out, contradict what the certificate opens; its input contradicts the vector that the coordinator
+ * holds and, should the coordinator look away, the opened sum. An input that is too long, stated truly, is
+ * its author's own signed confession.
+ */
+import { equalBytes } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { isPacked, type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
+import { centredResidue, SIGN_PROJECTIONS, SQUARES_LIMIT } from "../../crypto/signProjection.ts";
+import { canonical, maskMates, type Sharing } from "../aggregation/cohort.ts";
+import { runAggregationTask } from "../aggregation/masking.ts";
+import { isAuthentic, type Proposal, type Screening, type ScreenStatement } from "../aggregation/messages.ts";
+import { isEdgeSeed } from "../aggregation/opening.ts";
+import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
+import { maskKey } from "../aggregation/sessionId.ts";
+import type { PeerId } from "../contract.ts";
+import type { Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
+
+const DOMAIN = "althing/screening/1";
+
+/** Whom each member of U2 is masked against, and in which place it states the mask. */
+const graphs = new WeakMap<Sharing, ReadonlyMap<PeerId, ReadonlyMap<PeerId, number>>>();
+
+function matesOf(sharing: Sharing, member: PeerId): ReadonlyMap<PeerId, number> {
+	let graph = graphs.get(sharing);
+	if (graph === undefined) {
+		graph = new Map(
+			sharing.cohort.map((u) => [u, new Map(maskMates(sharing, u).map((mate, place) => [mate, place]))]),
+		);
+		graphs.set(sharing, graph);
+	}
+	return graph.get(member) ?? new Map();
+}
+
+/** Binds the projections to every masked input: the hash of the signed metas. */
+export function commitmentOf(sharing: Sharing, metas: Screening["metas"]): Uint8Array {
+	return hashFields(
+		`${DOMAIN}/commitment`,
+		sharing.roster.sid,
+		sharing.shareSetHash,
+		...metas.map((meta) => canonical(meta)),
+	);
+}
+
+/** Seed of the signs, 32 public bytes. */
+export function signSeed(commitment: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/signs`, commitment);
+}
+
+export function screeningHash(screening: Screening): Uint8Array {
+	return hashFields(`${DOMAIN}/screening`, canonical(screening));
+}
+
+/** What one session's screening is judged by. */
+export interface Bench {
+	readonly sharing: Sharing;
+	readonly rules: ScreeningRules;
+	readonly length: number;
+	readonly modulusBits: ModulusBits;
+}
+
+/** Checks the metas that a screening is about; returns what is wrong, or undefined. */
+export function metasFlaw(
+	{ roster, cohort, shareSetHash }: Sharing,
+	metas: Screening["metas"],
+): string | undefined {
+	for (const [i, meta] of metas.entries()) {
+		if (i > 0 && (metas[i - 1] as { author: PeerId }).author >= meta.author)
+			return "its inputs are not sorted";
+		if (!cohort.includes(meta.author)) return `${meta.author} has no place in it`;
+		if (!equalBytes(meta.sid, roster.sid) || !equalBytes(meta.shareSetHash, shareSetHash))
+			return `the input of ${meta.author} was made for another session or share set`;
+		if (!isAuthentic(meta)) return `the input of ${meta.author} is not signed by it`;
+	}
+	return undefined;
+}
+
+/** Checks a statement by itself; returns what is wrong, or undefined. */
+export function statementFlaw(
+	{ sharing, modulusBits }: Pick<Bench, "sharing" | "modulusBits">,
+	commitment: Uint8Array,
+	statement: ScreenStatement,
+): string | undefined {
+	const { author, input, self, mates } = statement;
+	if (!equalBytes(statement.sid, sharing.roster.sid)) return "it belongs to another session";
+	if (!equalBytes(statement.commitment, commitment)) return "it is about other inputs";
+	const sound = (packed: Uint8Array) => isPacked(packed, modulusBits, SIGN_PROJECTIONS);
+	const expected = matesOf(sharing, author).size;
+	if (mates.length !== expected || ![input, self, ...mates].every(sound)) return "it has a wrong size";
+	if (!isAuthentic(statement)) return "it is not signed by its author";
+	return undefined;
+}
+
+/** Checks the form of a screening: what any coordinator can and must get right. Returns what is wrong, or undefined. */
+export function screeningFlaw(bench: Bench, { metas, statements, edges }: Screening): string | undefined {
+	const { sharing } = bench;
+	const flaw = metasFlaw(sharing, metas);
+	if (flaw !== undefined) return flaw;
+	const commitment = commitmentOf(sharing, metas);
+	for (const [i, statement] of statements.entries()) {
+		if (i > 0 && (statements[i - 1] as ScreenStatement).author >= statement.author)
+			return "its statements are not sorted";
+		if (!metas.some(({ author }) => author === statement.author))
+			return `${statement.author} states something about no input`;
+		const wrong = statementFlaw(bench, commitment, statement);
+		if (wrong !== undefined) return `the statement of ${statement.author} is refused: ${wrong}`;
+	}
+	const wrongEdge = edges.find(({ low, high, seed }) => low >= high || !isEdgeSeed(sharing, low, high, seed));
+	return wrongEdge === undefined
+		? undefined
+		: `the seed between ${wrongEdge.low} and ${wrongEdge.high} is not the tagged one`;
+}
+
+export interface Verdict {
+	/** Sorted; who may be in the sum. */
+	readonly passed: readonly PeerId[];
+	readonly offenders: readonly Offender[];
+	/** Pairs that contradict each other without an opened seed. */
+	readonly disputes: readonly (readonly [PeerId, PeerId])[];
+	/** e_u by author. */
+	readonly projections: ReadonlyMap<PeerId, Int32Array>;
+}
+
+/** The verdict on a screening whose form was checked. */
+export function judge(bench: Bench, { metas, statements, edges }: Screening): Verdict {
+	const { sharing, modulusBits, rules, length } = bench;
+	const seed = signSeed(commitmentOf(sharing, metas));
+	const stated = new Map(statements.map((statement) => [statement.author, statement]));
+	const offences = new Map<PeerId, Offender["offence"]>();
+	const projections = new Map<PeerId, Int32Array>();
+	const limit = SQUARES_LIMIT * rules.normBound * rules.normBound;
+	for (const statement of statements) {
+		const projected = inputProjections(sharing, statement, modulusBits);
+		projections.set(statement.author, projected);
+		if (squaresOf(projected) > limit) offences.set(statement.author, "too_long");
+	}
+	const disputes: [PeerId, PeerId][] = [];
+	for (const [low, high] of contradictions(sharing, stated)) {
+		// Who lied once is out: what else it says of its masks is no evidence against anybody.
+		if (offences.get(low) === "wrong_mask" || offences.get(high) === "wrong_mask") continue;
+		const opened = edges.find((edge) => edge.low === low && edge.high === high);
+		if (opened === undefined) {
+			disputes.push([low, high]);
+			continue;
+		}
+		const key = maskKey(sharing.roster.sid, opened.seed);
+		const task = {
+			kind: "signs" as const,
+			seed,
+			coordinates: rules.coordinates,
+			vectors: [],
+			keys: [key],
+			length,
+			modulusBits,
+		};
+		const result = runAggregationTask(task);
+		const truth = result.kind === "signs" ? (result.keys[0] as Uint8Array) : new Uint8Array();
+		for (const [end, mate] of [
+			[low, high],
+			[high, low],
+		] as const) {
+			const claim = statedMask(sharing, stated.get(end) as ScreenStatement, mate);
+			if (claim !== undefined && !equalBytes(claim, truth)) offences.set(end, "wrong_mask");
+		}
+	}
+	const open = disputes.filter(
+		([low, high]) => !liedAboutMasks(offences, low) && !liedAboutMasks(offences, high),
+	);
+	const doubted = new Set(open.flat());
+	return {
+		passed: [...stated.keys()].filter((peer) => !offences.has(peer) && !doubted.has(peer)).sort(),
+		offenders: sorted(offences),
+		disputes: open,
+		projections,
+	};
+}
+
+/** Edges whose two ends state different masks, in order. */
+export function contradictions(
+	sharing: Sharing,
+	stated: ReadonlyMap<PeerId, ScreenStatement>,
+): (readonly [PeerId, PeerId])[] {
+	const found: (readonly [PeerId, PeerId])[] = [];
+	for (const low of [...stated.keys()].sort()) {
+		for (const [high, place] of matesOf(sharing, low)) {
+			const other = low < high ? stated.get(high) : undefined;
+			if (other === undefined) continue;
+			const own = (stated.get(low) as ScreenStatement).mates[place] as Uint8Array;
+			const theirs = statedMask(sharing, other, low);
+			if (theirs === undefined || !equalBytes(own, theirs)) found.push([low, high]);
+		}
+	}
+	return found;
+}
+
+/** What a statement says of the mask with a mate. */
+export function statedMask(
+	sharing: Sharing,
+	statement: ScreenStatement,
+	mate: PeerId,
+): Uint8Array | undefined {
+	return statement.mates[matesOf(sharing, statement.author).get(mate) ?? -1];
+}
+
+/** Projections of what the certificate opened: of self masks by survivor, of masks towards members that dropped out. */
+export interface OpenedMasks {
+	readonly self: ReadonlyMap<PeerId, Uint8Array>;
+	/** By `${survivor} ${dropped}`. */
+	readonly dropped: ReadonlyMap<string, Uint8Array>;
+	/** Of the opened sum. */
+	readonly sum: Uint8Array;
+}
+
+/** The outcome once the sum is opened: the same for everybody that has it. */
+export function outcomeOf(
+	{ sharing, modulusBits }: Bench,
+	proposal: Proposal,
+	screening: Screening,
+	verdict: Verdict,
+	opened: OpenedMasks,
+): ScreeningOutcome {
+	const survivors = survivorsOf(proposal);
+	const dropped = new Set(droppedOf(proposal));
+	const offences = new Map(verdict.offenders.map(({ peer, offence }) => [peer, offence]));
+	const total = new Uint32Array(SIGN_PROJECTIONS);
+	let sound = true;
+	const blame = (peer: PeerId, offence: Offender["offence"]) => {
+		offences.set(peer, offence);
+		sound = false;
+	};
+	for (const statement of screening.statements) {
+		const { author, self } = statement;
+		if (!survivors.includes(author)) continue;
+		if (!equalBytes(self, opened.self.get(author) ?? new Uint8Array())) blame(author, "wrong_self_mask");
+		for (const gone of matesOf(sharing, author).keys()) {
+			if (!dropped.has(gone)) continue;
+			const claim = statedMask(sharing, statement, gone);
+			const truth = opened.dropped.get(`${author} ${gone}`);
+			if (claim === undefined || truth === undefined || !equalBytes(claim, truth))
+				blame(author, "wrong_mask");
+		}
+		for (const [k, value] of (verdict.projections.get(author) as Int32Array).entries())
+			total[k] = (total[k] as number) + value;
+	}
+	// All masks are true and mates agree: then only inputs can be stated falsely, which the proposer, who
+	// holds them, has to notice.
+	if (sound && !equalBytes(packRing(total, modulusBits), opened.sum)) blame(proposal.proposer, "wrong_input");
+	const norms = survivors.map((survivor) =>
+		Math.sqrt(squaresOf(verdict.projections.get(survivor) ?? new Int32Array()) / SIGN_PROJECTIONS),
+	);
+	return { sound, offenders: sorted(offences), norms };
+}
+
+/** e_u = <R, x_u>: what is left of a statement when its masks are taken off. */
+function inputProjections(
+	sharing: Sharing,
+	statement: ScreenStatement,
+	modulusBits: ModulusBits,
+): Int32Array {
+	const { author, input, self, mates } = statement;
+	const values = unpackRing(input, modulusBits, SIGN_PROJECTIONS);
+	const take = (packed: Uint8Array, sign: 1 | -1) => {
+		for (const [k, value] of unpackRing(packed, modulusBits, SIGN_PROJECTIONS).entries())
+			values[k] = (values[k] as number) + sign * value;
+	};
+	take(self, -1);
+	// The author added the mask where it sorts first, else subtracted it.
+	for (const [mate, place] of matesOf(sharing, author))
+		take(mates[place] as Uint8Array, author < mate ? -1 : 1);
+	return Int32Array.from(values, (value) => centredResidue(value, modulusBits));
+}
+
+function squaresOf(projections: Int32Array): number {
+	return projections.reduce((sum, value) => sum + value * value, 0);
+}
+
+function liedAboutMasks(offences: ReadonlyMap<PeerId, Offender["offence"]>, peer: PeerId): boolean {
+	return offences.get(peer) === "wrong_mask";
+}
+
+function sorted(offences: ReadonlyMap<PeerId, Offender["offence"]>): Offender[] {
+	return [...offences]
+		.map(([peer, offence]) => ({ peer, offence }))
+		.sort((a, b) => (a.peer < b.peer ? -1 : 1));
+}
