@@ -9,8 +9,8 @@ import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { calibrateNoiseMultiplier } from "../privacy/accounting/calibration.ts";
 import { gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
-import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
-import { largestNoiseMultiplier, planNoiseShares, slackDelta } from "../privacy/noiseShares.ts";
+import type { EncodingPlan } from "../privacy/fixedPoint.ts";
+import { planNoiseShares, slackDelta } from "../privacy/noiseShares.ts";
 import { accountedDelta, slackEpsilon } from "../privacy/slack.ts";
 import type { ContributionFacts, RoundCharge } from "../training/charges.ts";
 import type { Participation } from "../training/plan.ts";
@@ -40,6 +40,8 @@ export const SCORE = 3;
 /** Each held-out record's loss counts at most this. */
 export const LOSS_BOUND = 8;
 const MODULUS_BITS = 32;
+/** Of a norm's integer units: rounding is then far below any noise. */
+const LARGEST_SCALE_EXPONENT = 16;
 /** The sums' integers, without wrapping. */
 export const LARGEST_INTEGER = 2 ** (MODULUS_BITS - 1) - 1;
 /** Standard deviations of noise kept free beside a score. */
@@ -71,10 +73,9 @@ export function planVertical(spec: VerticalJob, who: Participation): VerticalPla
 	const cut = cutWidth(spec);
 	const score = Math.max(schedule.batch * cut, ALIGNMENT_LENGTH);
 	const outline = { schedule, cut, length: score + SCORE, score };
-	const reach = { length: cut, clippingNorm: 1, perSiteBound: 1, modulusBits: MODULUS_BITS } as const;
 	const { privacy, training } = spec;
 	if (privacy.mechanism === "none") {
-		const encoding = planEncoding({ ...reach, maximumContributors: who.participants });
+		const encoding = encodingAt(LARGEST_SCALE_EXPONENT, cut);
 		const scoreUnit = Math.min(1, scoreRoom(schedule, encoding, 0));
 		return { ...outline, encoding, noiseMultiplier: 0, sigmaLocal: 0, scoreUnit };
 	}
@@ -84,18 +85,7 @@ export function planVertical(spec: VerticalJob, who: Participation): VerticalPla
 		samplingProbability: 1,
 		steps: MOST_EVENTS * training.epochs,
 	});
-	const counts = {
-		noiseMultiplier,
-		minimumSurvivors: who.minimumSurvivors,
-		corrupted: who.corruption,
-		maximumContributors: who.participants,
-	};
-	const encoding = planEncoding({
-		...reach,
-		maximumContributors: who.participants,
-		largestNoiseMultiplier: largestNoiseMultiplier({ ...counts, length: cut }),
-	});
-	const { sigmaLocal } = planNoiseShares({ ...counts, sensitivity: encoding.sensitivity });
+	const { encoding, sigmaLocal } = noisyEncoding(cut, noiseMultiplier, who);
 	// A held-out record moves the three coordinates by at most s u sqrt(3) + sqrt(3) integer units.
 	const scoreUnit = Math.min(
 		(encoding.sensitivity / Math.sqrt(SCORE) - 1) / encoding.scale,
@@ -105,6 +95,48 @@ export function planVertical(spec: VerticalJob, who: Participation): VerticalPla
 		throw new AlthingError("privacy.no_headroom", "the noise of this job is too small to cover its scores");
 	}
 	return { ...outline, encoding, noiseMultiplier, sigmaLocal, scoreUnit };
+}
+
+/** Values in units of their norm, so that one record's row of `cut` has an L2 norm of at most 1 before it is rounded. */
+function encodingAt(exponent: number, cut: number): EncodingPlan {
+	const scale = 2 ** exponent;
+	const sensitivity = (scale + Math.sqrt(cut)) * (1 + 2 ** -50);
+	return {
+		length: cut,
+		scale,
+		modulusBits: MODULUS_BITS,
+		coordinateBound: scale,
+		sensitivity,
+		wrapProbability: 0,
+	};
+}
+
+/** The finest encoding with which the sum and its noise fit the ring, as in src/privacy/fixedPoint.ts. */
+function noisyEncoding(
+	cut: number,
+	noiseMultiplier: number,
+	who: Participation,
+): { readonly encoding: EncodingPlan; readonly sigmaLocal: number } {
+	for (let exponent = LARGEST_SCALE_EXPONENT; exponent >= 0; exponent--) {
+		const encoding = encodingAt(exponent, cut);
+		const { sigmaLocal } = planNoiseShares({
+			noiseMultiplier,
+			sensitivity: encoding.sensitivity,
+			minimumSurvivors: who.minimumSurvivors,
+			corrupted: who.corruption,
+			maximumContributors: who.participants,
+		});
+		const sigma = sigmaLocal * Math.sqrt(who.participants);
+		const room = LARGEST_INTEGER - who.participants * encoding.coordinateBound;
+		if (room < NOISE_TAIL * sigma) continue;
+		const deviations = room / sigma;
+		const wraps = 2 * cut * Math.exp(-(deviations * deviations) / 2);
+		return { encoding: { ...encoding, wrapProbability: Math.max(Number.MIN_VALUE, wraps) }, sigmaLocal };
+	}
+	throw new AlthingError(
+		"privacy.no_headroom",
+		`noise ${noiseMultiplier.toPrecision(3)} times a record's reach does not fit integers modulo 2^${MODULUS_BITS}: ask for fewer epochs or a larger epsilon`,
+	);
 }
 
 /** The largest unit with which the score of all held-out records, and noise, fit the ring. */

@@ -42,7 +42,9 @@ export interface Federation {
 	/** Runs a round with the organizations that are there. */
 	round(round: number, away?: readonly number[]): VerticalRelease;
 	readonly parts: (OwnPart | undefined)[];
+	/** Of the last round, in the order of the organizations that were there. */
 	readonly vectors: Uint32Array[];
+	readonly participations: (readonly string[])[];
 	state: VerticalState;
 }
 
@@ -71,13 +73,20 @@ export function federationOf(
 		plan,
 		parts: datasets.map(() => undefined),
 		vectors: [],
+		participations: [],
 		state: { seed: hashFields("seeded batches", seed), activations: [] },
 		round(round, away = []) {
 			const sum = new Uint32Array(plan.length);
 			federation.vectors.length = 0;
+			federation.participations.length = 0;
 			parties.forEach((party, i) => {
 				if (away.includes(i)) return;
-				const { vector, part } = party.contribute(round, federation.state, federation.parts[i]);
+				const { vector, part, participations } = party.contribute(
+					round,
+					federation.state,
+					federation.parts[i],
+				);
+				federation.participations.push(participations);
 				federation.parts[i] = part;
 				federation.vectors.push(vector);
 				for (let j = 0; j < sum.length; j++) sum[j]! += vector[j]!;
@@ -106,7 +115,10 @@ export function cleanAccuracy({ plan, parts }: Federation, datasets: readonly Da
 			for (let column = 0; column < width; column++)
 				sums[i]! += dataset.features[row * width + column]! * bottom[column]!;
 		}
-		labels = Float32Array.from({ length: heldOutRecords }, (_, i) => dataset.labels[rows[trainRecords + i]!]!);
+		labels = Float32Array.from(
+			{ length: heldOutRecords },
+			(_, i) => dataset.labels[rows[trainRecords + i]!]!,
+		);
 	});
 	return sums.filter((sum, i) => (sum > 0 ? 1 : 0) === labels[i]).length / heldOutRecords;
 }
