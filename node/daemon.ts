@@ -183,7 +183,7 @@ class Daemon {
 			journal: store.journal,
 			records: this.#records.get(BUDGET_KIND) ?? [],
 			defaults: config.budgets,
-			tight: (question) => this.#tightAccountant.run(question),
+			tight: (question, group) => this.#tightAccountant.run(question, { group }),
 		});
 		this.#budgets = budgets;
 		this.#datasets = await Datasets.open(

@@ -20,8 +20,8 @@ export interface BudgetsOptions {
 	readonly records: readonly Uint8Array[];
 	/** Limits of a data set's account when the data set is added. */
 	readonly defaults: { readonly epsilon: number; readonly delta: number };
-	/** Answers a tight accountant's question away from the event loop; default: here. */
-	readonly tight?: (question: TightQuestion) => Promise<Stated>;
+	/** Answers a tight accountant's question away from the event loop, in turns by who asks; default: here. */
+	readonly tight?: (question: TightQuestion, asking: string) => Promise<Stated>;
 	/** Wall clock; default the system's. */
 	readonly nowMs?: () => number;
 }
@@ -86,7 +86,7 @@ export class Budgets {
 		for (;;) {
 			const [question] = this.ledger.tightQuestions(requests);
 			if (question === undefined) break;
-			this.ledger.learn(question, await this.#tight(question));
+			this.ledger.learn(question, await this.#tight(question, requests[0]?.jobId ?? NODE));
 		}
 		const entries = this.ledger.prepareCharges(requests, this.#stamp(NODE));
 		await Promise.all(entries.map((entry) => this.#write(entry)));
@@ -152,14 +152,14 @@ export class Budgets {
 
 	/** Has the tight accountant work out what one job has spent, at a delta, for `spentBy` to say. */
 	async settleJob(dataset: string, jobId: string, delta: number): Promise<void> {
-		await this.answers(this.ledger.jobQuestions(dataset, jobId, delta));
+		await this.answers(this.ledger.jobQuestions(dataset, jobId, delta), jobId);
 	}
 
-	/** The tight accountant's answers, which the ledger keeps. */
-	async answers(questions: readonly TightQuestion[]): Promise<Stated[]> {
+	/** The tight accountant's answers, which the ledger keeps. @param asking a job, or this node */
+	async answers(questions: readonly TightQuestion[], asking = NODE): Promise<Stated[]> {
 		const answers: Stated[] = [];
 		for (const question of questions) {
-			const answer = await this.#tight(question);
+			const answer = await this.#tight(question, asking);
 			this.ledger.learn(question, answer);
 			answers.push(answer);
 		}
@@ -184,9 +184,9 @@ export class Budgets {
 		}
 	}
 
-	async #tight(question: TightQuestion): Promise<Stated> {
+	async #tight(question: TightQuestion, asking: string): Promise<Stated> {
 		const { tight } = this.#options;
-		return tight === undefined ? tightAnswer(question) : tight(question);
+		return tight === undefined ? tightAnswer(question) : tight(question, asking);
 	}
 
 	/** Entries reach the journal in the order in which they took effect. */

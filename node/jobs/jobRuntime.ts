@@ -231,7 +231,10 @@ export class JobRuntime {
 			from,
 			() => decodeAgreementMessage(packet.body),
 			(message) => {
-				this.#agreementDriver.step((nowMs) => this.agreement.receive(from, message, nowMs));
+				const taken = this.#agreementDriver.deliver(packet.body.length, (nowMs) =>
+					this.agreement.receive(from, message, nowMs),
+				);
+				if (!taken) throw busy(this.jobId);
 			},
 		);
 	}
@@ -244,7 +247,11 @@ export class JobRuntime {
 			from,
 			() => decodeTrainingMessage(packet.body),
 			(message) => {
-				training.driver.step((nowMs) => training.job.receive(from, message, nowMs, packet.blob));
+				const sizeBytes = packet.body.length + (packet.blob?.length ?? 0);
+				const taken = training.driver.deliver(sizeBytes, (nowMs) =>
+					training.job.receive(from, message, nowMs, packet.blob),
+				);
+				if (!taken) throw busy(this.jobId);
 			},
 		);
 	}
@@ -449,4 +456,13 @@ export class JobRuntime {
 		}
 		use(message);
 	}
+}
+
+/** Said to the sender, who repeats what matters: this job alone is behind with its work. */
+function busy(jobId: string): AlthingError {
+	return new AlthingError(
+		"network.busy",
+		`job ${jobId} has more messages waiting here than it may; send again later`,
+		{ job: jobId },
+	);
 }

@@ -19,7 +19,15 @@ export interface DriverOptions<Message, Task, Result, Output, Promise_> {
 	readonly onFatal: (error: unknown) => void;
 	readonly onUndelivered?: (to: PeerId, error: unknown) => void;
 	readonly nowMs: () => number;
+	/** Work under way and steps not carried out, beyond which messages wait; default {@link MAX_UNDER_WAY}. */
+	readonly maximumUnderWay?: number;
+	/** What waiting messages may take; default {@link MAX_INBOX_BYTES}. */
+	readonly maximumInboxBytes?: number;
 }
+
+/** Far more than any round has under way at once, unless messages come faster than their work is done. */
+const MAX_UNDER_WAY = 256;
+const MAX_INBOX_BYTES = 64 * 2 ** 20;
 
 /** The inputs of a machine that the driver itself provides. */
 export interface DrivenMachine<Message, Task, Result, Output, Promise_> {
@@ -31,6 +39,9 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 	readonly #machine: DrivenMachine<Message, Task, Result, Output, Promise_>;
 	readonly #options: DriverOptions<Message, Task, Result, Output, Promise_>;
 	readonly #timers = new Map<string, NodeJS.Timeout>();
+	readonly #inbox: { readonly sizeBytes: number; readonly step: () => void }[] = [];
+	#inboxBytes = 0;
+	#underWay = 0;
 	#tail: Promise<void> = Promise.resolve();
 	#stopped = false;
 
@@ -40,6 +51,29 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 	) {
 		this.#machine = machine;
 		this.#options = options;
+	}
+
+	/** Work under way and steps that are not carried out yet, and bytes of the messages that wait for them. */
+	get load(): { readonly underWay: number; readonly inboxBytes: number } {
+		return { underWay: this.#underWay, inboxBytes: this.#inboxBytes };
+	}
+
+	/**
+	 * Steps the machine by a peer's message, in the order of arrival: at once, or when some of the work
+	 * that is under way is done. Timers and finished work do not wait behind messages.
+	 * @returns false when too much waits: the message was not taken, which its sender must be told
+	 */
+	deliver(sizeBytes: number, input: (nowMs: number) => Effects<Message, Task, Output, Promise_>): boolean {
+		const { maximumUnderWay = MAX_UNDER_WAY, maximumInboxBytes = MAX_INBOX_BYTES } = this.#options;
+		if (this.#inbox.length === 0 && this.#underWay < maximumUnderWay) {
+			this.step(input);
+			return true;
+		}
+		// One is always taken: its size has been checked against the network's own limits.
+		if (this.#inbox.length > 0 && this.#inboxBytes + sizeBytes > maximumInboxBytes) return false;
+		this.#inbox.push({ sizeBytes, step: () => this.step(input) });
+		this.#inboxBytes += sizeBytes;
+		return true;
 	}
 
 	/** Steps the machine and queues what the step asks for. */
@@ -52,7 +86,8 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 			this.#options.onFatal(error);
 			return;
 		}
-		this.#tail = this.#tail.then(() => this.#perform(effects));
+		this.#underWay += 1 + (effects.work?.length ?? 0);
+		this.#tail = this.#tail.then(() => this.#perform(effects)).then(() => this.#done());
 	}
 
 	/** Resolves when everything asked for so far has been carried out. */
@@ -65,6 +100,8 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 		this.#stopped = true;
 		for (const timer of this.#timers.values()) clearTimeout(timer);
 		this.#timers.clear();
+		this.#inbox.length = 0;
+		this.#inboxBytes = 0;
 		await this.#tail;
 	}
 
@@ -101,12 +138,25 @@ export class MachineDriver<Message, Task, Result, Output, Promise_> {
 	}
 
 	#work(id: string, task: Task): void {
-		this.#options.execute(task).then(
+		const done = this.#options.execute(task).then(
 			(result) => this.step((nowMs) => this.#machine.completed?.(id, result, nowMs) ?? {}),
 			(error: unknown) => {
 				const failure = error instanceof Error ? error : new Error(String(error));
 				this.step((nowMs) => this.#machine.completed?.(id, failure, nowMs) ?? {});
 			},
 		);
+		void done.then(() => this.#done());
+	}
+
+	/** A step or a piece of work is over: messages that waited for it go on. */
+	#done(): void {
+		this.#underWay -= 1;
+		const { maximumUnderWay = MAX_UNDER_WAY } = this.#options;
+		while (this.#underWay < maximumUnderWay) {
+			const next = this.#inbox.shift();
+			if (next === undefined) return;
+			this.#inboxBytes -= next.sizeBytes;
+			next.step();
+		}
 	}
 }

@@ -38,11 +38,15 @@ export interface Network {
 	 * Sends a message on a channel (`/`-separated lower-case name, e.g. `job/3fa9…`).
 	 * Resolves once the remote has the whole packet and its handler was called; messages
 	 * to one peer on one channel arrive in the order they were sent.
-	 * Rejects with `network.unreachable`, `network.refused`, `network.too_large` or
-	 * `network.timeout`.
+	 * Rejects with `network.unreachable`, `network.refused`, `network.too_large`,
+	 * `network.timeout`, or `network.busy` when too much of the channel waits here or there:
+	 * then it was not taken, and other channels do not notice.
 	 */
 	send(to: PeerId, channel: string, packet: Packet): Promise<void>;
-	/** Handles messages on every channel that starts with `prefix`. Returns an unsubscribe function. */
+	/**
+	 * Handles messages on every channel that starts with `prefix`. Returns an unsubscribe function.
+	 * A handler that throws `network.busy` at once has not taken the message, and the sender is told.
+	 */
 	onMessage(
 		prefix: string,
 		handler: (from: PeerId, channel: string, packet: Packet) => void | Promise<void>,

@@ -91,7 +91,7 @@ interface Job<Task, Result> {
 /** What a thread works on. */
 interface Running<Task, Result> {
 	readonly job: Job<Task, Result>;
-	readonly settle: (costMs: number) => void;
+	readonly settle: (cost: number) => void;
 	readonly sinceMs: number;
 }
 

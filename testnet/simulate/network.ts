@@ -478,8 +478,11 @@ export class SimulatedNetwork implements Network {
 		try {
 			const running = handler(from, channel, packet);
 			if (running !== undefined) running.catch(() => {});
-		} catch {
-			return () => {};
+		} catch (error) {
+			if (!(error instanceof AlthingError) || error.code !== "network.busy") return () => {};
+			return () => {
+				throw new AlthingError(error.code, `${this.self} refused: ${error.message}`);
+			};
 		}
 		return () => {};
 	}

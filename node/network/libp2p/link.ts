@@ -5,6 +5,7 @@ import type { Packet } from "../port.ts";
 import { decodeFrame, encodeFrame, FRAME, type Frame, MAX_FRAME_BYTES, malformed } from "./frames.ts";
 import { encodeHello, type Hello, readHello, readRefusal } from "./hello.ts";
 import type { NetworkLimits } from "./options.ts";
+import { SendQueue } from "./sendQueue.ts";
 import { TokenBucket } from "./tokenBucket.ts";
 import { Wire } from "./wire.ts";
 
@@ -131,9 +132,9 @@ export class Link {
 	}
 
 	/**
-	 * Writes a message or request frame (frames leave in the order of the calls) and waits
-	 * for its answer. Rejects with `network.unreachable` when the link ends first, or with
-	 * the signal's reason.
+	 * Writes a message or request frame (those of one name leave in the order of the calls) and
+	 * waits for its answer. Rejects with `network.unreachable` when the link ends first, with
+	 * `network.busy` when too much of that name waits to leave, or with the signal's reason.
 	 */
 	async ask(
 		type: typeof FRAME.message | typeof FRAME.request,
@@ -160,7 +161,13 @@ export class Link {
 				reject: (error) => finish(() => reject(error)),
 			});
 			if (signal.aborted) onAbort();
-			else this.#send(encodeFrame(type, id, { name, transfer, body: packet.body }));
+			else {
+				try {
+					this.#sending.push(name, encodeFrame(type, id, { name, transfer, body: packet.body }));
+				} catch (error) {
+					finish(() => reject(error));
+				}
+			}
 		});
 	}
 
@@ -169,17 +176,12 @@ export class Link {
 		this.#ended();
 	}
 
-	#sending: Promise<void> = Promise.resolve();
-
-	#send(bytes: Uint8Array): void {
-		this.#sending = this.#sending
-			.then(async () => {
-				const delayMs = this.#pace.reserve(1, this.#deps.nowMs());
-				if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
-			})
-			.then(() => this.#wire.write(bytes))
-			.catch((error) => this.close(error));
-	}
+	readonly #sending = new SendQueue(async (frame) => {
+		if (this.#closed) return;
+		const delayMs = this.#pace.reserve(1, this.#deps.nowMs());
+		if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+		await this.#wire.write(frame).catch((error) => this.close(error));
+	});
 
 	#answered(frame: Frame): void {
 		if (frame.type === FRAME.pong) {

@@ -642,7 +642,7 @@ export class Libp2pNetwork implements Network {
 				remoteMessage: message,
 			});
 		}
-		const known = ["network.too_large", "network.timeout"];
+		const known = ["network.too_large", "network.timeout", "network.busy"];
 		return new AlthingError(known.includes(code) ? code : "network.refused", `${peer} refused: ${message}`, {
 			peer,
 		});

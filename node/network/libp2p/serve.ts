@@ -135,6 +135,10 @@ export class ControlServer {
 			const running = handler(peer, frame.name, packet);
 			if (running !== undefined) running.catch((error) => this.#handlerFailed(peer, frame.name, error));
 		} catch (error) {
+			if (error instanceof AlthingError && error.code === "network.busy") {
+				this.#fail(wire, frame.id, error.code, error.message);
+				return;
+			}
 			this.#handlerFailed(peer, frame.name, error);
 		}
 		this.#write(wire, encodeFrame(FRAME.acknowledge, frame.id));

@@ -104,4 +104,48 @@ describe("the machine driver", () => {
 		});
 		expect(log).toEqual(["fatal broken invariant"]);
 	});
+
+	it("lets messages wait while too much work is under way, in order, and refuses what finds no room", async () => {
+		const gates: PromiseWithResolvers<string>[] = [];
+		const { made, log } = driver({
+			maximumUnderWay: 2,
+			maximumInboxBytes: 100,
+			execute: () => {
+				const gate = Promise.withResolvers<string>();
+				gates.push(gate);
+				return gate.promise;
+			},
+			onOutput: (output) => void log.push(output),
+		});
+		const taken: number[] = [];
+		const message = (index: number, sizeBytes: number, work = false) =>
+			made.deliver(sizeBytes, () => {
+				taken.push(index);
+				return work ? { work: [{ id: `w${index}`, task: "t" }] } : {};
+			});
+		expect(message(0, 10, true)).toBe(true);
+		await made.idle();
+		expect(message(1, 10, true)).toBe(true);
+		await made.idle();
+		expect(taken).toEqual([0, 1]);
+		// Two pieces of work are under way: the first waiting message is always taken, the rest while there is room.
+		expect([message(2, 1000), message(3, 10), message(4, 10)]).toEqual([true, false, false]);
+		expect(made.load).toEqual({ underWay: 2, inboxBytes: 1000 });
+		// Timers and the machine's own steps do not wait behind messages.
+		made.step(() => ({ output: ["own step"] }));
+		await made.idle();
+		expect(log).toEqual(["own step"]);
+		gates[0]?.resolve("done");
+		await gates[0]?.promise;
+		await new Promise((resolve) => setImmediate(resolve));
+		await made.idle();
+		expect(taken).toEqual([0, 1, 2]);
+		expect(made.load.inboxBytes).toBe(0);
+		expect([message(5, 60), message(6, 60)]).toEqual([true, true]);
+		gates[1]?.resolve("done");
+		await new Promise((resolve) => setImmediate(resolve));
+		await made.idle();
+		expect(taken).toEqual([0, 1, 2, 5, 6]);
+		expect(made.load).toEqual({ underWay: 0, inboxBytes: 0 });
+	});
 });

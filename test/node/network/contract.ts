@@ -120,6 +120,20 @@ export function networkContract(name: string, create: () => Promise<ContractWorl
 			expect(calls).toBe(2);
 		});
 
+		it("tells the sender of a message that the handler has no room for, and goes on", async () => {
+			const { a, b } = await create();
+			let room = false;
+			const taken: string[] = [];
+			b.onMessage("full", (_, channel) => {
+				if (!room) throw new AlthingError("network.busy", "no room");
+				taken.push(channel);
+			});
+			expect(await codeOf(a.send(b.self, "full/one", { body: bytes("x") }))).toBe("network.busy");
+			room = true;
+			await a.send(b.self, "full/two", { body: bytes("x") });
+			expect(taken).toEqual(["full/two"]);
+		});
+
 		it("carries payloads whole both ways", async () => {
 			const { a, b } = await create();
 			const blob = pattern(5_000_000);
