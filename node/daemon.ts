@@ -274,6 +274,7 @@ class Daemon {
 			datasets: this.#openedDatasets(),
 			budgets,
 			policy,
+			characteristics: config.organization.characteristics,
 			backend: training.backend,
 			limits: config.jobs,
 			timing: DEFAULT_TIMING,

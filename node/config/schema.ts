@@ -3,6 +3,7 @@
  * (loadConfig.ts) and is published as configs/node.schema.json for editors.
  */
 import { z } from "zod";
+import { characteristicsSchema } from "../../src/selection/selectionChoice.ts";
 import { LOG_LEVELS } from "../logging/logger.ts";
 
 const multiaddr = z
@@ -27,6 +28,11 @@ export const TECHNIQUES = [
 const organization = z
 	.strictObject({
 		name: z.string().min(1).max(100).describe("The organization's name as other members see it."),
+		characteristics: characteristicsSchema
+			.default({})
+			.describe(
+				"What jobs may select participants by, in coarse words of your own, e.g. region: north. Those that a job asks for are told to all members when you accept it; never measure them from the records.",
+			),
 	})
 	.describe("Who runs this node.");
 

@@ -5,7 +5,7 @@
 import { encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
-import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
+import { type Charter, corruptionOf } from "../../protocols/federation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
 import type { JobPlan } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
@@ -14,6 +14,7 @@ import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { footprintBytes } from "../../src/training/footprint.ts";
 import { modelOf, type Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/recordReach.ts";
+import { charterMinimumOf, participationOf } from "./selection.ts";
 
 /** The organization's limits, from its configuration. */
 export interface JobPolicy {
@@ -35,7 +36,7 @@ export type Acceptance =
  * Checks a specification against the charter's floor: a job that breaks it is refused by
  * everybody, so its submitter is told at once.
  * @returns who the job is to be planned for: every member, taking part
- * @throws AlthingError `job.below_privacy_floor`
+ * @throws AlthingError `job.below_privacy_floor`, `job.cohort_too_small`
  */
 export function requireCharter(spec: ResolvedSpecification, charter: Charter): Participation {
 	const { privacyFloor } = charter.rules;
@@ -61,17 +62,13 @@ export function requireCharter(spec: ResolvedSpecification, charter: Charter): P
 		refuse(`technique ${mechanism} is not among ${privacyFloor.techniques.join(", ")}`);
 	}
 	const minimum = spec.aggregation.minimumSurvivors;
-	const charterMinimum = minimumSurvivorsOf(charter, charter.members.length);
+	const charterMinimum = charterMinimumOf(spec, charter, charter.members.length);
 	if (minimum !== undefined && minimum > charter.members.length)
 		refuse(`it asks for ${minimum} survivors of ${charter.members.length} members`);
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	return {
-		participants: charter.members.length,
-		corruption: corruptionOf(charter),
-		minimumSurvivors: minimum ?? charterMinimum,
-	};
+	return participationOf(spec, charter, charter.members.length, corruptionOf(charter));
 }
 
 function sameDescription(one: DataDescription, other: DataDescription): boolean {

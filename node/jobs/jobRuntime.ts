@@ -15,12 +15,7 @@ import {
 } from "../../protocols/agreement/index.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { Fault } from "../../protocols/contract.ts";
-import {
-	type Charter,
-	charterHash,
-	electorateOf,
-	minimumSurvivorsOf,
-} from "../../protocols/federation/index.ts";
+import { type Charter, charterHash, electorateOf } from "../../protocols/federation/index.ts";
 import {
 	type CoordinationTiming,
 	decodeTrainingMessage,
@@ -36,12 +31,14 @@ import {
 } from "../../protocols/training/index.ts";
 import type { JobPlan } from "../../src/jobs/jobPlan.ts";
 import { checkAnyJob, type ResolvedSpecification } from "../../src/jobs/specification.ts";
+import type { Characteristics } from "../../src/selection/selectionChoice.ts";
 import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
 import type { Planner } from "./acceptance.ts";
 import { MachineDriver } from "./machineDriver.ts";
+import { declaredFor, participationOf, selectionFor, selectionOf } from "./selection.ts";
 
 /** Rounds after which the coordinator's role moves on. */
 const ROUNDS_PER_EPOCH = 10;
@@ -54,6 +51,8 @@ export interface JobSurroundings {
 	readonly nowMs: () => number;
 	/** The charter version that a proposal names. */
 	readonly charter: Charter;
+	/** What this organization declares about itself. */
+	readonly characteristics: Characteristics;
 	readonly timing: CoordinationTiming;
 	readonly gatherMs: number;
 	/** Durable writes: the journal under a kind, and states by hash. */
@@ -74,7 +73,13 @@ export interface JobSurroundings {
 export type JobEvent =
 	| { readonly kind: "agreement"; readonly output: AgreementOutput }
 	| { readonly kind: "training"; readonly output: TrainingOutput }
-	| { readonly kind: "round"; readonly content: RoundResult; readonly usage: RoundUsage }
+	| {
+			readonly kind: "round";
+			readonly content: RoundResult;
+			/** Who was asked to contribute. */
+			readonly invited: readonly PeerId[];
+			readonly usage: RoundUsage;
+	  }
 	/** Training was taken up again after this certified round, whose consequences may not all have been recorded. */
 	| { readonly kind: "restored"; readonly content: RoundResult }
 	| { readonly kind: "fault"; readonly fault: Fault }
@@ -160,6 +165,7 @@ export class JobRuntime {
 			self: around.self,
 			proposal,
 			electorate: electorateOf(around.charter),
+			characteristics: declaredFor(selectionOf(this.spec), around.characteristics),
 			minimumCohort: around.charter.rules.minimumCohort,
 			gatherMs: around.gatherMs,
 			leaderTimeoutMs: 3000,
@@ -330,11 +336,7 @@ export class JobRuntime {
 		const { self, charter, network, log, nowMs, journal, blobs } = this.#around;
 		const members = start.participants.map(({ response }) => response.peer);
 		const corruption = Math.floor(charter.rules.assumedCorruptFraction * members.length + 1e-9);
-		this.#participation = {
-			participants: members.length,
-			corruption,
-			minimumSurvivors: this.spec.aggregation.minimumSurvivors ?? minimumSurvivorsOf(charter, members.length),
-		};
+		this.#participation = participationOf(this.spec, charter, members.length, corruption);
 		const plan = await this.#around.plan(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);
@@ -352,6 +354,7 @@ export class JobRuntime {
 			jobId: this.jobId,
 			configHash: plan.hash,
 			electorate: { members, corruption },
+			...selectionFor(this.spec, start, this.#participation),
 			rounds: plan.rounds,
 			roundsPerEpoch: ROUNDS_PER_EPOCH,
 			minimumSurvivors: this.#participation.minimumSurvivors,
@@ -414,6 +417,7 @@ export class JobRuntime {
 			await this.#around.onEvent(this, {
 				kind: "round",
 				content: output.content,
+				invited: output.invited,
 				usage: this.#takeUsage(job),
 			});
 		}

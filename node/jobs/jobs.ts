@@ -17,6 +17,7 @@ import { type CoordinationTiming, type RoundResult, resultHash } from "../../pro
 import { answerIn } from "../../src/jobs/queryRound.ts";
 import { checkAnyJob, privacyPromiseOf, roundsOf } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
+import type { Characteristics } from "../../src/selection/selectionChoice.ts";
 import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
@@ -45,6 +46,8 @@ export interface JobsOptions {
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
 	readonly policy: JobPolicy;
+	/** What this organization declares about itself, for jobs that select by it. */
+	readonly characteristics: Characteristics;
 	readonly backend: BackendName;
 	readonly limits: JobLimits;
 	readonly timing: CoordinationTiming;
@@ -370,6 +373,7 @@ export class Jobs implements JobService {
 				log: options.log.child({ job: jobId.slice(0, 12) }),
 				nowMs: options.nowMs,
 				charter,
+				characteristics: options.characteristics,
 				timing: options.timing,
 				gatherMs: options.gatherMs,
 				journal: options.store.journal,
@@ -480,7 +484,7 @@ export class Jobs implements JobService {
 				);
 				return;
 			case "round":
-				await this.#onRound(job, event.content, event.usage);
+				await this.#onRound(job, event.content, event.invited, event.usage);
 				return;
 			case "restored":
 				// A crash between a certificate and the model's record: recording again changes nothing.
@@ -566,19 +570,24 @@ export class Jobs implements JobService {
 		}
 	}
 
-	async #onRound(job: JobRuntime, content: RoundResult, usage: RoundUsage): Promise<void> {
+	async #onRound(
+		job: JobRuntime,
+		content: RoundResult,
+		invited: readonly PeerId[],
+		usage: RoundUsage,
+	): Promise<void> {
 		const { publish, budgets, onRound } = this.#options;
 		const id = job.jobId;
 		this.#slots.progressed(id, this.#nowMs);
 		const released = await this.#work.settle(id, content);
-		await this.#keeping.round(job, content, usage, released);
+		await this.#keeping.round(job, content, invited, usage, released);
 		const { loss, accuracy } = content.metrics;
 		const view: RoundView = {
 			round: content.round,
 			attempt: content.attempt,
 			term: usage.term,
 			coordinator: usage.coordinator,
-			cohort: [...(job.participants ?? [])],
+			cohort: [...invited],
 			survivors: content.survivors,
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),

@@ -3,6 +3,7 @@
  * executions and budgets, in the documents' schema. They describe; the journal decides.
  */
 import { toHex } from "../../crypto/encoding.ts";
+import type { PeerId } from "../../crypto/identity.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
@@ -54,11 +55,12 @@ export class RecordKeeping {
 	async round(
 		job: JobRuntime,
 		content: RoundResult,
+		invited: readonly PeerId[],
 		usage: RoundUsage,
 		released: readonly ChargeView[],
 	): Promise<void> {
 		const at = new Date().toISOString();
-		await this.#participants(job, content, usage, at);
+		await this.#participants(job, content, invited, usage, at);
 		await this.#session(job, content, at);
 		if (released.length === 0) return;
 		const { spec, plan, jobId } = job;
@@ -107,7 +109,13 @@ export class RecordKeeping {
 		return privacyPromiseOf(spec)?.delta ?? this.#budgets.ledger.account(spec.data.set)?.limits.delta ?? 0;
 	}
 
-	async #participants(job: JobRuntime, content: RoundResult, usage: RoundUsage, at: string): Promise<void> {
+	async #participants(
+		job: JobRuntime,
+		content: RoundResult,
+		invited: readonly PeerId[],
+		usage: RoundUsage,
+		at: string,
+	): Promise<void> {
 		for (const peer of job.participants ?? []) {
 			const id = `${job.jobId}/${peer}`;
 			const before = await this.#store.participants.get(id);
@@ -121,7 +129,11 @@ export class RecordKeeping {
 				connection: { addresses: [...(member?.addresses ?? [])] },
 				dataCharacteristics: facts(member?.declared ?? {}),
 				participationRounds: (before?.participationRounds ?? 0) + (survived ? 1 : 0),
-				status: survived ? "active" : "missed the last round",
+				status: survived
+					? "active"
+					: invited.includes(peer)
+						? "missed the last round"
+						: "not selected for the last round",
 				registeredAt: before?.registeredAt ?? at,
 				lastSeenAt: survived ? at : (before?.lastSeenAt ?? at),
 			});

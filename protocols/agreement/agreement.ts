@@ -1,6 +1,7 @@
 /** One member's view of one proposed job, from proposal to a certified start. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
+import type { Characteristics } from "../../src/selection/selectionChoice.ts";
 import {
 	type Ballot,
 	BallotBox,
@@ -56,6 +57,8 @@ type StartProposal = Extract<AgreementMessage, { kind: "start_proposal" }>;
 
 export interface JobAgreementOptions extends StartRules {
 	readonly self: SigningKey;
+	/** Declared with an acceptance, for the job's selection of participants. */
+	readonly characteristics?: Characteristics | undefined;
 	/** How long the leader waits for members that have not answered, once enough have accepted. */
 	readonly gatherMs: number;
 	/** How long a leader may take before the next in line proposes the start. */
@@ -175,7 +178,7 @@ export class JobAgreement {
 	respond(accept: boolean, reason: string, nowMs: number): Step {
 		const out = this.#collector();
 		if (this.ownResponse !== undefined || !this.#deciding) return {};
-		const { self, proposal, random } = this.#options;
+		const { self, proposal, random, characteristics } = this.#options;
 		const nonce = random(32);
 		this.#nonce = nonce;
 		const response = signResponse(proposal, self, {
@@ -183,6 +186,7 @@ export class JobAgreement {
 			accept,
 			commitment: commitmentTo(this.jobId, self.peer, nonce),
 			reason,
+			...(accept && characteristics !== undefined ? { characteristics } : {}),
 		});
 		out.persist(encodePromise({ kind: "response", response, nonce }));
 		this.#addResponse(out, response);

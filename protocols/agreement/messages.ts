@@ -3,6 +3,7 @@ import { z } from "zod";
 import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { type PeerId, type SigningKey, verifySignature } from "../../crypto/identity.ts";
+import { characteristicsSchema } from "../../src/selection/selectionChoice.ts";
 import { ballotSchema, deadCertificateSchema, quorumCertificateSchema } from "../certificate/index.ts";
 import { bytes, bytesUpTo, decodeMessageOf, hashBytes, peerId, signatureBytes } from "../wire.ts";
 
@@ -36,6 +37,8 @@ export const responseSchema = z.strictObject({
 	/** Hash of the nonce that this member will reveal: its part of the job's beacon. */
 	commitment: hashBytes,
 	reason: z.string().max(500),
+	/** What the job's selection asks organizations to declare about themselves; for who accepts. */
+	characteristics: characteristicsSchema.optional(),
 	signature: signatureBytes,
 });
 export type JobResponse = z.infer<typeof responseSchema>;
@@ -137,6 +140,7 @@ function responseBytes(scope: Scope, r: Omit<JobResponse, "signature">): Uint8Ar
 		r.accept,
 		r.commitment,
 		r.reason,
+		...(r.characteristics === undefined ? [] : [{ ...r.characteristics }]),
 	]);
 }
 

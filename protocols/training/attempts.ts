@@ -4,6 +4,7 @@
  */
 import { sha256 } from "../../crypto/hash.ts";
 import type { PeerId } from "../../crypto/identity.ts";
+import { selectParticipants } from "../../src/selection/select.ts";
 import {
 	type AggregationConfig,
 	type AggregationMessage,
@@ -44,6 +45,9 @@ export class RoundAttempts {
 	readonly #options: TrainingJobOptions;
 	readonly #coordination: Coordination;
 	readonly #listener: AttemptListener;
+	#checkpoint: Checkpoint | undefined;
+	/** Those invited to the round's attempts, as far as they were asked for. */
+	#invited: (readonly PeerId[])[] = [];
 	#round = 0;
 	#attempt = 0;
 	#modelHash: Uint8Array = new Uint8Array(32);
@@ -70,11 +74,29 @@ export class RoundAttempts {
 		return this.#attempt;
 	}
 
+	/** Who is asked to contribute to an attempt of this round, sorted: what every participant computes alike. */
+	invitedTo(attempt: number): readonly PeerId[] {
+		const { selection, electorate, jobId } = this.#options;
+		const { beacon, history } = this.#checkpoint ?? {};
+		const { members } = electorate;
+		if (selection === undefined || beacon === undefined || history === undefined) return members;
+		const round = { jobId, round: this.#round, attempt, members, beacon, history };
+		this.#invited[attempt] ??= selectParticipants(selection, round);
+		return this.#invited[attempt];
+	}
+
+	/** Whether this node is asked to contribute to the present attempt. */
+	get invited(): boolean {
+		return this.invitedTo(this.#attempt).includes(this.#options.self.peer);
+	}
+
 	/**
 	 * Starts a round's first attempt.
 	 * @param caughtUp others certified the round before without this node: they may be in the midst of this one
 	 */
 	begin(checkpoint: Checkpoint, caughtUp: boolean, nowMs: number): void {
+		this.#checkpoint = checkpoint;
+		this.#invited = [];
 		this.#round = checkpoint.round;
 		this.#modelHash = sha256(checkpoint.state);
 		this.#dead = [];
@@ -237,7 +259,7 @@ export class RoundAttempts {
 
 	#create(term: number, coordinator: PeerId): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
-		const { length, modulusBits, phaseTimeoutMs, random } = this.#options;
+		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs } = this.#options;
 		const config: AggregationConfig = {
 			self,
 			federationId,
@@ -247,6 +269,8 @@ export class RoundAttempts {
 			modelHash: this.#modelHash,
 			configHash,
 			electorate,
+			selected: this.invitedTo(this.#attempt),
+			enoughInputs,
 			coordinator,
 			term,
 			minimumSurvivors,

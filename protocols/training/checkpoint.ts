@@ -2,6 +2,7 @@
 import { toHex } from "../../crypto/encoding.ts";
 import { hashFields, sha256 } from "../../crypto/hash.ts";
 import type { PeerId } from "../../crypto/identity.ts";
+import { emptyHistory, historyAfter, type SelectionHistory } from "../../src/selection/history.ts";
 import type { Ballot, DeadCertificate, QuorumCertificate } from "../certificate/index.ts";
 import type { TrainingJobOptions } from "./contract.ts";
 import { decodePromise, type TrainingPromise } from "./promises.ts";
@@ -22,17 +23,23 @@ export interface Checkpoint {
 	readonly last: CertifiedResult | undefined;
 	/** What ranks the coordinators of this round's epoch. */
 	readonly election: { readonly seed: Uint8Array; readonly survivors: readonly PeerId[] };
+	/** What the selection of this round's contributors is drawn from. */
+	readonly beacon: Uint8Array;
+	/** Of a job with a selection. */
+	readonly history: SelectionHistory | undefined;
 }
 
 /** The checkpoint before the first round. */
 export function firstCheckpoint(options: TrainingJobOptions): Checkpoint {
-	const { jobId, configHash, seed, initialState } = options;
+	const { jobId, configHash, seed, initialState, selection, electorate } = options;
 	return {
 		round: 0,
 		state: initialState,
 		previous: hashFields("althing/job-start/1", jobId, configHash, seed),
 		last: undefined,
 		election: { seed, survivors: [] },
+		beacon: seed,
+		history: selection === undefined ? undefined : emptyHistory(electorate.members.length),
 	};
 }
 
@@ -45,6 +52,8 @@ export function checkpointAfter(result: CertifiedResult, state: Uint8Array): Che
 		previous: resultHash(content),
 		last: result,
 		election: content.election,
+		beacon: content.beacon,
+		history: content.history,
 	};
 }
 
@@ -63,6 +72,16 @@ export function electionAfter(
 	return { seed, survivors: [...survivors] };
 }
 
+/** The history that a released round leaves, as part of its certified result; nothing without a selection. */
+export function certifiedHistory(
+	{ history }: Checkpoint,
+	{ electorate }: Pick<TrainingJobOptions, "electorate">,
+	round: { readonly invited: readonly PeerId[]; readonly survivors: readonly PeerId[] },
+): Pick<RoundResult, "history"> {
+	if (history === undefined) return {};
+	return { history: [...historyAfter(history, electorate.members, round)] };
+}
+
 /** The result of a round whose survivors are fixed but whose sum is lost: the model stays as it is. */
 export function voidResult(checkpoint: Checkpoint, jobId: string, roundsPerEpoch: number): RoundResult {
 	const beacon = hashFields("althing/void-beacon/1", checkpoint.previous);
@@ -77,6 +96,7 @@ export function voidResult(checkpoint: Checkpoint, jobId: string, roundsPerEpoch
 		metrics: {},
 		previous: checkpoint.previous,
 		election: electionAfter(checkpoint, roundsPerEpoch, { beacon, survivors: [] }),
+		...(checkpoint.history === undefined ? {} : { history: [...checkpoint.history] }),
 	};
 }
 

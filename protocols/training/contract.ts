@@ -1,6 +1,7 @@
 /** What a training job is given, what it asks of its surroundings and what it tells them. */
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import type { SelectionRule } from "../../src/selection/select.ts";
 import type { AggregationTask, AggregationTaskResult } from "../aggregation/index.ts";
 import type { Electorate } from "../certificate/index.ts";
 import type { Effects, RandomBytes } from "../contract.ts";
@@ -56,7 +57,13 @@ export type TrainingOutput =
 	  }
 	| { readonly kind: "withdrawn"; readonly round: number; readonly code: string; readonly reason: string }
 	/** A certified round: a checkpoint. Rounds that others certified while this node was away are skipped. */
-	| { readonly kind: "round"; readonly content: RoundResult; readonly resultHash: Uint8Array }
+	| {
+			readonly kind: "round";
+			readonly content: RoundResult;
+			readonly resultHash: Uint8Array;
+			/** Who was asked to contribute; of a round that others certified while this node was away, its survivors. */
+			readonly invited: readonly PeerId[];
+	  }
 	| { readonly kind: "done"; readonly rounds: number };
 
 export type Collector = EffectCollector<TrainingMessage, TrainingTask, TrainingOutput, PersistedStep>;
@@ -71,6 +78,10 @@ export interface TrainingJobOptions {
 	readonly configHash: Uint8Array;
 	/** The job's participants, fixed when it started: they vote, whoever is in a cohort. */
 	readonly electorate: Electorate;
+	/** Who is asked to contribute to a round; everybody where absent. */
+	readonly selection?: SelectionRule | undefined;
+	/** Contributions that a round is for: it goes on with that many; absent to wait for all that are asked. */
+	readonly enoughInputs?: number | undefined;
 	readonly rounds: number;
 	/** Rounds after which the coordinator's role moves on. */
 	readonly roundsPerEpoch: number;

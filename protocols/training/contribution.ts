@@ -4,19 +4,30 @@ import type { Collector } from "./contract.ts";
 
 export class Contribution {
 	#round = 0;
+	#state: Uint8Array | undefined;
+	#computing = false;
 	#vector: Uint32Array | undefined;
 	#charge: "none" | "asked" | "made" = "none";
 	#chargedAttempt: number | undefined;
 	#wanted = false;
 	#withdrawn = false;
 
-	/** Starts computing before the cohort is known: training overlaps with the key exchange. */
-	begin(out: Collector, round: number, state: Uint8Array): void {
+	/** A new round, that starts from this common state. */
+	begin(round: number, state: Uint8Array): void {
 		this.#round = round;
+		this.#state = state;
+		this.#computing = false;
 		this.#vector = undefined;
 		this.#withdrawn = false;
 		this.attemptEnded();
-		out.work(`contribute/${round}`, { kind: "contribute", round, state });
+	}
+
+	/** Starts computing, once a round; before the cohort is known, so that training overlaps with the key exchange. */
+	compute(out: Collector): void {
+		if (this.#computing || this.#state === undefined) return;
+		this.#computing = true;
+		const round = this.#round;
+		out.work(`contribute/${round}`, { kind: "contribute", round, state: this.#state });
 	}
 
 	/** A further attempt is charged anew; what the dead one had been charged was never released. */
@@ -27,8 +38,9 @@ export class Contribution {
 	}
 
 	/** The session asks for the vector. */
-	want(): void {
+	want(out: Collector): void {
 		this.#wanted = true;
+		this.compute(out);
 	}
 
 	computed(vector: Uint32Array): void {

@@ -10,6 +10,7 @@ import { CatchUp } from "./catchUp.ts";
 import {
 	type CertifiedResult,
 	type Checkpoint,
+	certifiedHistory,
 	checkpointAfter,
 	electionAfter,
 	restore,
@@ -42,6 +43,8 @@ export class TrainingJob
 	readonly #results: ResultPhase;
 	readonly #contribution = new Contribution();
 	readonly #catchUp: CatchUp;
+	/** Calls to the next round's session that came while this node still waits for the present one's state. */
+	readonly #early = new Map<PeerId, Extract<TrainingMessage, { kind: "session" }>>();
 	#checkpoint: Checkpoint;
 	#released: Released | undefined;
 	/** Applied once at the start, then dropped. */
@@ -66,7 +69,7 @@ export class TrainingJob
 		for (const term of restored.terms) this.#coordination.adopt(term, 0);
 		this.#attempts = new RoundAttempts(options, this.#coordination, {
 			inputWanted: (out, nowMs) => {
-				this.#contribution.want();
+				this.#contribution.want(out);
 				this.#provide(out, nowMs);
 			},
 			released: (out, released) => this.#apply(out, released),
@@ -83,9 +86,9 @@ export class TrainingJob
 			this.#results.restoreVote(ballot, content, state);
 		}
 		this.#resume = (out, nowMs) => {
-			this.#contribution.begin(out, this.#checkpoint.round, this.#checkpoint.state);
 			if (options.promises.length === 0) this.#attempts.begin(this.#checkpoint, false, nowMs);
 			else this.#attempts.resume(this.#checkpoint, restored.dead, restored.sessions, nowMs);
+			this.#contribute(out);
 		};
 	}
 
@@ -166,6 +169,7 @@ export class TrainingJob
 	): void {
 		switch (message.kind) {
 			case "session":
+				if (message.round === this.round + 1 && blob === undefined) this.#early.set(from, message);
 				if (this.#inStep(out, from, message.round)) this.#attempts.receive(out, from, message, nowMs, blob);
 				break;
 			case "heartbeat":
@@ -183,7 +187,7 @@ export class TrainingJob
 				break;
 			case "result_ballot":
 				if (this.#inStep(out, from, message.round))
-					this.#results.receiveBallot(out, from, message.ballot, nowMs);
+					this.#results.receiveBallot(out, from, message.ballot, !this.#attempts.invited, nowMs);
 				break;
 			case "result":
 				this.#results.receiveResult(out, from, message, nowMs);
@@ -232,6 +236,12 @@ export class TrainingJob
 		return out.effects();
 	}
 
+	/** Trains for the round if this node is asked to; an attempt that asks it later on starts it then. */
+	#contribute(out: Collector): void {
+		this.#contribution.begin(this.round, this.state);
+		if (this.#attempts.invited) this.#contribution.compute(out);
+	}
+
 	/** The budget is charged, durably, before the masked contribution leaves. */
 	#provide(out: Collector, nowMs: number): void {
 		const vector = this.#contribution.take(out, this.#attempts.attempt);
@@ -275,6 +285,10 @@ export class TrainingJob
 			metrics: { ...result.metrics },
 			previous: this.#checkpoint.previous,
 			election: electionAfter(this.#checkpoint, this.#options.roundsPerEpoch, { beacon, survivors }),
+			...certifiedHistory(this.#checkpoint, this.#options, {
+				invited: this.#attempts.invitedTo(attempt),
+				survivors,
+			}),
 		};
 		this.#results.vote(out, content, result.state, nowMs);
 	}
@@ -287,9 +301,14 @@ export class TrainingJob
 		nowMs: number,
 	): void {
 		out.persist({ ...encodePromise({ kind: "result", ...result }), state });
+		const { content } = result;
+		const invited =
+			content.round === this.round && content.outcome === "released"
+				? this.#attempts.invitedTo(content.attempt)
+				: content.survivors;
 		this.#checkpoint = checkpointAfter(result, state);
 		this.#released = undefined;
-		out.output({ kind: "round", content: result.content, resultHash: this.#checkpoint.previous });
+		out.output({ kind: "round", content, resultHash: this.#checkpoint.previous, invited });
 		this.#attempts.end();
 		this.#results.begin(this.#checkpoint);
 		if (this.done) {
@@ -299,9 +318,12 @@ export class TrainingJob
 		if (this.#coordination.enterEpoch(this.#epoch, this.#checkpoint.election, nowMs))
 			this.#announceCoordinator(out);
 		this.#coordination.progressed(nowMs);
-		this.#contribution.begin(out, this.round, this.state);
 		this.#attempts.begin(this.#checkpoint, caughtUp, nowMs);
+		this.#contribute(out);
 		this.#maybeOpen(out, nowMs);
+		for (const [peer, message] of this.#early)
+			if (message.round === this.round) this.#attempts.receive(out, peer, message, nowMs, undefined);
+		this.#early.clear();
 	}
 
 	#maybeOpen(out: Collector, nowMs: number): void {

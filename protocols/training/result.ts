@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { encodeCanonical } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
+import { participantRecordSchema } from "../../src/selection/history.ts";
 import type { Slot } from "../certificate/index.ts";
 import { hashBytes, peerId } from "../wire.ts";
 
@@ -24,6 +25,8 @@ export const roundResultSchema = z.strictObject({
 	previous: hashBytes,
 	/** What ranks the coordinators of the next round's epoch: carried along inside an epoch. */
 	election: z.strictObject({ seed: hashBytes, survivors: z.array(peerId).max(1024) }),
+	/** Of a job with a selection: each participant's past, in their order, for selections to come. */
+	history: z.array(participantRecordSchema).max(1024).optional(),
 });
 
 export type RoundResult = z.infer<typeof roundResultSchema>;

@@ -104,8 +104,10 @@ export class ResultPhase {
 		this.#maybeCertified(out, nowMs);
 	}
 
-	receiveBallot(out: Collector, from: PeerId, ballot: Ballot, nowMs: number): void {
+	/** @param idle this node has no part in the round's sum, and need not wait for its own */
+	receiveBallot(out: Collector, from: PeerId, ballot: Ballot, idle: boolean, nowMs: number): void {
 		const { round } = this.#checkpoint;
+		const vouchedBefore = this.#decision.vouched() !== undefined;
 		const outcome = this.#decision.count(ballot);
 		if (outcome === "invalid") {
 			out.fault({
@@ -126,6 +128,10 @@ export class ResultPhase {
 			});
 		}
 		this.#maybeCertified(out, nowMs);
+		if (idle && !vouchedBefore && !this.decided && this.#checkpoint.round === round) {
+			const vouched = this.#decision.vouched();
+			if (vouched !== undefined) out.send(from, { kind: "state_request", round });
+		}
 	}
 
 	#maybeCertified(out: Collector, nowMs: number): void {

@@ -11,6 +11,7 @@ import { catalog } from "../data/catalog.ts";
 import { type DataDescription, dataDescriptionSchema } from "../data/description.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
+import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
 import { trainingContradiction, trainingSchema } from "./trainingChoice.ts";
@@ -50,6 +51,9 @@ export const jobSpecSchema = z.strictObject({
 	model: modelChoiceSchema,
 	training: trainingSchema,
 	privacy: privacySchema,
+	selection: selectionSchema
+		.optional()
+		.describe("who is asked to contribute to a round, drawn from the public beacon; without it everybody"),
 	aggregation: aggregationSchema.prefault({}),
 	robustness: robustnessSchema
 		.optional()
@@ -80,10 +84,11 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	const refuse = (message: string): never => {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
-	const { privacy, training, robustness } = spec;
+	const { privacy, training, robustness, selection } = spec;
 	const contradicts =
 		trainingContradiction(training) ??
 		contradiction(privacy, training) ??
+		(selection === undefined ? undefined : selectionContradiction(selection, privacy)) ??
 		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
 	if (contradicts !== undefined) refuse(contradicts);
 	return spec;

@@ -48,6 +48,7 @@ export interface Ended {
 /** Node configuration on top of the fixture's own. */
 export interface NodeSettings {
 	readonly organization?: string;
+	readonly characteristics?: Json;
 	readonly policy?: Json;
 	readonly budgets?: Json;
 	readonly jobs?: Json;
@@ -94,7 +95,7 @@ export class FleetNode {
 
 	async configure(settings: NodeSettings): Promise<void> {
 		const configuration = {
-			organization: { name: this.organization },
+			organization: { name: this.organization, characteristics: settings.characteristics ?? {} },
 			network: { listen: [`/ip4/127.0.0.1/tcp/${this.#port}`], ...settings.network },
 			health: { port: 0, ...settings.health },
 			policy: {

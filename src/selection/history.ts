@@ -1,0 +1,59 @@
+/**
+ * What the certified rounds tell about each participant, for selections that go by the past. It is part of
+ * every certified result of a job with a selection, so a node that was away selects like everybody else.
+ */
+import { z } from "zod";
+import type { PeerId } from "../../crypto/identity.ts";
+
+/** {@link ParticipantRecord.reliability} of somebody who survived every time. */
+export const FULL_RELIABILITY = 1024;
+/** Its weight on the past: an eighth of it is replaced each time. */
+const RELIABILITY_SHIFT = 3;
+
+const rounds = z.int().min(0).max(1_000_000);
+
+export const participantRecordSchema = z.strictObject({
+	/** Released rounds to which it was asked to contribute. */
+	invited: rounds,
+	/** Of them, those whose sum it is in. */
+	survived: rounds,
+	/** Exponential mean of surviving when asked, in 1/1024. */
+	reliability: z.int().min(0).max(FULL_RELIABILITY),
+});
+
+export type ParticipantRecord = z.infer<typeof participantRecordSchema>;
+
+/** In the order of the job's participants. */
+export type SelectionHistory = readonly ParticipantRecord[];
+
+/** Before the first round: nobody is known to be unreliable. */
+export function emptyHistory(participants: number): SelectionHistory {
+	return Array.from({ length: participants }, () => ({
+		invited: 0,
+		survived: 0,
+		reliability: FULL_RELIABILITY,
+	}));
+}
+
+/** The history after a released round; a void one changes nothing. */
+export function historyAfter(
+	history: SelectionHistory,
+	members: readonly PeerId[],
+	round: { readonly invited: readonly PeerId[]; readonly survivors: readonly PeerId[] },
+): SelectionHistory {
+	const invited = new Set(round.invited);
+	const survivors = new Set(round.survivors);
+	return members.map((peer, index) => {
+		const record = history[index]!;
+		if (!invited.has(peer)) return record;
+		const survived = survivors.has(peer) ? 1 : 0;
+		return {
+			invited: record.invited + 1,
+			survived: record.survived + survived,
+			reliability:
+				record.reliability -
+				(record.reliability >> RELIABILITY_SHIFT) +
+				survived * (FULL_RELIABILITY >> RELIABILITY_SHIFT),
+		};
+	});
+}

@@ -1,0 +1,69 @@
+/** Rounds that ask a selection of whole nodes, by what their organizations declare. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Fleet } from "./fleet.ts";
+
+const TEST_MS = 120_000;
+const REGIONS = ["north", "north", "south", "south", "south"];
+let fleet: Fleet;
+
+beforeAll(async () => {
+	fleet = await Fleet.start(5, (index) => ({ characteristics: { region: REGIONS[index]!, size: "small" } }));
+	await fleet.found();
+	await fleet.addDigits();
+}, TEST_MS);
+
+afterAll(() => fleet?.end());
+
+const job = (selection: object) => ({
+	name: "selected",
+	technique: "federated_learning",
+	data: { set: "digits-8x8" },
+	model: { kind: "softmax_regression" },
+	training: { rounds: 4, expectedBatch: 345, evaluateEveryRounds: 4 },
+	privacy: {
+		mechanism: "distributed_gaussian",
+		epsilon: 4,
+		delta: 1e-6,
+		samplingRate: 0.4,
+	},
+	selection,
+});
+
+describe("a stratified job", () => {
+	it("sums one of the north and two of the south in every round, and charges nobody else", {
+		timeout: TEST_MS,
+	}, async () => {
+		const spec = job({ strategy: "stratified", characteristic: "region", strata: { north: 1, south: 2 } });
+		const { id } = await fleet.node(0).call("job.submit", { spec });
+		const details = await Promise.all(
+			fleet.nodes.map((node) => node.untilJob(id, ({ state }) => state === "completed")),
+		);
+		expect(new Set(await Promise.all(fleet.nodes.map((node) => node.modelHash(id)))).size).toBe(1);
+		const regionOf = new Map(fleet.nodes.map((node, index) => [node.peer, REGIONS[index]]));
+		const rounds = details[0]!.history;
+		expect(rounds).toHaveLength(4);
+		for (const { cohort, survivors, attempt } of rounds) {
+			expect(cohort).toEqual(expect.arrayContaining(survivors));
+			if (attempt > 0) continue;
+			expect(cohort.map((peer) => regionOf.get(peer)).sort()).toEqual(["north", "south", "south"]);
+		}
+		for (const [index, node] of fleet.nodes.entries()) {
+			const { budgets } = await node.call("budget.show", { dataset: "digits-8x8" });
+			const paid = (budgets[0]?.charges ?? []).filter(
+				(charge) => charge.job === id && charge.partition === "train" && charge.state === "released",
+			);
+			const summed = details[index]!.history.filter(({ survivors }) => survivors.includes(node.peer));
+			expect(paid).toHaveLength(summed.length);
+		}
+	});
+
+	it("is refused where the corrupt could be too many of a sum", { timeout: TEST_MS }, async () => {
+		const spec = {
+			...job({ strategy: "uniform", size: 3 }),
+			aggregation: { minimumSurvivors: 4 },
+		};
+		await expect(fleet.node(0).call("job.submit", { spec })).rejects.toMatchObject({
+			code: "job.cohort_too_small",
+		});
+	});
+});
