@@ -5,6 +5,7 @@ import { AlthingError, hasCode } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { merkleRoot } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
+import { type Admission, admissionFlaw } from "./admission.ts";
 import { type Advert, type Bundle, isAuthentic } from "./messages.ts";
 import { DOMAIN, sessionId, shareThreshold } from "./sessionId.ts";
 
@@ -31,16 +32,18 @@ export interface Sharing {
 	readonly shareSetHash: Uint8Array;
 }
 
+/** Fewest members of a roster whose sum may become one of so many survivors. */
+export function smallestRoster(minimumSurvivors: number): number {
+	return Math.max(SMALLEST_ROSTER, minimumSurvivors);
+}
+
 /**
  * Checks an advert by itself.
  * @returns what is wrong, or undefined
  */
-export function advertFlaw(
-	advert: Advert,
-	sidPre: Uint8Array,
-	selected: readonly PeerId[],
-): string | undefined {
-	if (!selected.includes(advert.author)) return "it is none of those selected to contribute";
+export function advertFlaw(advert: Advert, sidPre: Uint8Array, admission: Admission): string | undefined {
+	const refused = admissionFlaw(advert, admission);
+	if (refused !== undefined) return refused;
 	if (!equalBytes(advert.sidPre, sidPre)) return "its keys are for another session, model or configuration";
 	if (!isAuthentic(advert)) return "its signature is wrong";
 	try {
@@ -64,14 +67,21 @@ const PROBE_SECRET = new Uint8Array(32).fill(0x55);
 export function rosterOf(
 	adverts: readonly Advert[],
 	sidPre: Uint8Array,
-	selected: readonly PeerId[],
+	admission: Admission,
 	minimumSurvivors: number,
 ): Roster {
 	const members = adverts.map(({ author }) => author);
 	if (members.some((member, i) => i > 0 && (members[i - 1] as PeerId) >= member)) {
 		throw new AlthingError("aggregation.bad_roster", "The roster is not sorted or names a member twice.");
 	}
-	const needed = Math.max(SMALLEST_ROSTER, minimumSurvivors);
+	const { capacity = Number.POSITIVE_INFINITY } = admission.buffer ?? {};
+	if (members.length > capacity) {
+		throw new AlthingError(
+			"aggregation.bad_roster",
+			`The roster has ${members.length} members; the buffer holds ${capacity}.`,
+		);
+	}
+	const needed = smallestRoster(minimumSurvivors);
 	if (members.length < needed) {
 		throw new AlthingError(
 			"aggregation.bad_roster",
@@ -79,7 +89,7 @@ export function rosterOf(
 		);
 	}
 	for (const advert of adverts) {
-		const flaw = advertFlaw(advert, sidPre, selected);
+		const flaw = advertFlaw(advert, sidPre, admission);
 		if (flaw !== undefined) {
 			throw new AlthingError(
 				"aggregation.bad_roster",

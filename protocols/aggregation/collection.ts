@@ -3,6 +3,7 @@ import { equalBytes } from "../../crypto/encoding.ts";
 import { merkleRoot, merkleTree } from "../../crypto/merkle.ts";
 import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
+import { fillBuffer } from "./admission.ts";
 import {
 	advertFlaw,
 	bundleFlaw,
@@ -12,6 +13,7 @@ import {
 	rosterOf,
 	type Sharing,
 	shareSetHashOf,
+	smallestRoster,
 } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import { soundOpenedShare } from "./contributor.ts";
@@ -57,19 +59,34 @@ export class Collection {
 		return this.#context.selected.filter((member) => !this.#adverts.has(member));
 	}
 
+	/** True when nothing is gained by waiting for further adverts: everybody answered, or the buffer is full. */
+	get rosterComplete(): boolean {
+		const { buffer } = this.#context.config;
+		if (buffer !== undefined) return this.#adverts.size >= buffer.capacity;
+		return this.#context.awaited(this.withoutAdvert()).length === 0;
+	}
+
+	/** Whether the adverts here make a roster. */
+	get rosterPossible(): boolean {
+		return this.#adverts.size >= smallestRoster(this.#context.config.minimumSurvivors);
+	}
+
 	/** A later advert replaces an earlier one: its author restarted before the roster was fixed. */
 	addAdvert(advert: Advert, from: PeerId, out: Outbox): void {
-		const { sidPre, selected } = this.#context;
-		const flaw = advert.author === from ? advertFlaw(advert, sidPre, selected) : "it was signed by another";
+		const { sidPre, admission } = this.#context;
+		const flaw = advert.author === from ? advertFlaw(advert, sidPre, admission) : "it was signed by another";
 		if (flaw === undefined) this.#adverts.set(from, advert);
 		else out.fault(from, "bad_advert", `The session keys of ${from} are refused: ${flaw}.`);
 	}
 
 	/** @throws AlthingError `aggregation.bad_roster` when too few answered */
 	fixRoster(): Advert[] {
-		const { config, sidPre } = this.#context;
-		const adverts = [...this.#adverts.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
-		this.roster = rosterOf(adverts, sidPre, this.#context.selected, config.minimumSurvivors);
+		const { config, sidPre, admission } = this.#context;
+		const { capacity = this.#adverts.size } = config.buffer ?? {};
+		const adverts = fillBuffer([...this.#adverts.values()], sidPre, capacity).sort((a, b) =>
+			a.author < b.author ? -1 : 1,
+		);
+		this.roster = rosterOf(adverts, sidPre, admission, config.minimumSurvivors);
 		return adverts;
 	}
 

@@ -12,6 +12,7 @@ import {
 } from "../certificate/index.ts";
 import type { PeerId, RandomBytes } from "../contract.ts";
 import { largestScreenedNorm, type ScreeningOutcome, type ScreeningRules } from "../robust/outcome.ts";
+import type { BufferRules } from "./admission.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { survivorsSlot } from "./sessionId.ts";
 
@@ -32,6 +33,8 @@ export interface AggregationConfig {
 	readonly selected?: readonly PeerId[] | undefined;
 	/** Inputs with which the coordinator goes on without waiting for further ones; all where absent. */
 	readonly enoughInputs?: number | undefined;
+	/** Buffered rounds: members join when they are ready ({@link AggregationSession.offer}); absent elsewhere. */
+	readonly buffer?: BufferRules | undefined;
 	/**
 	 * The coordinator of the term in which the attempt began; later ones are told through
 	 * `coordinatorChanged`, so that a new coordinator recovers the attempt instead of opening it anew.

@@ -1,6 +1,7 @@
 /** What all parts of one session share. */
 import type { Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
+import type { Admission } from "./admission.ts";
 import type { AggregationConfig } from "./configuration.ts";
 import { HeaderLog } from "./headerLog.ts";
 import { preliminarySessionId, survivorsSlot } from "./sessionId.ts";
@@ -41,5 +42,10 @@ export class Context {
 	/** Who may contribute. */
 	get selected(): readonly PeerId[] {
 		return this.config.selected ?? this.members;
+	}
+
+	get admission(): Admission {
+		const { round, buffer } = this.config;
+		return { selected: this.selected, round, buffer };
 	}
 }

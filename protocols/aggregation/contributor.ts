@@ -64,6 +64,10 @@ export class Contributor {
 	readonly #context: Context;
 	/** False after a restart: keys and shares are gone, new ones would be a second identity. */
 	readonly #mayJoin: boolean;
+	/** The coordinator asked for keys. */
+	#called = false;
+	/** Buffered rounds: what the contribution that is ready was computed from. */
+	#version: number | undefined;
 	#keys: Keys | undefined;
 	#roster: Roster | undefined;
 	#selfSeed: Uint8Array | undefined;
@@ -79,6 +83,12 @@ export class Contributor {
 	constructor(context: Context, mayJoin: boolean) {
 		this.#context = context;
 		this.#mayJoin = mayJoin;
+	}
+
+	/** Whether the session counts on this node: it may contribute, and in a buffered round it is on the roster. */
+	get invited(): boolean {
+		const { selected, self, config } = this.#context;
+		return selected.includes(self) && (config.buffer === undefined || this.#roster !== undefined);
 	}
 
 	/** The roster this node was shown, by its root. */
@@ -121,8 +131,20 @@ export class Contributor {
 			);
 			return;
 		}
-		if (!this.#mayJoin || this.#roster !== undefined || !this.#context.selected.includes(config.self.peer))
-			return;
+		this.#called = true;
+		this.#sendKeys(out);
+	}
+
+	/** Buffered rounds: a contribution is ready; joins as soon as the session is open. */
+	offer(version: number, out: Outbox): void {
+		this.#version = version;
+		if (this.#called) this.#sendKeys(out);
+	}
+
+	#sendKeys(out: Outbox): void {
+		const { config, sidPre, coordinator, selected } = this.#context;
+		if (!this.#mayJoin || this.#roster !== undefined || !selected.includes(config.self.peer)) return;
+		if (config.buffer !== undefined && this.#version === undefined) return;
 		if (this.#keys === undefined) {
 			out.output({ kind: "phase", phase: "advertise" });
 			const mask = generateAgreementKey(config.random);
@@ -132,6 +154,7 @@ export class Contributor {
 				sidPre,
 				maskKey: mask.publicKey,
 				channelKey: channel.publicKey,
+				...(config.buffer === undefined ? {} : { version: this.#version }),
 			});
 			this.#keys = { mask, channel, advert };
 		}
@@ -165,7 +188,7 @@ export class Contributor {
 	#checkedRoster({ header, adverts }: MessageOf<"roster">, out: Outbox): Roster | undefined {
 		const { config, sidPre, coordinator } = this.#context;
 		try {
-			const roster = rosterOf(adverts, sidPre, this.#context.selected, config.minimumSurvivors);
+			const roster = rosterOf(adverts, sidPre, this.#context.admission, config.minimumSurvivors);
 			if (equalBytes(roster.rosterRoot, header.rosterRoot)) return roster;
 			out.fault(coordinator, "bad_roster", `${coordinator} signed another roster than it sent.`);
 		} catch (error) {

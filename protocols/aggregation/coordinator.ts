@@ -37,6 +37,8 @@ export const REPEAT_TIMER = "repeat";
 
 const REPEAT_MS = 1000;
 const MAX_REPEAT_MS = 8000;
+/** Deadlines after which a buffer that could be used but is not full is used all the same. */
+const BUFFER_DEADLINES = 4;
 /** Deadlines of the reveal phase after which the sum is given up as lost. */
 const REVEAL_DEADLINES = 6;
 
@@ -157,7 +159,7 @@ export class Coordinator {
 		}
 		switch (this.#stage) {
 			case "advertise":
-				if (this.#context.awaited(collection.withoutAdvert()).length === 0) this.#toShare(out);
+				if (collection.rosterComplete) this.#toShare(out);
 				break;
 			case "share":
 				if (this.#context.awaited(collection.withoutBundle()).length === 0) this.#enter("verify", out);
@@ -208,7 +210,8 @@ export class Coordinator {
 		this.#deadlines++;
 		switch (this.#stage) {
 			case "advertise":
-				this.#toShare(out);
+				if (this.#waitsForBuffer()) out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+				else this.#toShare(out);
 				return;
 			case "share":
 				this.#enter("verify", out);
@@ -249,6 +252,13 @@ export class Coordinator {
 				// A vote cannot be given up: its outcome may already be fixed elsewhere. Repeating goes on until the members answer or the term changes.
 				out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
 		}
+	}
+
+	/** A buffer fills at the members' own pace; a part of it is used only when the rest seems not to come. */
+	#waitsForBuffer(): boolean {
+		if (this.#context.config.buffer === undefined) return false;
+		if (!this.#collection.rosterPossible) this.#deadlines = 0;
+		return this.#deadlines < BUFFER_DEADLINES;
 	}
 
 	/** A member is gone: it may be the one that was waited for. */

@@ -48,7 +48,13 @@ const signed = <K extends string, T extends z.ZodRawShape>(kind: K, fields: T) =
 	z.strictObject({ kind: z.literal(kind), author: peer, ...fields, signature: bytes(64) });
 
 /** Phase 0: the author's keys for this attempt. */
-const advert = signed("advert", { sidPre: hash, maskKey: hash, channelKey: hash });
+const advert = signed("advert", {
+	sidPre: hash,
+	maskKey: hash,
+	channelKey: hash,
+	/** Buffered rounds: the version of the model that its contribution was computed from. */
+	version: z.int().min(0).max(1_000_000).optional(),
+});
 /** Phase 0: the coordinator's commitment to one roster; two for one sidPre prove equivocation. */
 const rosterHeader = signed("roster", { sidPre: hash, term, rosterRoot: hash });
 /** Phase 1: the public part of a dealer's sharing. Tags are in roster order, without the dealer. */

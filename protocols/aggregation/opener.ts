@@ -95,8 +95,8 @@ export class Opener {
 			out.output({ kind: "certified", certificate, survivors: survivorsOf(proposed.proposal) });
 			out.output({ kind: "phase", phase: "reveal" });
 			const why = this.#cannotRelease(certified);
-			// Who was not selected has nothing to release: it gets the result from the others anyway.
-			if (why !== undefined && this.#context.selected.includes(this.#context.self)) {
+			// Who was not selected, or not ready, has nothing to release: it gets the result from the others anyway.
+			if (why !== undefined && this.#contributor.invited) {
 				const message = `This node cannot verify the sum itself: ${why}. It gets the round's result from the others.`;
 				out.output({ kind: "failed", error: new AlthingError("aggregation.other_session", message) });
 			}

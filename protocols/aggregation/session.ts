@@ -74,6 +74,14 @@ export class AggregationSession
 	}
 
 	/**
+	 * Buffered rounds: this node has a contribution ready, computed from this version of the model, and joins
+	 * the roster if there is room left.
+	 */
+	offer(version: number, _nowMs: number): AggregationEffects {
+		return this.#step((out) => this.#participant.contributor.offer(version, out));
+	}
+
+	/**
 	 * Answers `input_wanted`, once, after the budget was charged durably.
 	 * @param values `length` integers, each below 2^modulusBits
 	 * @throws AlthingError `aggregation.not_wanted` | `aggregation.bad_input`
