@@ -1,0 +1,88 @@
+/**
+ * Reed-Solomon decoding of opened shares (Berlekamp and Welch, US patent 4633470, expired): the polynomial
+ * that all but a few of the values lie on. Values are public; nothing here is constant in time.
+ */
+import { add, evaluate, invertPublic, multiply, type Prime, subtract } from "./primeField.ts";
+
+/**
+ * The polynomial of degree at most `degree` that all but at most `errors` of the values lie on; it is the
+ * only one when there are at least `degree + 1 + 2 errors` points, which is required.
+ * @param points distinct, not zero
+ * @returns its `degree + 1` coefficients, lowest first, and the positions of the wrong values; undefined
+ *   when there is none
+ */
+export function correctErrors(
+	points: readonly number[],
+	values: ArrayLike<number>,
+	degree: number,
+	errors: number,
+	prime: Prime,
+): { readonly coefficients: Uint32Array; readonly wrong: readonly number[] } | undefined {
+	if (points.length < degree + 1 + 2 * errors) return undefined;
+	// Q(x_j) = y_j E(x_j), E monic of degree `errors`, Q of degree `degree + errors`: linear in their coefficients.
+	const qTerms = degree + errors + 1;
+	const unknowns = qTerms + errors;
+	const rows = points.map((x, j) => {
+		const row = new Uint32Array(unknowns + 1);
+		let power = 1;
+		for (let k = 0; k < qTerms; k++) {
+			row[k] = power;
+			if (k < errors) row[qTerms + k] = subtract(0, multiply(values[j] as number, power, prime), prime);
+			if (k === errors) row[unknowns] = multiply(values[j] as number, power, prime);
+			power = multiply(power, x, prime);
+		}
+		return row;
+	});
+	const solution = solve(rows, unknowns, prime);
+	if (solution === undefined) return undefined;
+	const locator = Uint32Array.of(...solution.subarray(qTerms), 1);
+	const coefficients = divide(solution.subarray(0, qTerms), locator, prime);
+	if (coefficients === undefined) return undefined;
+	const wrong = points.flatMap((x, j) => (evaluate(coefficients, 1, x, prime)[0] === values[j] ? [] : [j]));
+	return wrong.length <= errors ? { coefficients, wrong } : undefined;
+}
+
+/** One solution of a consistent linear system (free unknowns zero), or undefined. */
+function solve(rows: Uint32Array[], unknowns: number, prime: Prime): Uint32Array | undefined {
+	const pivots: number[] = [];
+	let rank = 0;
+	for (let column = 0; column < unknowns && rank < rows.length; column++) {
+		const found = rows.findIndex((row, i) => i >= rank && row[column] !== 0);
+		if (found < 0) continue;
+		const pivot = rows[found] as Uint32Array;
+		rows[found] = rows[rank] as Uint32Array;
+		rows[rank] = pivot;
+		const inverse = invertPublic(pivot[column] as number, prime);
+		for (let k = column; k <= unknowns; k++) pivot[k] = multiply(pivot[k] as number, inverse, prime);
+		for (const [i, row] of rows.entries()) {
+			const factor = row[column] as number;
+			if (i === rank || factor === 0) continue;
+			for (let k = column; k <= unknowns; k++)
+				row[k] = subtract(row[k] as number, multiply(factor, pivot[k] as number, prime), prime);
+		}
+		pivots.push(column);
+		rank++;
+	}
+	if (rows.slice(rank).some((row) => row[unknowns] !== 0)) return undefined;
+	const solution = new Uint32Array(unknowns);
+	for (const [i, column] of pivots.entries()) solution[column] = (rows[i] as Uint32Array)[unknowns] as number;
+	return solution;
+}
+
+/** The quotient by a monic polynomial, or undefined when there is a rest. */
+function divide(dividend: Uint32Array, divisor: Uint32Array, prime: Prime): Uint32Array | undefined {
+	const rest = dividend.slice();
+	const degree = divisor.length - 1;
+	const quotient = new Uint32Array(rest.length - degree);
+	for (let k = quotient.length - 1; k >= 0; k--) {
+		const factor = rest[k + degree] as number;
+		quotient[k] = factor;
+		for (let i = 0; i <= degree; i++)
+			rest[k + i] = add(
+				rest[k + i] as number,
+				subtract(0, multiply(factor, divisor[i] as number, prime), prime),
+				prime,
+			);
+	}
+	return rest.some((value) => value !== 0) ? undefined : quotient;
+}
