@@ -78,9 +78,11 @@ export class RoundAttempts {
 	invitedTo(attempt: number): readonly PeerId[] {
 		const { selection, electorate, jobId } = this.#options;
 		const { beacon, history } = this.#checkpoint ?? {};
-		const { members } = electorate;
+		const excluded = this.#checkpoint?.excluded ?? [];
+		const members = electorate.members.filter((peer) => !excluded.includes(peer));
 		if (selection === undefined || beacon === undefined || history === undefined) return members;
-		const round = { jobId, round: this.#round, attempt, members, beacon, history };
+		const eligible = history.filter((_, index) => !excluded.includes(electorate.members[index] as PeerId));
+		const round = { jobId, round: this.#round, attempt, members, beacon, history: eligible };
 		this.#invited[attempt] ??= selectParticipants(selection, round);
 		return this.#invited[attempt];
 	}
@@ -259,7 +261,7 @@ export class RoundAttempts {
 
 	#create(term: number, coordinator: PeerId): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
-		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs } = this.#options;
+		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs, screening } = this.#options;
 		const config: AggregationConfig = {
 			self,
 			federationId,
@@ -271,6 +273,7 @@ export class RoundAttempts {
 			electorate,
 			selected: this.invitedTo(this.#attempt),
 			enoughInputs,
+			screening: this.#checkpoint && screening?.(this.#checkpoint.state),
 			coordinator,
 			term,
 			minimumSurvivors,

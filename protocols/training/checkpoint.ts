@@ -25,6 +25,8 @@ export interface Checkpoint {
 	readonly election: { readonly seed: Uint8Array; readonly survivors: readonly PeerId[] };
 	/** What the selection of this round's contributors is drawn from. */
 	readonly beacon: Uint8Array;
+	/** Participants that do not contribute any more. */
+	readonly excluded: readonly PeerId[];
 	/** Of a job with a selection. */
 	readonly history: SelectionHistory | undefined;
 }
@@ -39,6 +41,7 @@ export function firstCheckpoint(options: TrainingJobOptions): Checkpoint {
 		last: undefined,
 		election: { seed, survivors: [] },
 		beacon: seed,
+		excluded: [],
 		history: selection === undefined ? undefined : emptyHistory(electorate.members.length),
 	};
 }
@@ -53,6 +56,7 @@ export function checkpointAfter(result: CertifiedResult, state: Uint8Array): Che
 		last: result,
 		election: content.election,
 		beacon: content.beacon,
+		excluded: content.excluded ?? [],
 		history: content.history,
 	};
 }
@@ -82,8 +86,26 @@ export function certifiedHistory(
 	return { history: [...historyAfter(history, electorate.members, round)] };
 }
 
-/** The result of a round whose survivors are fixed but whose sum is lost: the model stays as it is. */
-export function voidResult(checkpoint: Checkpoint, jobId: string, roundsPerEpoch: number): RoundResult {
+/** Who is excluded after a round, as part of its certified result; nothing as long as nobody is. */
+export function certifiedExclusion(
+	{ excluded }: Checkpoint,
+	offenders: readonly { readonly peer: PeerId }[],
+): Pick<RoundResult, "excluded"> {
+	const all = [...new Set([...excluded, ...offenders.map(({ peer }) => peer)])].sort();
+	return all.length === 0 ? {} : { excluded: all };
+}
+
+/**
+ * The result of a round whose survivors are fixed but whose sum is lost, or proven to be bad: the model
+ * stays as it is.
+ * @param offenders who is excluded for it
+ */
+export function voidResult(
+	checkpoint: Checkpoint,
+	jobId: string,
+	roundsPerEpoch: number,
+	offenders: readonly { readonly peer: PeerId }[] = [],
+): RoundResult {
 	const beacon = hashFields("althing/void-beacon/1", checkpoint.previous);
 	return {
 		jobId,
@@ -96,6 +118,7 @@ export function voidResult(checkpoint: Checkpoint, jobId: string, roundsPerEpoch
 		metrics: {},
 		previous: checkpoint.previous,
 		election: electionAfter(checkpoint, roundsPerEpoch, { beacon, survivors: [] }),
+		...certifiedExclusion(checkpoint, offenders),
 		...(checkpoint.history === undefined ? {} : { history: [...checkpoint.history] }),
 	};
 }

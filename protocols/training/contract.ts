@@ -6,6 +6,7 @@ import type { AggregationTask, AggregationTaskResult } from "../aggregation/inde
 import type { Electorate } from "../certificate/index.ts";
 import type { Effects, RandomBytes } from "../contract.ts";
 import type { EffectCollector } from "../effects.ts";
+import type { ScreeningRules } from "../robust/outcome.ts";
 import type { CoordinationTiming } from "./coordination.ts";
 import type { TrainingMessage } from "./messages.ts";
 import type { PersistedStep } from "./promises.ts";
@@ -24,6 +25,8 @@ export type TrainingTask =
 			readonly state: Uint8Array;
 			readonly sum: Uint32Array;
 			readonly survivors: number;
+			/** Where inputs are screened: estimated L2 norms of the survivors' vectors, in integer units. */
+			readonly norms?: readonly number[] | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask };
 
@@ -90,6 +93,8 @@ export interface TrainingJobOptions {
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
 	readonly phaseTimeoutMs: number;
+	/** What the inputs of the round that starts from a common state are screened by; absent to screen none. */
+	readonly screening?: ((state: Uint8Array) => ScreeningRules) | undefined;
 	/** Beacon of the job's start: hash of nonces that the participants committed to before. */
 	readonly seed: Uint8Array;
 	readonly initialState: Uint8Array;

@@ -10,10 +10,12 @@ import { CatchUp } from "./catchUp.ts";
 import {
 	type CertifiedResult,
 	type Checkpoint,
+	certifiedExclusion,
 	certifiedHistory,
 	checkpointAfter,
 	electionAfter,
 	restore,
+	voidResult,
 } from "./checkpoint.ts";
 import type {
 	Collector,
@@ -72,7 +74,7 @@ export class TrainingJob
 				this.#contribution.want(out);
 				this.#provide(out, nowMs);
 			},
-			released: (out, released) => this.#apply(out, released),
+			released: (out, released, nowMs) => this.#apply(out, released, nowMs),
 			mayBeLost: (nowMs) => this.#results.mayBeLost(nowMs),
 			dead: () => {
 				this.#contribution.attemptEnded();
@@ -239,6 +241,12 @@ export class TrainingJob
 	/** Trains for the round if this node is asked to; an attempt that asks it later on starts it then. */
 	#contribute(out: Collector): void {
 		this.#contribution.begin(this.round, this.state);
+		if (this.#checkpoint.excluded.includes(this.#options.self.peer)) {
+			const code = "training.excluded";
+			const reason =
+				"a quorum certified the proof that this site broke the rules of an earlier round's screening";
+			out.output({ kind: "withdrawn", round: this.round, code, reason });
+		}
 		if (this.#attempts.invited) this.#contribution.compute(out);
 	}
 
@@ -248,9 +256,16 @@ export class TrainingJob
 		if (vector !== undefined) this.#attempts.provideInput(out, vector, nowMs);
 	}
 
-	#apply(out: Collector, released: Released): void {
+	#apply(out: Collector, released: Released, nowMs: number): void {
 		if (this.#released !== undefined) return;
 		this.#released = released;
+		const { screening } = released;
+		if (screening?.sound === false) {
+			const { jobId, roundsPerEpoch } = this.#options;
+			const content = voidResult(this.#checkpoint, jobId, roundsPerEpoch, screening.offenders);
+			this.#results.vote(out, content, this.state, nowMs);
+			return;
+		}
 		this.#results.computing();
 		out.work(`apply/${this.round}`, {
 			kind: "apply",
@@ -258,6 +273,7 @@ export class TrainingJob
 			state: this.state,
 			sum: released.sum,
 			survivors: released.survivors.length,
+			norms: screening?.norms,
 		});
 	}
 
@@ -285,6 +301,7 @@ export class TrainingJob
 			metrics: { ...result.metrics },
 			previous: this.#checkpoint.previous,
 			election: electionAfter(this.#checkpoint, this.#options.roundsPerEpoch, { beacon, survivors }),
+			...certifiedExclusion(this.#checkpoint, released.screening?.offenders ?? []),
 			...certifiedHistory(this.#checkpoint, this.#options, {
 				invited: this.#attempts.invitedTo(attempt),
 				survivors,

@@ -25,6 +25,8 @@ export const roundResultSchema = z.strictObject({
 	previous: hashBytes,
 	/** What ranks the coordinators of the next round's epoch: carried along inside an epoch. */
 	election: z.strictObject({ seed: hashBytes, survivors: z.array(peerId).max(1024) }),
+	/** Where inputs are screened: whoever was proven to have sent a bad one so far, sorted; out of the job's sums for good. */
+	excluded: z.array(peerId).max(1024).optional(),
 	/** Of a job with a selection: each participant's past, in their order, for selections to come. */
 	history: z.array(participantRecordSchema).max(1024).optional(),
 });

@@ -37,6 +37,8 @@ export interface JobSimulationOptions {
 	readonly lossProbability?: number;
 	readonly configure?: (options: TrainingJobOptions, index: number) => TrainingJobOptions;
 	readonly jobId?: string;
+	/** What a member contributes instead of {@link contributionOf}. */
+	readonly contribution?: (index: number, round: number) => Uint32Array | undefined;
 }
 
 interface OwnedTask {
@@ -71,12 +73,14 @@ export class JobSimulation {
 	/** Every session message sent, by kind of its body: `from/kind`. */
 	readonly sent = new Map<string, number>();
 	readonly options: readonly TrainingJobOptions[];
+	readonly #settings: JobSimulationOptions;
 	readonly #states = new Map<PeerId, Map<string, Uint8Array>>();
 	readonly #charged = new Set<string>();
 	#cut: readonly (readonly PeerId[])[] | undefined;
 
 	constructor(settings: JobSimulationOptions = {}) {
 		const members = settings.members ?? 5;
+		this.#settings = settings;
 		this.keys = keysForTests(members);
 		this.peers = this.keys.map(({ peer }) => peer);
 		this.simulation = new MachineSimulation({
@@ -347,8 +351,10 @@ export class JobSimulation {
 
 	#execute({ peer, task }: OwnedTask): TrainingTaskResult {
 		switch (task.kind) {
-			case "contribute":
-				return { kind: "contribution", vector: contributionOf(peer, task.round) };
+			case "contribute": {
+				const other = this.#settings.contribution?.(this.peers.indexOf(peer), task.round);
+				return { kind: "contribution", vector: other ?? contributionOf(peer, task.round) };
+			}
 			case "charge":
 				if (this.broke.has(peer))
 					throw new AlthingError("budget.exceeded", "the data set's budget is used up");

@@ -1,0 +1,108 @@
+/** Jobs whose inputs are screened: an offender is out for good, a bad sum is not applied, a crash loses nothing. */
+import { expect, test } from "vitest";
+import { encodeMessage } from "../../../protocols/aggregation/index.ts";
+import {
+	decodeMessage,
+	type ScreenStatement,
+	signStatement,
+} from "../../../protocols/aggregation/messages.ts";
+import { JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
+
+const LENGTH = 20;
+/** What contributionOf makes is shorter: 20 coordinates of at most 255,000. */
+const NORM_BOUND = 255_000 * Math.sqrt(LENGTH);
+
+function screenedJob(settings: JobSimulationOptions): JobSimulation {
+	return new JobSimulation({
+		members: 6,
+		corruption: 1,
+		minimumSurvivors: 3,
+		...settings,
+		configure: (options) => ({
+			...options,
+			modulusBits: 32,
+			screening: () => ({ coordinates: LENGTH, normBound: NORM_BOUND }),
+		}),
+	});
+}
+
+/** Not the first coordinator. */
+const OFFENDER = 2;
+const tooLong = () => new Uint32Array(LENGTH).fill(40_000_000);
+
+test("an offender is out of the sum at once, and of every later round by certificate", () => {
+	const job = screenedJob({ contribution: (index) => (index === OFFENDER ? tooLong() : undefined) });
+	job.run();
+	const results = job.check();
+	expect(results.map(({ outcome }) => outcome)).toEqual(["released", "released", "released"]);
+	for (const { survivors, excluded } of results) {
+		expect(survivors).toHaveLength(5);
+		expect(survivors).not.toContain(job.peer(OFFENDER));
+		expect(excluded).toEqual([job.peer(OFFENDER)]);
+	}
+	const accusations = job.faultCodes(1).filter((code) => code === "aggregation.too_long");
+	expect(accusations).toHaveLength(1);
+	expect(job.outputs(OFFENDER, "withdrawn").map(({ code }) => code)).toEqual([
+		"training.excluded",
+		"training.excluded",
+	]);
+});
+
+test("nobody is excluded where all keep to the bound", () => {
+	const job = screenedJob({ rounds: 2 });
+	job.run();
+	for (const { survivors, excluded } of job.check()) {
+		expect(survivors).toHaveLength(6);
+		expect(excluded).toBeUndefined();
+	}
+});
+
+test("a sum that rests on a lie is void, and its author out of the rounds that follow", () => {
+	const job = screenedJob({});
+	job.simulation.intercept((envelope) => {
+		const { from, message } = envelope;
+		if (from !== job.peer(OFFENDER) || message.kind !== "session") return undefined;
+		const inner = decodeMessage(message.body);
+		if (inner.kind !== "statement") return undefined;
+		const { signature: _, author: __, ...fields } = inner.statement;
+		const self = inner.statement.self.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+		const statement = signStatement<ScreenStatement>(job.keys[OFFENDER]!, { ...fields, self });
+		return [{ ...envelope, message: { ...message, body: encodeMessage({ kind: "statement", statement }) } }];
+	});
+	job.run();
+	const results = job.check();
+	expect(results.map(({ outcome }) => outcome)).toEqual(["void", "released", "released"]);
+	for (const { excluded } of results) expect(excluded).toEqual([job.peer(OFFENDER)]);
+});
+
+test.each(["screen", "statement", "propose", "certified", "opening"])(
+	"a coordinator that dies at the first %s leaves one chain of results, without the offender",
+	(kind) => {
+		const job = screenedJob({
+			rounds: 2,
+			contribution: (index) => (index === OFFENDER ? tooLong() : undefined),
+		});
+		let crashed: number | undefined;
+		job.onSend(kind, () => {
+			crashed = job.coordinator;
+			job.crash(crashed);
+		});
+		job.run();
+		const results = job.check();
+		expect(results).toHaveLength(2);
+		for (const { survivors } of results) expect(survivors).not.toContain(job.peer(OFFENDER));
+		expect(results.at(-1)?.excluded ?? []).toEqual([job.peer(OFFENDER)]);
+	},
+);
+
+test("a member that restarts finds the exclusion in its journal", () => {
+	const job = screenedJob({
+		rounds: 4,
+		contribution: (index) => (index === OFFENDER ? tooLong() : undefined),
+	});
+	job.run(300_000, () => job.results().length >= 2);
+	job.crash(1);
+	job.restart(1);
+	job.run();
+	for (const { excluded } of job.check()) expect(excluded).toEqual([job.peer(OFFENDER)]);
+});
