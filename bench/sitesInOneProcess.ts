@@ -10,9 +10,8 @@ import { splitHeldOut } from "../src/data/partition.ts";
 import { seededRandomForTests } from "../src/data/testnetPartition.ts";
 import { planJob } from "../src/jobs/jobPlan.ts";
 import { createTrainer, type Trainer } from "../src/learning/trainer.ts";
-import type { CorrelationHistory } from "../src/privacy/correlatedNoise/encoder.ts";
 import { type CommonState, decodeCommonState } from "../src/training/commonState.ts";
-import { Contributor } from "../src/training/contribution.ts";
+import { Contributor, type Memory } from "../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../src/training/jobSpec.ts";
 import type { Participation } from "../src/training/plan.ts";
 import { applyRelease } from "../src/training/release.ts";
@@ -68,7 +67,7 @@ export async function trainTogether(
 				trainer,
 				participationKey: new Uint8Array(32).fill(16 * seed + site),
 			}),
-			history: undefined as CorrelationHistory | undefined,
+			memory: {} as Memory,
 		}));
 		const mask = plan.modulusBits === 32 ? 0xffffffff : 2 ** plan.modulusBits - 1;
 		let state: CommonState = decodeCommonState(
@@ -78,8 +77,8 @@ export async function trainTogether(
 		for (let round = 0; round < plan.rounds; round++) {
 			const sum = new Uint32Array(plan.length);
 			for (const member of members) {
-				const { vector, history } = await member.contributor.contribute(round, state, member.history);
-				member.history = history;
+				const { vector, history, unsent } = await member.contributor.contribute(round, state, member.memory);
+				member.memory = { history, unsent };
 				for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 			}
 			state = applyRelease({

@@ -27,6 +27,7 @@ import {
 	type WorkerResult,
 	type WorkerTask,
 } from "./trainingTasks.ts";
+import { UnsentUpdates } from "./unsentUpdates.ts";
 
 /** Longer than any plan takes: what does not end by then is no job to take part in. */
 const PLAN_TIMEOUT_MS = 60_000;
@@ -67,9 +68,11 @@ export class RoundWork {
 	readonly #contributions = new Map<string, HeldContribution>();
 	/** By job with correlated noise. */
 	readonly #correlations = new Map<string, Correlation>();
+	readonly #unsent: UnsentUpdates;
 
 	constructor(options: RoundWorkOptions) {
 		this.#options = options;
+		this.#unsent = new UnsentUpdates(options.self.peer);
 	}
 
 	/**
@@ -92,6 +95,7 @@ export class RoundWork {
 				const { round, state } = task;
 				const correlation = this.#correlations.get(job.jobId);
 				const history = correlation?.history;
+				const unsent = this.#unsent.before(job.jobId, round, job.training?.lastRound);
 				// Moved away: should the worker fail, the next round begins another history.
 				if (correlation !== undefined) correlation.history = undefined;
 				const answer = await this.#run(
@@ -102,6 +106,7 @@ export class RoundWork {
 						round,
 						state,
 						...(history === undefined ? {} : { history }),
+						...(unsent === undefined ? {} : { unsent }),
 					},
 					historyBuffers(history),
 				);
@@ -112,6 +117,7 @@ export class RoundWork {
 					level: result.level,
 					participations: result.participations,
 				});
+				if (result.unsent !== undefined) this.#unsent.after(job.jobId, round, result.unsent);
 				if (result.history !== undefined) {
 					const paid = correlation?.paid ?? new Set<string>();
 					this.#correlations.set(job.jobId, { history: result.history, paid });
@@ -216,6 +222,7 @@ export class RoundWork {
 	/** The job has ended here: gives back what it holds in memory, here and in every worker. */
 	forget(jobId: string): void {
 		this.#correlations.delete(jobId);
+		this.#unsent.forget(jobId);
 		this.uses.forget(jobId);
 		this.#options.pool.tell({ kind: "forget", jobId });
 	}

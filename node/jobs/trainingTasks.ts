@@ -34,6 +34,8 @@ export type WorkerTask =
 			readonly state: Uint8Array;
 			/** Correlated noise: this site's past sums, moved to the worker and back. */
 			readonly history?: CorrelationHistory;
+			/** Error feedback: what this site did not send of earlier updates. */
+			readonly unsent?: Float32Array;
 	  }
 	| {
 			readonly kind: "apply";
@@ -69,6 +71,7 @@ export type WorkerResult =
 			/** Correlated noise: names of the participations that the vector shows. */
 			readonly participations: readonly string[];
 			readonly history?: CorrelationHistory;
+			readonly unsent?: Float32Array;
 	  }
 	| {
 			readonly kind: "applied";

@@ -56,7 +56,7 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 }
 
 async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
-	const { job, round, history } = task;
+	const { job, round, history, unsent } = task;
 	const { work } = job;
 	if (work.kind === "query") {
 		const dataset = readRawRecords(job.dataPath, job.description);
@@ -69,7 +69,7 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 		() => openSite(job, spec, plan),
 		async ({ contributor }) => {
 			const state = decodeCommonState(task.state, plan.parameterCount);
-			const contribution = await contributor.contribute(round, state, history);
+			const contribution = await contributor.contribute(round, state, { history, unsent });
 			return { ...contribution, samplerDistance: contributor.samplerDistance };
 		},
 	);
@@ -91,10 +91,11 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 			return { result: { kind: "planned", work: planWork(task.spec, task.participation) } };
 		case "contribute": {
 			const contribution = await contribute(task);
-			const sums = historyBuffers(contribution.history);
+			const kept = historyBuffers(contribution.history);
+			if (contribution.unsent !== undefined) kept.push(contribution.unsent.buffer as ArrayBuffer);
 			return {
 				result: { kind: "contribution", ...contribution },
-				transfer: [contribution.vector.buffer as ArrayBuffer, ...sums],
+				transfer: [contribution.vector.buffer as ArrayBuffer, ...kept],
 			};
 		}
 		case "apply":

@@ -9,6 +9,7 @@ import {
 	LEAST_MODULUS_BITS,
 	type ModulusBits,
 } from "../../crypto/ringPacking.ts";
+import { roundedReach } from "../compression/stochasticRounding.ts";
 
 export interface EncodingRequest {
 	/** Number of coordinates d, an integer >= 1. */
@@ -19,6 +20,8 @@ export interface EncodingRequest {
 	 * the floating-point sum of the others by r (L2), pass C + r.
 	 */
 	readonly clippingNorm: number;
+	/** How coordinates become integers: to the nearest ({@link encode}), or by `roundAtRandom` before that. */
+	readonly rounding?: "nearest" | "random" | undefined;
 	/**
 	 * Encoded vectors that one record enters, if more than one: then clippingNorm bounds its part in all
 	 * of them together, and each of them is rounded by itself.
@@ -52,9 +55,12 @@ export interface EncodingPlan {
 	readonly wrapProbability: number;
 }
 
-/** Scale wanted: s C >= 16 sqrt(d) makes rounding cost at most 1/16 of the sensitivity. */
-const WANTED_ROUNDING_RATIO = 16;
-/** Scale needed at the very least: below s C = sqrt(d), rounding would double the sensitivity. */
+/**
+ * Scale wanted, as s C over sqrt(d): rounding then costs at most 1/16 of the sensitivity, at random at
+ * most 1/32, as its errors hardly add up.
+ */
+const WANTED_ROUNDING_RATIO = { nearest: 16, random: 2 };
+/** Scale needed at the very least: below s C = sqrt(d), rounding to the nearest would double the sensitivity. */
 const LEAST_ROUNDING_RATIO = 1;
 /** log2 of the probability, at most, that any coordinate of a sum wraps around. */
 const WRAP_EXPONENT = -40;
@@ -79,17 +85,18 @@ const MARGIN = 1 + 2 ** -40;
  * |u - v|_2 <= C. Rounding moves each by at most 1/2 per coordinate, so
  * |round(s u) - round(s v)|_2 <= s C + sqrt(d); clamping is 1-Lipschitz per coordinate. With k
  * `roundings`, stacking the k vectors makes that s C + sqrt(k d).
- * Scaling by a power of two adds no error of its own.
+ * Scaling by a power of two adds no error of its own. For rounding at random the bound is
+ * `roundedReach`, which holds but for a probability that is charged to delta.
  *
  * @throws AlthingError `privacy.bad_encoding` for a request out of range,
  *   `privacy.no_headroom` when no allowed scale fits
  */
 export function planEncoding(request: EncodingRequest): EncodingPlan {
 	requireValid(request);
-	const { length, clippingNorm, modulusBits, roundings = 1 } = request;
-	const rounding = Math.sqrt(length * roundings);
-	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO * rounding) / clippingNorm));
-	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * rounding) / clippingNorm));
+	const { length, clippingNorm, modulusBits, roundings = 1, rounding = "nearest" } = request;
+	const root = Math.sqrt(length * roundings);
+	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO[rounding] * root) / clippingNorm));
+	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * root) / clippingNorm));
 	const largest = modulusBits ?? LARGEST_MODULUS_BITS;
 	for (let bits = modulusBits ?? LEAST_MODULUS_BITS; bits <= largest; bits++) {
 		const plan = planAt(request, wanted, bits);
@@ -108,7 +115,7 @@ export function planEncoding(request: EncodingRequest): EncodingPlan {
 
 /** What the sensitivity of any plan for vectors of this length is at least, in integer units. */
 export function leastSensitivity(length: number): number {
-	return (LEAST_ROUNDING_RATIO + 1) * Math.sqrt(length);
+	return LEAST_ROUNDING_RATIO * Math.sqrt(length);
 }
 
 function planAt(
@@ -117,11 +124,15 @@ function planAt(
 	modulusBits: ModulusBits,
 ): EncodingPlan | undefined {
 	const { length, clippingNorm, maximumContributors, perSiteBound, roundings = 1 } = request;
+	const { rounding = "nearest" } = request;
 	const scale = 2 ** scaleExponent;
 	const coordinateBound = Math.floor(scale * clippingNorm * perSiteBound);
 	// A bound below one unit would encode every vector as zero.
 	if (coordinateBound < 1) return undefined;
-	const sensitivity = (scale * clippingNorm + Math.sqrt(length * roundings)) * MARGIN;
+	const reach = scale * clippingNorm;
+	const values = length * roundings;
+	const sensitivity =
+		(rounding === "random" ? roundedReach(reach, values) : reach + Math.sqrt(values)) * MARGIN;
 	const sigma = sensitivity * (request.largestNoiseMultiplier ?? 0) * MARGIN;
 	const room = 2 ** (modulusBits - 1) - 1 - maximumContributors * coordinateBound;
 	if (room < deviationsKeptFree(length) * sigma) return undefined;

@@ -13,6 +13,7 @@
  */
 import { z } from "zod";
 import { AlthingError } from "../../crypto/error.ts";
+import { ROUNDING_TAIL } from "../compression/stochasticRounding.ts";
 import { roundEvent } from "../privacy/accounting/calibration.ts";
 import { composed, selfComposed } from "../privacy/accounting/events.ts";
 import { RdpFilter } from "../privacy/accounting/filter.ts";
@@ -98,7 +99,7 @@ export function planAllocation(privacy: SharedNoise, rounds: number): PlannedAll
 		);
 	};
 	// Twice: what the samplers and shares of noise add beside the tails of samples is far smaller.
-	if (2 * SAMPLE_TAIL * rounds > filter.slackLimit) unreachable();
+	if (2 * (SAMPLE_TAIL + ROUNDING_TAIL) * rounds > filter.slackLimit) unreachable();
 	const spentAt = (first: number) =>
 		rdpOf(
 			composed(

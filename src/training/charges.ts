@@ -3,6 +3,7 @@
  * is charged to delta beside them. One place, so that what runs and what is charged stay together
  * (src/privacy/README.md derives each).
  */
+import { ROUNDING_TAIL } from "../compression/stochasticRounding.ts";
 import { roundEvent } from "../privacy/accounting/calibration.ts";
 import { composed, gaussian, type PrivacyEvent, selfComposed } from "../privacy/accounting/events.ts";
 import type { Partition } from "../privacy/budget/records.ts";
@@ -48,6 +49,7 @@ export function trainingCharges(
 	const { round, level } = facts;
 	const { parameterSigma, metricSigma } = plan.noise[level]!;
 	const slack = { samplerDistance: facts.samplerDistance, epsilon: slackEpsilon(privacy.epsilon) };
+	const roundingTail = plan.compression === undefined ? 0 : ROUNDING_TAIL;
 	const extraDelta =
 		privacy.mechanism === "distributed_gaussian"
 			? slackDelta({
@@ -55,7 +57,9 @@ export function trainingCharges(
 					sigmaLocal: parameterSigma,
 					length: plan.length,
 					maximumContributors: who.participants,
-				}) + SAMPLE_TAIL
+				}) +
+				SAMPLE_TAIL +
+				roundingTail
 			: slackDelta({
 					...slack,
 					sigmaLocal: metricSigma,

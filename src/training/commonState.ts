@@ -28,6 +28,13 @@ import {
 	allocationStateSchema,
 	initialAllocation,
 } from "./adaptiveNoise.ts";
+import {
+	type CompressionState,
+	decodeCompression,
+	encodeCompression,
+	encodedCompressionSchema,
+	initialCompression,
+} from "./compressionState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { optimizerOf } from "./trainingChoice.ts";
@@ -41,6 +48,8 @@ export interface CommonState {
 	readonly decoder?: DecoderState;
 	/** Adaptive noise: what the next rounds' noise is decided from. */
 	readonly allocation?: AllocationState;
+	/** Compression: what the next round's is drawn from. */
+	readonly compression?: CompressionState;
 }
 
 /** Little-endian "ALS1": parameters and optimizer; "ALS2": and what goes with the privacy mode. */
@@ -64,6 +73,9 @@ export function initialState(
 			: {}),
 		...(plan.correlation === undefined ? {} : { decoder: [] }),
 		...(plan.allocation === undefined ? {} : { allocation: initialAllocation(plan.allocation) }),
+		...(plan.compression === undefined
+			? {}
+			: { compression: initialCompression(plan.compression, jobId, seed) }),
 	};
 }
 
@@ -72,13 +84,14 @@ export function initialState(
  * extended form the optimizer state's length u32 before it and canonical CBOR of the rest behind it.
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
-	const { parameters, optimizer, clippingNorm, decoder, allocation } = state;
-	const extended = (clippingNorm ?? decoder ?? allocation) !== undefined;
+	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
+	const extended = (clippingNorm ?? decoder ?? allocation ?? compression) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
 		...(clippingNorm === undefined ? {} : { clippingNorm }),
 		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
 		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
+		...(compression === undefined ? {} : { compression: encodeCompression(compression, parameters.length) }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
 	const parts = extended
@@ -91,6 +104,7 @@ const restSchema = z.strictObject({
 	clippingNorm: z.number().positive().optional(),
 	decoder: z.array(z.instanceof(Uint8Array)).optional(),
 	allocation: allocationStateSchema.optional(),
+	compression: encodedCompressionSchema.optional(),
 });
 
 /** @throws AlthingError `training.bad_state` when the bytes are no state of `parameterCount` parameters. */
@@ -121,6 +135,9 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				...(rest.data.clippingNorm === undefined ? {} : { clippingNorm: rest.data.clippingNorm }),
 				...(decoder === undefined ? {} : { decoder }),
 				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
+				...(rest.data.compression === undefined
+					? {}
+					: { compression: decodeCompression(rest.data.compression, parameterCount) }),
 			};
 		}
 		default:

@@ -4,14 +4,18 @@
  * exists nowhere else, but with correlated noise in the history that the site keeps in memory.
  */
 import { AlthingError } from "../../crypto/error.ts";
+import { roundAtRandom } from "../compression/stochasticRounding.ts";
 import type { Trainer } from "../learning/trainer.ts";
 import { type CorrelationHistory, combine } from "../privacy/correlatedNoise/encoder.ts";
 import { participationSlots } from "../privacy/correlatedNoise/participation.ts";
 import { encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
+import { type FillWords, systemWords } from "../privacy/samplers/randomWords.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
+import { putFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
+import { type RoundCompression, roundCompression } from "./roundCompression.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
 import {
@@ -19,6 +23,8 @@ import {
 	type LocalNoise,
 	privateLocalUpdate,
 	recordUpdate,
+	type Site,
+	type SiteUpdate,
 	unprotectedUpdate,
 } from "./updates.ts";
 
@@ -31,6 +37,15 @@ export interface Contribution {
 	readonly participations: readonly string[];
 	/** Correlated noise: for the next round. It holds un-noised sums and never leaves the process. */
 	readonly history?: CorrelationHistory;
+	/** Error feedback: what was not sent, for the next round once this one is in a sum. It never leaves the process. */
+	readonly unsent?: Float32Array;
+}
+
+/** What a site keeps from its earlier contributions to the job. */
+export interface Memory {
+	readonly history?: CorrelationHistory | undefined;
+	/** See {@link Contribution.unsent}: of the last round whose sum this site is in. */
+	readonly unsent?: Float32Array | undefined;
 }
 
 /** Computes the contributions of one site to one job; keeps the noise tables between rounds. */
@@ -39,6 +54,7 @@ export class Contributor {
 	readonly #plan: TrainingPlan;
 	readonly #data: SiteData;
 	readonly #trainer: Trainer;
+	readonly #roundingWords: FillWords;
 	readonly #samplers = new Map<number, GaussianSampler>();
 	readonly #localNoise: LocalNoise | undefined;
 	/** Correlated noise: place of each training record in the cycle. */
@@ -51,12 +67,15 @@ export class Contributor {
 		readonly trainer: Trainer;
 		/** The site's secret 32-byte key for the data set; needed with correlated noise alone. */
 		readonly participationKey?: Uint8Array;
+		/** Of rounding at random; the system's unless a test compares contributions. */
+		readonly roundingWords?: FillWords;
 	}) {
 		const { spec, plan, data } = input;
 		this.#spec = spec;
 		this.#plan = plan;
 		this.#data = data;
 		this.#trainer = input.trainer;
+		this.#roundingWords = input.roundingWords ?? systemWords;
 		if (spec.privacy.mechanism === "site_gaussian") {
 			const { grid, sigma } = localStepNoise(plan, spec.privacy.clippingNorm, spec.training.localBatch);
 			this.#localNoise = { grid, sampler: this.#sampler(sigma) };
@@ -79,67 +98,85 @@ export class Contributor {
 	 * @throws AlthingError `job.batch_too_small` when this site samples more records than the
 	 *   job's public expected batch allows for, `learning.*`
 	 */
-	async contribute(round: number, state: CommonState, history?: CorrelationHistory): Promise<Contribution> {
-		const { layout, length, encoding } = this.#plan;
+	async contribute(round: number, state: CommonState, memory: Memory = {}): Promise<Contribution> {
+		const { layout, length, encoding, compression } = this.#plan;
 		const { evaluateEveryRounds, rounds } = this.#spec.training;
 		const level = noiseLevelOf(this.#plan, round, rounds, state);
 		const noise = this.#plan.noise[level]!;
-		const values = new Float64Array(length);
-		const correlated = await this.#fillUpdate(round, values, state, history);
-		if (round % evaluateEveryRounds === 0) await this.#fillMetrics(values, state, noise);
+		const values = new Float64Array(layout.update);
+		const compressed =
+			compression === undefined ? undefined : roundCompression(compression, state.compression, round);
+		const { weight, ...rest } = await this.#fillUpdate(round, values, state, memory, compressed);
+		const metrics =
+			round % evaluateEveryRounds === 0 ? await this.#metrics(state, noise) : new Float64Array(METRICS);
 		const vector = new Uint32Array(length);
-		const put = (from: number, to: number, share: GaussianSampler | "none") =>
-			encodeToRing(values.subarray(from, to), encoding, share, vector.subarray(from, to));
+		const update = vector.subarray(0, layout.update);
 		// With this site's share of the noise, before anything is masked.
-		put(0, layout.update, this.#share(noise.parameterSigma));
-		put(layout.metrics, layout.metrics + METRICS, this.#share(noise.metricSigma));
-		put(layout.weight, length, "none");
-		return { vector, level, ...correlated };
+		const share = this.#share(noise.parameterSigma);
+		if (compressed === undefined) encodeToRing(values, encoding, share, update);
+		else {
+			compressed.spread(values);
+			roundAtRandom(values, encoding.scale, this.#roundingWords);
+			encodeToRing(values, { ...encoding, scale: 1 }, share, update);
+		}
+		putFigures(this.#plan, metrics, weight, this.#share(noise.metricSigma), vector);
+		return { vector, level, ...rest };
 	}
 
-	/** Writes the update and the weight. */
+	/** Writes the update. */
 	async #fillUpdate(
 		round: number,
 		values: Float64Array,
 		state: CommonState,
-		history: CorrelationHistory | undefined,
-	): Promise<Omit<Contribution, "vector" | "level">> {
-		const { layout, correlation } = this.#plan;
+		memory: Memory,
+		compression: RoundCompression | undefined,
+	): Promise<Omit<Contribution, "vector" | "level"> & { readonly weight: number }> {
+		const { correlation } = this.#plan;
 		const { privacy } = this.#spec;
-		const site = { spec: this.#spec, plan: this.#plan, train: this.#data.train, trainer: this.#trainer };
-		if (privacy.mechanism === "none") {
-			const { update, weight } = await unprotectedUpdate(site, state);
-			values.set(update);
-			values[layout.weight] = weight;
-			return INDEPENDENT;
+		const site: Site = {
+			spec: this.#spec,
+			plan: this.#plan,
+			train: this.#data.train,
+			trainer: this.#trainer,
+			compression,
+			unsent: memory.unsent,
+		};
+		if (privacy.mechanism === "distributed_gaussian" && privacy.unit === "record") {
+			const sum = await recordUpdate(site, privacy, state, round, this.#slots);
+			if (correlation === undefined) {
+				values.set(sum);
+				return INDEPENDENT;
+			}
+			const combined = combine(correlation, memory.history, round, sum);
+			values.set(combined.values);
+			return { participations: combined.participations, history: combined.history, weight: 0 };
 		}
-		if (privacy.mechanism === "site_gaussian") {
-			values.set(await privateLocalUpdate(site, privacy, state, this.#localNoise!));
-			return INDEPENDENT;
+		const { update, ...rest } = await this.#siteUpdate(site, state);
+		values.set(update);
+		return { ...INDEPENDENT, ...rest };
+	}
+
+	#siteUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {
+		const { privacy } = this.#spec;
+		switch (privacy.mechanism) {
+			case "none":
+				return unprotectedUpdate(site, state);
+			case "site_gaussian":
+				return privateLocalUpdate(site, privacy, state, this.#localNoise!);
+			case "distributed_gaussian":
+				return clientUpdate(site, privacy, state);
 		}
-		if (privacy.unit === "client") {
-			values.set(await clientUpdate(site, privacy, state));
-			return INDEPENDENT;
-		}
-		const sum = await recordUpdate(site, privacy, state, round, this.#slots);
-		if (correlation === undefined) {
-			values.set(sum);
-			return INDEPENDENT;
-		}
-		const combined = combine(correlation, history, round, sum);
-		values.set(combined.values);
-		return { participations: combined.participations, history: combined.history };
 	}
 
 	/** Bounded loss, correct answers and number of the held-out records; with unit client their means, and one. */
-	async #fillMetrics(values: Float64Array, state: CommonState, { metricUnit }: RoundNoise): Promise<void> {
-		const { layout, lossBound } = this.#plan;
+	async #metrics(state: CommonState, { metricUnit }: RoundNoise): Promise<Float64Array> {
+		const { lossBound } = this.#plan;
 		const { privacy } = this.#spec;
 		const { heldOut } = this.#data;
 		const { lossSum, correct, examples } = await this.#trainer.evaluate(state.parameters, heldOut, lossBound);
 		const perSite = "unit" in privacy && privacy.unit === "client";
 		const unit = perSite ? metricUnit / Math.max(1, examples) : metricUnit;
-		values.set([(lossSum / lossBound) * unit, correct * unit, examples * unit], layout.metrics);
+		return Float64Array.of((lossSum / lossBound) * unit, correct * unit, examples * unit);
 	}
 
 	#share(sigma: number): GaussianSampler | "none" {
@@ -153,7 +190,7 @@ export class Contributor {
 	}
 }
 
-const INDEPENDENT = { participations: [] };
+const INDEPENDENT = { participations: [], weight: 0 };
 
 function slotsOf(
 	{ correlation }: TrainingPlan,

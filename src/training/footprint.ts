@@ -3,6 +3,7 @@ import type { JobWork } from "../jobs/jobPlan.ts";
 import { chunkSizes } from "../learning/engine/chunkSizes.ts";
 import { exampleValues } from "../learning/gradientCost.ts";
 import { participationReach } from "../privacy/correlatedNoise/strategy.ts";
+import type { CompressionPlan } from "./compressionPlan.ts";
 
 /** Records of one site and who takes part in a sum. */
 export interface FootprintFacts {
@@ -29,13 +30,20 @@ export function footprintBytes(work: JobWork, { rows, participants }: FootprintF
 	const { length } = work.plan;
 	const sums = length * (VECTOR_BYTES + FLOAT32 * participants);
 	if (work.kind === "query") return sums;
-	const { model, parameterCount, correlation } = work.plan;
+	const { model, parameterCount, correlation, compression } = work.plan;
 	const past = correlation === undefined ? 0 : 2 * participationReach(correlation).releases;
 	return (
 		rows * (model.inputs + 1) * FLOAT32 +
 		STATES * parameterCount * (FLOAT32 + MOMENTS * FLOAT64) +
 		sums +
 		past * length * FLOAT64 +
+		(compression === undefined ? 0 : compressionBytes(compression)) +
 		chunkSizes(model).at(-1)! * exampleValues(model) * FLOAT32
 	);
+}
+
+/** The update before it is reduced and after it is restored, what is not sent (three times on its way), the cells of a sketch. */
+function compressionBytes({ parameters, errorFeedback, sketch }: CompressionPlan): number {
+	const kept = errorFeedback ? 3 * FLOAT32 : 0;
+	return parameters * (2 * FLOAT64 + kept + (sketch === undefined ? 0 : sketch.rows * FLOAT32));
 }

@@ -12,6 +12,7 @@ import { type DataDescription, dataDescriptionSchema } from "../data/description
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
+import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
 import { trainingContradiction, trainingSchema } from "./trainingChoice.ts";
@@ -55,6 +56,9 @@ export const jobSpecSchema = z.strictObject({
 		.optional()
 		.describe("who is asked to contribute to a round, drawn from the public beacon; without it everybody"),
 	aggregation: aggregationSchema.prefault({}),
+	compression: compressionSchema
+		.optional()
+		.describe("fewer bytes for the same sum: rotation, quantization, sparsification, sketches"),
 	robustness: robustnessSchema
 		.optional()
 		.describe("against participants that send wrong updates; without it the plain mean"),
@@ -84,13 +88,16 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	const refuse = (message: string): never => {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
-	const { privacy, training, robustness, selection } = spec;
+	const { privacy, training, robustness, selection, compression } = spec;
 	const contradicts =
 		trainingContradiction(training) ??
 		contradiction(privacy, training) ??
 		(selection === undefined ? undefined : selectionContradiction(selection, privacy)) ??
+		(compression === undefined ? undefined : compressionContradiction(compression, privacy, training)) ??
 		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
 	if (contradicts !== undefined) refuse(contradicts);
+	if (compression !== undefined && robustness !== undefined)
+		refuse("compression and robustness do not go together yet: robust rules judge whole updates");
 	return spec;
 }
 

@@ -15,6 +15,13 @@ import {
 } from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { type AllocationState, levelIn, type NoiseAllocation } from "./adaptiveNoise.ts";
+import {
+	type CompressionPlan,
+	coordinatesOfFigure,
+	type FigurePlan,
+	hashedCompression,
+	planCompression,
+} from "./compressionPlan.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
@@ -32,13 +39,13 @@ export interface Participation {
 }
 
 /**
- * The aggregated vector: [ parameters | gradients within the clipping norm (adaptive clipping alone) |
- * loss, correct, count of held-out records | weight ].
+ * The aggregated vector: [ parameters, or what compression makes of them | gradients within the clipping
+ * norm (adaptive clipping alone) | loss, correct, count of held-out records | weight ].
  */
 interface VectorLayout {
 	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count. */
 	readonly update: number;
-	/** First of the three coordinates of the evaluation. */
+	/** First of the coordinates of the evaluation: of each of its three figures as the plan says. */
 	readonly metrics: number;
 	readonly weight: number;
 }
@@ -66,6 +73,9 @@ export interface TrainingPlan {
 	readonly layout: VectorLayout;
 	/** Coordinates of the aggregated vector. */
 	readonly length: number;
+	readonly figures: FigurePlan;
+	/** Undefined where updates are sent as they are. */
+	readonly compression: CompressionPlan | undefined;
 	readonly encoding: EncodingPlan;
 	/** By level of the noise schedule; each is for an equal part of the rounds, unless there is an allocation. */
 	readonly noise: readonly RoundNoise[];
@@ -88,10 +98,28 @@ export interface TrainingPlan {
 }
 
 /** What the plans of all mechanisms have in common. */
-export type PlanOutline = Omit<
-	TrainingPlan,
-	"encoding" | "noise" | "noiseMultiplier" | "withinUnit" | "localSteps" | "allocation"
->;
+export interface PlanOutline
+	extends Pick<
+		TrainingPlan,
+		"model" | "parameterCount" | "compression" | "lossBound" | "correlation" | "evaluations"
+	> {
+	/** Coordinates that carry the update and, with adaptive clipping, the count. */
+	readonly update: number;
+}
+
+/** The part of a plan that follows from how the figures are coordinates. */
+export function laidOut(
+	{ update, ...outline }: PlanOutline,
+	figures: FigurePlan,
+): Omit<PlanOutline, "update"> & Pick<TrainingPlan, "layout" | "length" | "figures"> {
+	const each = coordinatesOfFigure(figures);
+	const weight = update + METRICS * each;
+	const length = weight + (figures.kind === "limbs" ? each : 1);
+	return { ...outline, layout: { update, metrics: update, weight }, length, figures };
+}
+
+/** Figures as one coordinate each. */
+export const PLAIN_FIGURES: FigurePlan = { kind: "copies", copies: 1 };
 
 export const METRICS = 3;
 const LOSS_BOUND = 8;
@@ -123,19 +151,22 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	const model = modelOf(spec);
 	const parameters = parameterCount(model);
 	const { privacy, training } = spec;
-	const update = parameters + ("clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0);
+	const compression =
+		spec.compression === undefined ? undefined : planCompression(spec.compression, parameters);
+	const count = "clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0;
+	const update = (compression?.values ?? parameters) + count;
 	const outline: PlanOutline = {
 		model,
 		parameterCount: parameters,
-		layout: { update, metrics: update, weight: update + METRICS },
-		length: update + METRICS + 1,
+		update,
+		compression,
 		lossBound: LOSS_BOUND,
 		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 	};
 	switch (privacy.mechanism) {
 		case "none":
-			return planWithoutNoise(outline, spec.aggregation.updateNormBound, who);
+			return planWithoutNoise(outline, spec, who);
 		case "site_gaussian":
 			return planSiteNoise(outline, privacy, spec, who);
 		case "distributed_gaussian":
@@ -184,7 +215,7 @@ export function noiseLevelOf(
 
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
-	const { length, layout, noise, withinUnit, localSteps, allocation } = plan;
+	const { length, layout, noise, withinUnit, localSteps, allocation, compression, figures } = plan;
 	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
 	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
@@ -194,6 +225,7 @@ export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Particip
 			...who,
 			length,
 			layout: { ...layout },
+			...(compression === undefined ? {} : hashedCompression(compression, figures)),
 			encoding,
 			noise: noise.map((level) => ({ ...level })),
 			withinUnit,

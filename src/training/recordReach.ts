@@ -1,5 +1,6 @@
 /** What the arithmetic of sums adds to a record's reach, and the public batch up to which that holds. */
 
+import { ROTATION_ERROR } from "../compression/rotation.ts";
 import type { JobSpec } from "./jobSpec.ts";
 import { recordRate } from "./privacyChoice.ts";
 
@@ -10,9 +11,11 @@ const SUMMATION_ERROR = 2 * 512 * 2 ** -24;
  * L2 bound on what one record adds to a sum of float32 gradients clipped to `norm`: its presence can
  * also move the rounding of all others in the batch.
  * @param expectedBatch public number of records in the batch on average
+ * @param rotated the sums with the record and without it are rotated, each with a rounding error of its own
  */
-export function reachOfRecord(norm: number, expectedBatch: number): number {
-	return norm * (1 + SUMMATION_ERROR * largestSample(expectedBatch));
+export function reachOfRecord(norm: number, expectedBatch: number, rotated = false): number {
+	const error = SUMMATION_ERROR + (rotated ? 4 * ROTATION_ERROR : 0);
+	return norm * (1 + error * largestSample(expectedBatch));
 }
 
 /** Records a site's Poisson sample exceeds with probability below {@link SAMPLE_TAIL} (Chernoff), all of them at one site. */

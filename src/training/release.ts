@@ -5,8 +5,10 @@ import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { allocationAfter } from "./adaptiveNoise.ts";
 import type { CommonState } from "./commonState.ts";
+import { takeFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import { METRICS, noiseLevelOf, type TrainingPlan } from "./plan.ts";
+import { noiseLevelOf, type TrainingPlan } from "./plan.ts";
+import { roundCompression } from "./roundCompression.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
 /** Aggregated evaluation of the model a round started from; noised like everything that leaves. */
@@ -25,21 +27,28 @@ export function applyRelease(input: {
 	readonly survivors: number;
 }): { state: CommonState; metrics: RoundMetrics } {
 	const { spec, plan, state, round, survivors } = input;
-	const values = decode(fromRing(input.sum, plan.encoding.modulusBits), plan.encoding);
-	const divisor = divisorOf(spec, values[plan.layout.weight] ?? 0, survivors);
-	const released = values.slice(0, plan.layout.update);
+	const { metrics: figures, weight } = takeFigures(plan, input.sum);
+	const divisor = divisorOf(spec, weight, survivors);
+	const sent = input.sum.subarray(0, plan.layout.update);
+	const released = decode(fromRing(sent, plan.encoding.modulusBits), plan.encoding);
+	const compression =
+		plan.compression === undefined ? undefined : roundCompression(plan.compression, state.compression, round);
+	compression?.gatherBack(released);
 	const decoded =
 		plan.correlation === undefined
 			? { estimate: released }
 			: decodeRound(plan.correlation, state.decoder ?? [], round, released);
 	// Adaptive clipping sums gradients in units of the norm of their round.
 	const unit = (state.clippingNorm ?? 1) / divisor;
-	const gradient = decoded.estimate.slice(0, plan.parameterCount).map((value) => value * unit);
+	const carrying = plan.compression?.values ?? plan.parameterCount;
+	const mean = decoded.estimate.slice(0, carrying).map((value) => value * unit);
+	const restored = compression?.restore(mean);
+	const gradient = restored?.update ?? mean;
 	const next = applyGradient(optimizerOf(spec), state.optimizer, state.parameters, gradient);
 	const clippingNorm = clippingNormAfter(spec, plan, state, decoded.estimate, divisor);
 	const { rounds, evaluateEveryRounds } = spec.training;
 	const { metricUnit } = plan.noise[noiseLevelOf(plan, round, rounds, state)]!;
-	const metrics = round % evaluateEveryRounds === 0 ? metricsOf(values, plan, metricUnit) : {};
+	const metrics = round % evaluateEveryRounds === 0 ? metricsOf(figures, plan, metricUnit) : {};
 	const { loss } = metrics;
 	return {
 		state: {
@@ -47,6 +56,7 @@ export function applyRelease(input: {
 			optimizer: next.state,
 			...(clippingNorm === undefined ? {} : { clippingNorm }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
+			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined
 				? {}
 				: { allocation: allocationAfter(plan.allocation, state.allocation, { round, rounds, loss }) }),
@@ -80,13 +90,12 @@ function clippingNormAfter(
 	if (state.clippingNorm === undefined || privacy.mechanism !== "distributed_gaussian") return undefined;
 	const { clippingNorm: initialNorm, targetQuantile = 0.5, clippingRate: rate = 0.2 } = privacy;
 	// Each example adds half a unit up or down, so that the public divisor is all that is needed.
-	const withinShare = estimate[plan.parameterCount]! / plan.withinUnit / divisor + 0.5;
+	const withinShare = estimate[plan.layout.update - 1]! / plan.withinUnit / divisor + 0.5;
 	return nextClippingNorm({ targetQuantile, rate, initialNorm }, state.clippingNorm, withinShare);
 }
 
-function metricsOf(values: Float64Array, plan: TrainingPlan, metricUnit: number): RoundMetrics {
-	const { metrics } = plan.layout;
-	const [loss = 0, correct = 0, count = 0] = values.subarray(metrics, metrics + METRICS);
+function metricsOf(figures: Float64Array, plan: TrainingPlan, metricUnit: number): RoundMetrics {
+	const [loss = 0, correct = 0, count = 0] = figures;
 	// Noise can make the count of a tiny federation useless: then there is nothing to report.
 	if (count < metricUnit) return {};
 	const ratio = (value: number) => Math.min(1, Math.max(0, value / count));

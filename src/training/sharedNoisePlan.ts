@@ -7,9 +7,10 @@ import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privac
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
 import { accountedDelta } from "../privacy/slack.ts";
 import { planAllocation } from "./adaptiveNoise.ts";
+import { rangeOfCoordinates } from "./compressionPlan.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
-import { METRICS, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
+import { laidOut, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
 import { reachOfRecord } from "./recordReach.ts";
 
@@ -34,21 +35,26 @@ export function planSharedNoise(
 	const multipliers = levels.map(({ noiseMultiplier }) => noiseMultiplier);
 	const batch = privacy.unit === "client" ? who.participants : (training.expectedBatch ?? 1);
 	const withinUnit = privacy.clipping === "adaptive" ? unitOfCount(Math.min(...multipliers), batch) : 0;
+	const reach = reachOf(privacy, outline, batch, withinUnit);
 	const counts = {
 		minimumSurvivors: who.minimumSurvivors,
 		corrupted: who.corruption,
 		maximumContributors: who.participants,
 	};
-	const encoding = planEncoding({
-		length: outline.length,
-		...reachOf(privacy, outline, batch, withinUnit),
-		maximumContributors: who.participants,
-		largestNoiseMultiplier: largestNoiseMultiplier({
-			...counts,
-			noiseMultiplier: Math.max(...multipliers),
-			length: outline.length,
-		}),
-	});
+	const encodingFor = (length: number, perSiteBound: number): EncodingPlan =>
+		planEncoding({
+			length,
+			...reach,
+			perSiteBound,
+			rounding: outline.compression === undefined ? "nearest" : "random",
+			maximumContributors: who.participants,
+			largestNoiseMultiplier: largestNoiseMultiplier({
+				...counts,
+				noiseMultiplier: Math.max(...multipliers),
+				length,
+			}),
+		});
+	const { encoding, ...plan } = smallestVector(outline, reach.perSiteBound, encodingFor);
 	const noise = levels.map((level): RoundNoise => {
 		const { noiseMultiplier, evaluationMultiplier } = level;
 		const { sigmaLocal } = planNoiseShares({ ...counts, noiseMultiplier, sensitivity: encoding.sensitivity });
@@ -57,11 +63,11 @@ export function planSharedNoise(
 			...level,
 			parameterSigma: sigmaLocal,
 			metricSigma: sigmaLocal,
-			metricUnit: unitOfEvaluation(encoding, share),
+			metricUnit: unitOfEvaluation(encoding, share, plan.layout.weight - plan.layout.metrics),
 		};
 	});
 	return {
-		...outline,
+		...plan,
 		encoding,
 		noise,
 		noiseMultiplier: noise[0]!.noiseMultiplier,
@@ -69,6 +75,33 @@ export function planSharedNoise(
 		localSteps: 0,
 		...(allocation === undefined ? {} : { allocation: { prices: allocation.prices } }),
 	};
+}
+
+/** Most copies of a figure that are tried. */
+const MOST_COPIES = 4096;
+
+/**
+ * The layout and encoding of the fewest bits. Without compression one coordinate a figure. A rotated
+ * update needs a small range of its coordinates; the figures are then split into as many copies as pay.
+ * @param perSiteBound largest L2 norm of a site's update that is kept whole, in clipping norms
+ */
+function smallestVector(
+	outline: PlanOutline,
+	perSiteBound: number,
+	encodingFor: (length: number, perSiteBound: number) => EncodingPlan,
+): ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding"> {
+	const { compression } = outline;
+	const range = compression === undefined ? 1 : rangeOfCoordinates(compression);
+	let best: (ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding">) | undefined;
+	for (let copies = 1; copies <= MOST_COPIES; copies *= 4) {
+		const plan = laidOut(outline, { kind: "copies", copies });
+		const bound = perSiteBound * Math.max(range, 1 / Math.sqrt(copies));
+		const encoding = encodingFor(plan.length, bound);
+		const size = encoding.modulusBits * plan.length;
+		if (best === undefined || size < best.encoding.modulusBits * best.length) best = { ...plan, encoding };
+		if (compression === undefined || 1 / Math.sqrt(copies) <= range) break;
+	}
+	return best!;
 }
 
 function scheduledNoise(
@@ -162,7 +195,7 @@ function clientLevels(
 /** What one record, or organization, adds to the encoded vectors, and how large they get. */
 function reachOf(
 	privacy: SharedNoise,
-	{ correlation }: Pick<PlanOutline, "correlation">,
+	{ correlation, compression }: Pick<PlanOutline, "correlation" | "compression">,
 	batch: number,
 	withinUnit: number,
 ): Pick<EncodingRequest, "clippingNorm" | "perSiteBound" | "roundings"> {
@@ -172,7 +205,7 @@ function reachOf(
 	// A whole update is clipped in double precision: its norm is off by less than a float32's rounding.
 	if (privacy.unit === "client") return { clippingNorm: norm * (1 + 2 ** -24), perSiteBound: 1 };
 	const perSiteBound = Math.max(16, batch / 2);
-	const clippingNorm = reachOfRecord(norm, batch);
+	const clippingNorm = reachOfRecord(norm, batch, compression?.rotated === true);
 	if (correlation === undefined) return { clippingNorm, perSiteBound };
 	const { columnNorm, rowSum, releases } = participationReach(correlation);
 	return {
@@ -193,12 +226,12 @@ function unitOfCount(noiseMultiplier: number, batch: number): number {
 
 /**
  * Real value of one held-out record per evaluation coordinate, such that the update's noise is
- * enough for it: the record moves the three coordinates by at most s u sqrt(3) + sqrt(3) integer
- * units (rounding included), which must stay within `share` of the sensitivity, where share = z / z_e
- * as the evaluation needs the multiplier z_e instead of z.
+ * enough for it: the record moves the three coordinates, or with copies more of them, k, by at most
+ * s u sqrt(k) + sqrt(k) integer units (rounding included), which must stay within `share` of the
+ * sensitivity, where share = z / z_e as the evaluation needs the multiplier z_e instead of z.
  */
-function unitOfEvaluation(encoding: EncodingPlan, share: number): number {
-	const unit = ((encoding.sensitivity * share) / Math.sqrt(METRICS) - 1) / encoding.scale;
+function unitOfEvaluation(encoding: EncodingPlan, share: number, coordinates: number): number {
+	const unit = ((encoding.sensitivity * share) / Math.sqrt(coordinates) - 1) / encoding.scale;
 	if (unit > 0) return unit;
 	throw new AlthingError(
 		"privacy.no_headroom",

@@ -9,7 +9,7 @@ import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { METRICS, type Participation, type PlanOutline, type TrainingPlan } from "./plan.ts";
 import type { PrivacyChoice } from "./privacyChoice.ts";
 import { reachOfRecord } from "./recordReach.ts";
-import { FINE_GRID } from "./unprotectedPlan.ts";
+import { FINE_GRID, withSiteEncoding } from "./unprotectedPlan.ts";
 
 /** A round that takes longer than this is none. */
 const LARGEST_LOCAL_STEPS = 100_000;
@@ -20,9 +20,10 @@ type SiteNoise = Extract<PrivacyChoice, { mechanism: "site_gaussian" }>;
 export function planSiteNoise(
 	outline: PlanOutline,
 	privacy: SiteNoise,
-	{ training, aggregation }: ResolvedJobSpec,
+	spec: ResolvedJobSpec,
 	who: Participation,
 ): TrainingPlan {
+	const { training, aggregation } = spec;
 	const delta = accountedDelta(privacy.delta);
 	const { epsilon, samplingRate } = privacy;
 	const localSteps = Math.max(1, Math.round(training.localEpochs / samplingRate));
@@ -46,16 +47,18 @@ export function planSiteNoise(
 		samplingProbability: 1,
 		steps: outline.evaluations,
 	});
-	const encoding = planEncoding({
-		length: outline.length,
-		clippingNorm: aggregation.updateNormBound / FINE_GRID,
-		maximumContributors: who.participants,
-		perSiteBound: FINE_GRID,
-		largestNoiseMultiplier:
-			largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), outline.length) *
-			Math.sqrt(who.participants),
-		modulusBits: 32,
-	});
+	const fineGrid = (length: number): EncodingPlan =>
+		planEncoding({
+			length,
+			clippingNorm: aggregation.updateNormBound / FINE_GRID,
+			maximumContributors: who.participants,
+			perSiteBound: FINE_GRID,
+			largestNoiseMultiplier:
+				largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), length) * Math.sqrt(who.participants),
+			modulusBits: 32,
+		});
+	const plan = withSiteEncoding(outline, spec, who, fineGrid);
+	const grid = plan.figures.kind === "limbs" ? plan.figures.encoding : plan.encoding;
 	const metricUnit = aggregation.updateNormBound / FINE_GRID;
 	const noise = {
 		noiseMultiplier,
@@ -63,11 +66,11 @@ export function planSiteNoise(
 		parameterSigma: 0,
 		metricSigma: sigmaFor({
 			noiseMultiplier: evaluationMultiplier,
-			sensitivity: metricUnit * encoding.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS),
+			sensitivity: metricUnit * grid.scale * Math.sqrt(METRICS) + Math.sqrt(METRICS),
 		}),
 		metricUnit,
 	};
-	return { ...outline, encoding, noise: [noise], noiseMultiplier, withinUnit: 0, localSteps };
+	return { ...plan, noise: [noise], noiseMultiplier, withinUnit: 0, localSteps };
 }
 
 /** The integer grid on which a site adds the noise of one private local step, and its sigma. */

@@ -1,6 +1,15 @@
 /** The plan of a job without differential privacy: masks alone, and a grid fine enough for small updates. */
-import { planEncoding } from "../privacy/fixedPoint.ts";
-import type { Participation, PlanOutline, TrainingPlan } from "./plan.ts";
+import { type EncodingPlan, planEncoding } from "../privacy/fixedPoint.ts";
+import { planLimbs, planQuantization } from "./compressionPlan.ts";
+import type { ResolvedJobSpec } from "./jobSpec.ts";
+import {
+	laidOut,
+	METRICS,
+	type Participation,
+	PLAIN_FIGURES,
+	type PlanOutline,
+	type TrainingPlan,
+} from "./plan.ts";
 
 /**
  * Where the parameters carry no shares of noise the grid is made this much finer (as far as the
@@ -11,16 +20,10 @@ export const FINE_GRID = 2 ** 14;
 
 export function planWithoutNoise(
 	outline: PlanOutline,
-	updateNormBound: number,
+	spec: Pick<ResolvedJobSpec, "aggregation" | "compression">,
 	who: Participation,
 ): TrainingPlan {
-	const encoding = planEncoding({
-		length: outline.length,
-		clippingNorm: updateNormBound / FINE_GRID,
-		maximumContributors: who.participants,
-		perSiteBound: FINE_GRID,
-		modulusBits: 32,
-	});
+	const { updateNormBound } = spec.aggregation;
 	const noise = {
 		noiseMultiplier: 0,
 		evaluationMultiplier: 0,
@@ -28,5 +31,41 @@ export function planWithoutNoise(
 		metricSigma: 0,
 		metricUnit: updateNormBound / FINE_GRID,
 	};
-	return { ...outline, encoding, noise: [noise], noiseMultiplier: 0, withinUnit: 0, localSteps: 0 };
+	const fineGrid = (length: number): EncodingPlan =>
+		planEncoding({
+			length,
+			clippingNorm: updateNormBound / FINE_GRID,
+			maximumContributors: who.participants,
+			perSiteBound: FINE_GRID,
+			modulusBits: 32,
+		});
+	return {
+		...withSiteEncoding(outline, spec, who, fineGrid),
+		noise: [noise],
+		noiseMultiplier: 0,
+		withinUnit: 0,
+		localSteps: 0,
+	};
+}
+
+/**
+ * Layout and encoding where updates carry no shares of noise: one fine grid for all, or updates
+ * quantized to the job's bits, and the figures on the fine grid beside them.
+ * @param fineGrid for a number of coordinates, modulo 2^32
+ */
+export function withSiteEncoding(
+	outline: PlanOutline,
+	{ aggregation, compression: choice }: Pick<ResolvedJobSpec, "aggregation" | "compression">,
+	{ participants }: Participation,
+	fineGrid: (length: number) => EncodingPlan,
+): ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding"> {
+	const { compression } = outline;
+	if (compression === undefined || choice?.bits === undefined) {
+		const plain = laidOut(outline, PLAIN_FIGURES);
+		return { ...plain, encoding: fineGrid(plain.length) };
+	}
+	const quantized = planQuantization(compression, choice.bits, aggregation.updateNormBound, participants);
+	const figures = planLimbs(fineGrid(METRICS + 1), quantized.modulusBits, participants);
+	const plan = laidOut(outline, figures);
+	return { ...plan, encoding: { ...quantized, length: plan.length } };
 }

@@ -15,16 +15,28 @@ import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
 import { fitsPublicBatch, largestSample } from "./recordReach.ts";
+import type { RoundCompression } from "./roundCompression.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
 const WEIGHT_CAP = 100_000;
 
 /** What the updates of a job are computed from. */
-interface Site {
+export interface Site {
 	readonly spec: ResolvedJobSpec;
 	readonly plan: TrainingPlan;
 	readonly train: Dataset;
 	readonly trainer: Trainer;
+	readonly compression: RoundCompression | undefined;
+	/** Error feedback: what the site did not send so far. */
+	readonly unsent: Float32Array | undefined;
+}
+
+/** What a site sends of its own whole update, bounded, and times its weight. */
+export interface SiteUpdate {
+	readonly update: Float64Array;
+	readonly weight: number;
+	/** Error feedback: what it does not send. */
+	readonly unsent?: Float32Array;
 }
 
 /** Noise of the private local steps. */
@@ -39,7 +51,7 @@ export interface LocalNoise {
  * the count of gradients within the norm, each example half a unit up or down.
  */
 export async function recordUpdate(
-	{ spec, plan, train, trainer }: Site,
+	{ spec, plan, train, trainer, compression }: Site,
 	privacy: SharedNoise,
 	state: CommonState,
 	round: number,
@@ -58,10 +70,22 @@ export async function recordUpdate(
 		gather(train, rows),
 		clippingOf(privacy.clipping, plan.model, norm),
 	);
-	if (state.clippingNorm === undefined) return sum;
-	const update = new Float64Array(plan.layout.update);
-	for (let i = 0; i < sum.length; i++) update[i] = sum[i]! / norm;
-	update[plan.parameterCount] = plan.withinUnit * (withinNorm - examples / 2);
+	// Coordinates of clipped gradients are no longer than the gradients.
+	const sent = compression?.reduce(sum) ?? sum;
+	if (state.clippingNorm === undefined) return sent;
+	return withCount(plan, sent, norm, withinNorm - examples / 2);
+}
+
+/** Adaptive clipping: in units of the norm, and behind the update the count. */
+function withCount(
+	{ layout, withinUnit }: TrainingPlan,
+	sent: Float64Array,
+	norm: number,
+	count: number,
+): Float64Array {
+	const update = new Float64Array(layout.update);
+	for (let i = 0; i < sent.length; i++) update[i] = sent[i]! / norm;
+	update[sent.length] = withinUnit * count;
 	return update;
 }
 
@@ -70,29 +94,46 @@ export async function clientUpdate(
 	site: Site,
 	privacy: SharedNoise,
 	state: CommonState,
-): Promise<Float64Array> {
+): Promise<SiteUpdate> {
 	const { plan } = site;
 	const norm = state.clippingNorm ?? privacy.clippingNorm;
-	const update = new Float64Array(plan.layout.update);
 	const direction =
 		site.train.rows === 0
 			? new Float64Array(plan.parameterCount)
 			: await zerosIfDiverged(plan, () => descent(site, state));
-	const within = normOf(direction) <= norm;
-	update.set(bounded(direction, norm, 1));
-	if (state.clippingNorm === undefined) return update;
-	for (let i = 0; i < plan.parameterCount; i++) update[i]! /= norm;
-	update[plan.parameterCount] = plan.withinUnit * (within ? 0.5 : -0.5);
-	return update;
+	const { sent, ...rest } = split(site, direction);
+	const update = bounded(sent, norm, 1);
+	// An organization without records counts neither way: it is what one with records is compared with.
+	const within = site.train.rows === 0 ? 0 : normOf(sent) <= norm ? 0.5 : -0.5;
+	return {
+		update: state.clippingNorm === undefined ? update : withCount(plan, update, norm, within),
+		weight: 0,
+		...rest,
+	};
+}
+
+/**
+ * What is sent of a site's update and the unsent part of earlier ones, and what is not. Before the whole
+ * is clipped, so that the bound holds for what is sent, whatever compression made of it.
+ */
+function split(
+	{ compression, plan, unsent }: Site,
+	direction: Float64Array,
+): { readonly sent: Float64Array; readonly unsent?: Float32Array } {
+	if (compression === undefined) return { sent: direction };
+	const whole = unsent === undefined ? direction : direction.map((value, i) => value + unsent[i]!);
+	const sent = compression.reduce(whole);
+	return plan.compression?.errorFeedback === true ? { sent, unsent: compression.unsent(whole) } : { sent };
 }
 
 /** Private local steps: minus the difference they made. It is private already, and takes no share of noise. */
 export async function privateLocalUpdate(
-	{ spec, plan, train, trainer }: Site,
+	site: Site,
 	privacy: Extract<PrivacyChoice, { mechanism: "site_gaussian" }>,
 	state: CommonState,
 	{ grid, sampler }: LocalNoise,
-): Promise<Float64Array> {
+): Promise<SiteUpdate> {
+	const { spec, plan, train, trainer } = site;
 	const { localBatch, localLearningRate } = spec.training;
 	requireRoom(fitsPublicBatch(spec, train.rows));
 	const delta = await zerosIfDiverged(plan, async () => {
@@ -106,20 +147,26 @@ export async function privateLocalUpdate(
 		});
 		return local.delta;
 	});
+	const { sent, ...rest } = split(
+		site,
+		delta.map((value) => -value),
+	);
 	// Equal weights: a site's record count stays its own.
-	return bounded(delta, spec.aggregation.updateNormBound, -1);
+	return { update: bounded(sent, spec.aggregation.updateNormBound, 1), weight: 0, ...rest };
 }
 
 /** Without differential privacy: the site's bounded update times its weight, and the weight. */
-export async function unprotectedUpdate(
-	site: Site,
-	state: CommonState,
-): Promise<{ readonly update: Float64Array; readonly weight: number }> {
-	const { spec, plan, train } = site;
-	if (train.rows === 0) return { update: new Float64Array(plan.parameterCount), weight: 0 };
+export async function unprotectedUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {
+	const { spec, plan, train, unsent } = site;
+	if (train.rows === 0) {
+		const nothing = new Float64Array(plan.compression?.values ?? plan.parameterCount);
+		return { update: nothing, weight: 0, ...(unsent === undefined ? {} : { unsent }) };
+	}
 	const bound = spec.aggregation.updateNormBound;
-	const share = Math.min(train.rows, WEIGHT_CAP) / WEIGHT_CAP;
-	return { update: bounded(await descent(site, state), bound, share), weight: share * bound };
+	const largest = plan.compression?.largestWeight ?? WEIGHT_CAP;
+	const share = Math.min(train.rows, largest) / largest;
+	const { sent, ...rest } = split(site, await descent(site, state));
+	return { update: bounded(sent, bound, share), weight: share * bound, ...rest };
 }
 
 /** The direction that the common model would be moved against: minus the difference of local epochs, or the mean gradient. */

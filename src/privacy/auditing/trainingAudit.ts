@@ -224,7 +224,7 @@ function alongGradient({ released, realSum, clippingNorm }: SeenRound, gradient:
  * How records of the job are clipped, if this attacker can read its rounds.
  * @throws AlthingError `audit.unsupported`
  */
-function clippingOf({ privacy }: ResolvedJobSpec): Extract<Clipping, { norm: number }> {
+function clippingOf({ privacy, compression }: ResolvedJobSpec): Extract<Clipping, { norm: number }> {
 	const refuse = (what: string): never => {
 		throw new AlthingError(
 			"audit.unsupported",
@@ -232,6 +232,7 @@ function clippingOf({ privacy }: ResolvedJobSpec): Extract<Clipping, { norm: num
 		);
 	};
 	if (privacy.mechanism !== "distributed_gaussian") return refuse(`mechanism ${privacy.mechanism}`);
+	if (compression !== undefined) return refuse("compression");
 	if (privacy.unit !== "record") return refuse(`unit ${privacy.unit}`);
 	if (privacy.correlation !== "none") return refuse(`${privacy.correlation} noise`);
 	const { clipping } = privacy;

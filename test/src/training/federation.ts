@@ -4,9 +4,8 @@ import { gather } from "../../../src/data/dataset.ts";
 import { prepare } from "../../../src/data/description.ts";
 import { splitHeldOut } from "../../../src/data/partition.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
-import type { CorrelationHistory } from "../../../src/privacy/correlatedNoise/encoder.ts";
 import { type CommonState, initialState } from "../../../src/training/commonState.ts";
-import { type Contribution, Contributor } from "../../../src/training/contribution.ts";
+import { type Contribution, Contributor, type Memory } from "../../../src/training/contribution.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { type Participation, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease, type RoundMetrics } from "../../../src/training/release.ts";
@@ -19,6 +18,7 @@ export interface Overrides {
 	readonly training?: object;
 	readonly privacy?: object;
 	readonly aggregation?: object;
+	readonly compression?: object;
 }
 
 /** A job on the 8x8 digits; privacy is distributed_gaussian unless overridden. */
@@ -37,6 +37,7 @@ export function digitsJob(overrides: Overrides = {}): ResolvedJobSpec {
 				samplingRate: 0.5,
 			},
 			aggregation: overrides.aggregation ?? {},
+			compression: overrides.compression,
 		}),
 	);
 }
@@ -62,7 +63,7 @@ export function emptySite(): SiteData {
 
 interface Site {
 	readonly contributor: Contributor;
-	history: CorrelationHistory | undefined;
+	memory: Memory;
 }
 
 /** Sites of one job in one process. `dispose` it. */
@@ -86,7 +87,7 @@ export class TestFederation {
 		this.#sites = data.map((records, site) => {
 			const participationKey = new Uint8Array(32).fill(100 + site);
 			const contributor = new Contributor({ spec, plan, data: records, trainer, participationKey });
-			return { contributor, history: undefined };
+			return { contributor, memory: {} };
 		});
 		this.state = initialState(spec, plan, "job", new Uint8Array(32));
 	}
@@ -98,9 +99,9 @@ export class TestFederation {
 
 	/** One site's contribution to the next round. */
 	async contribution(site: number): Promise<Contribution> {
-		const { contributor, history } = this.#sites[site]!;
-		const contribution = await contributor.contribute(this.#round, this.state, history);
-		this.#sites[site]!.history = contribution.history;
+		const { contributor, memory } = this.#sites[site]!;
+		const contribution = await contributor.contribute(this.#round, this.state, memory);
+		this.#sites[site]!.memory = contribution;
 		return contribution;
 	}
 

@@ -35,7 +35,7 @@ async function updates(job: ResolvedJobSpec, plan: TrainingPlan, data: SiteData)
 	const vectors: Int32Array[] = [];
 	let history: CorrelationHistory | undefined;
 	for (let round = 0; round < (plan.correlation === undefined ? 1 : job.training.rounds); round++) {
-		const contribution = await contributor.contribute(round, state, history);
+		const contribution = await contributor.contribute(round, state, { history });
 		({ history } = contribution);
 		vectors.push(fromRing(contribution.vector, plan.encoding.modulusBits).subarray(0, plan.layout.update));
 	}
