@@ -210,13 +210,13 @@ export class Collection {
 	// Phase 2
 
 	withoutInput(): PeerId[] {
-		return this.sharing?.cohort.filter((member) => !this.#metas.has(member)) ?? [];
+		return this.sharing?.cohort.filter((member) => !this.#isComplete(member)) ?? [];
 	}
 
 	/** True when as many inputs are here as the round is for: later ones are dropouts. */
 	get hasEnoughInputs(): boolean {
 		const { enoughInputs = Number.POSITIVE_INFINITY } = this.#context.config;
-		return this.#metas.size >= enoughInputs;
+		return this.metas().length >= enoughInputs;
 	}
 
 	/** Takes a masked input. @returns true when it is held, now or before: send a receipt */
@@ -233,9 +233,11 @@ export class Collection {
 		if (!equalBytes(meta.sid, sharing.roster.sid) || !equalBytes(meta.shareSetHash, sharing.shareSetHash)) {
 			return refuse("it was made for another session or share set");
 		}
+		if ((meta.publicHash === undefined) !== (this.#context.config.publicBytes === undefined))
+			return refuse("it has not the public part that the job asks for");
 		const known = this.#metas.get(from);
 		if (known !== undefined) {
-			if (equalBytes(known.inputHash, meta.inputHash)) return true;
+			if (equalBytes(canonical(known), canonical(meta))) return this.#isComplete(from);
 			out.fault(from, "equivocation", `${from} signed two different inputs in one session.`, [
 				canonical(known),
 				canonical(meta),
@@ -250,11 +252,18 @@ export class Collection {
 			return refuse("it is not the vector its author signed");
 		this.#metas.set(from, meta);
 		this.inputs.set(from, blob);
-		return true;
+		return this.#isComplete(from);
+	}
+
+	/** The masked input is here, and the public part if it has one. */
+	#isComplete(member: PeerId): boolean {
+		const meta = this.#metas.get(member);
+		return meta !== undefined && this.#context.parts.holds(meta);
 	}
 
 	/** Signed metas of everybody whose input is here, sorted. */
 	metas(): InputMeta[] {
-		return [...this.#metas.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
+		const complete = [...this.#metas.values()].filter(({ author }) => this.#isComplete(author));
+		return complete.sort((a, b) => (a.author < b.author ? -1 : 1));
 	}
 }

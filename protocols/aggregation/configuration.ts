@@ -48,6 +48,8 @@ export interface AggregationConfig {
 	readonly length: number;
 	/** The ring is the integers mod 2^modulusBits. */
 	readonly modulusBits: ModulusBits;
+	/** Bytes of the part of every input that everybody sees beside the masked sum; none where absent. */
+	readonly publicBytes?: number | undefined;
 	readonly phaseTimeoutMs: number;
 	/** Inputs longer than the bound are found out and left out of the sum; absent where inputs are not screened. */
 	readonly screening?: ScreeningRules | undefined;
@@ -80,6 +82,8 @@ export type AggregationOutput =
 			readonly certificate: QuorumCertificate;
 			/** 32 bytes nobody could choose: a hash over the survivors' opened self seeds. */
 			readonly beacon: Uint8Array;
+			/** The survivors' public parts, in their order. */
+			readonly publicParts?: readonly Uint8Array[];
 			/** Where inputs are screened: what all that verify this sum conclude alike. */
 			readonly screening?: ScreeningOutcome | undefined;
 	  }
@@ -131,6 +135,11 @@ export function checkConfig(config: AggregationConfig): void {
 		refuse(`length must be positive, not ${config.length}`);
 	if (!isModulusBits(config.modulusBits))
 		refuse(`modulusBits must be an integer from 8 to 32, not ${config.modulusBits}`);
+	if (
+		config.publicBytes !== undefined &&
+		!(Number.isSafeInteger(config.publicBytes) && config.publicBytes > 0)
+	)
+		refuse(`a public part has 1 byte or more, not ${config.publicBytes}`);
 	if (config.modelHash.length !== 32 || config.configHash.length !== 32)
 		refuse("modelHash and configHash have 32 bytes");
 	const { screening } = config;

@@ -4,6 +4,7 @@ import type { PeerId } from "../contract.ts";
 import type { Admission } from "./admission.ts";
 import type { AggregationConfig } from "./configuration.ts";
 import { HeaderLog } from "./headerLog.ts";
+import { PublicParts } from "./publicParts.ts";
 import { preliminarySessionId, survivorsSlot } from "./sessionId.ts";
 
 export class Context {
@@ -11,6 +12,7 @@ export class Context {
 	readonly sidPre: Uint8Array;
 	readonly slot: Slot;
 	readonly headers = new HeaderLog();
+	readonly parts: PublicParts;
 	/** Members that the links say are gone: nobody waits for them, and nothing else follows from it. */
 	readonly unreachable = new Set<PeerId>();
 	/** Whose orders are followed now. */
@@ -21,6 +23,7 @@ export class Context {
 		this.config = config;
 		this.sidPre = preliminarySessionId(config);
 		this.slot = survivorsSlot(config);
+		this.parts = new PublicParts(this);
 		this.coordinator = config.coordinator;
 		this.term = config.term;
 	}

@@ -40,6 +40,7 @@ import {
 	pairSeed,
 	seedCommitment,
 	sharingContext,
+	vectorHash,
 } from "./sessionId.ts";
 
 /** Every channel key seals exactly one message, so the nonce may be constant. */
@@ -79,6 +80,8 @@ export class Contributor {
 	readonly #complaints = new Map<PeerId, Complaint>();
 	readonly #opened = new Map<PeerId, OpenedShare>();
 	#inputGiven = false;
+	#publicPart: Uint8Array | undefined;
+	#partSent = false;
 
 	constructor(context: Context, mayJoin: boolean) {
 		this.#context = context;
@@ -384,10 +387,10 @@ export class Contributor {
 	}
 
 	/**
-	 * Masks the owner's vector.
+	 * Masks the owner's vector; `publicPart` is what everybody may see beside it.
 	 * @throws AlthingError `aggregation.not_wanted` | `aggregation.bad_input`
 	 */
-	provideInput(values: Uint32Array, out: Outbox): void {
+	provideInput(values: Uint32Array, publicPart: Uint8Array | undefined, out: Outbox): void {
 		const { config } = this.#context;
 		const sharing = this.sharing;
 		const selfSeed = this.#selfSeed;
@@ -414,7 +417,14 @@ export class Contributor {
 				`The input has a value outside 0 to 2^${config.modulusBits} - 1.`,
 			);
 		}
+		if (publicPart?.length !== config.publicBytes) {
+			throw new AlthingError(
+				"aggregation.bad_input",
+				`The input's public part has ${publicPart?.length ?? 0} bytes; the session's have ${config.publicBytes ?? 0}.`,
+			);
+		}
 		this.#inputGiven = true;
+		this.#publicPart = publicPart;
 		const { sid } = sharing.roster;
 		const add = [maskKey(sid, selfSeed)];
 		const subtract: Uint8Array[] = [];
@@ -438,6 +448,7 @@ export class Contributor {
 			sid,
 			shareSetHash,
 			inputHash: result.hash,
+			...(this.#publicPart === undefined ? {} : { publicHash: vectorHash(this.#publicPart) }),
 		});
 		out.persist(encodePromise({ kind: "input", sid, shareSetHash, inputHash: result.hash }));
 		this.#sendInput(out);
@@ -445,7 +456,15 @@ export class Contributor {
 
 	#sendInput(out: Outbox): void {
 		if (this.meta === undefined || this.packed === undefined || this.acknowledged) return;
-		out.send(this.#context.coordinator, { kind: "input", meta: this.meta }, this.packed);
+		const { coordinator, members, self } = this.#context;
+		const part = this.#publicPart;
+		if (part !== undefined) {
+			// To everybody once; who misses it asks for it. The coordinator gets it with each repetition.
+			for (const peer of this.#partSent ? [coordinator] : members)
+				out.send(peer, { kind: "publicPart", author: self }, part);
+			this.#partSent = true;
+		}
+		out.send(coordinator, { kind: "input", meta: this.meta }, this.packed);
 	}
 
 	acknowledge({ sid }: MessageOf<"receipt">): void {

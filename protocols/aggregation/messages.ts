@@ -79,8 +79,16 @@ const openedShare = signed("openedShare", {
 });
 /** Phase 1: the coordinator's commitment to U2. */
 const shareSetHeader = signed("shareSet", { sid: hash, term, shareSetHash: hash });
-/** Phase 2: the author's masked input exists and was made for exactly this session and U2. */
-const meta = signed("input", { sid: hash, shareSetHash: hash, inputHash: hash });
+/**
+ * Phase 2: the author's masked input exists and was made for exactly this session and U2; where a part of
+ * every input is shown, this is the one.
+ */
+const meta = signed("input", {
+	sid: hash,
+	shareSetHash: hash,
+	inputHash: hash,
+	publicHash: hash.optional(),
+});
 /** Between 2 and 3, where inputs are screened: the inputs that the public projections were drawn after. */
 const screenHeader = signed("screen", { sid: hash, term, commitment: hash });
 /** What the author says the projections of its masked input and of its masks are, packed like a vector. */
@@ -190,6 +198,9 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	}),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
+	/** The blob is the part of the author's input that everybody may see. */
+	z.strictObject({ kind: z.literal("publicPart"), author: peer }),
+	z.strictObject({ kind: z.literal("publicPartRequest"), author: peer, hash }),
 	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
 	z.strictObject({ kind: z.literal("statement"), statement: screenStatement }),
 	/** Shows the receiver the statements of mates that contradict its own. */

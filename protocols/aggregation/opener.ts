@@ -6,6 +6,7 @@ import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import { accusation, type Offender } from "../robust/outcome.ts";
 import { canonical, hasEdge } from "./cohort.ts";
+import type { AggregationOutput } from "./configuration.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
@@ -48,6 +49,8 @@ export class Opener {
 	#unmasking: { readonly keys: UnmaskKeys; readonly sum?: Uint32Array } | undefined;
 	#waitingForSum: HeldOpening | undefined;
 	#released: HeldOpening | undefined;
+	/** What is to be told once every public part is here. */
+	#release: Extract<AggregationOutput, { kind: "released" }> | undefined;
 
 	constructor(
 		context: Context,
@@ -190,7 +193,9 @@ export class Opener {
 	): void {
 		const sharing = this.#contributor.sharing;
 		if (this.#released !== undefined) {
-			if (sharing !== undefined) out.send(from, { kind: "done", sid: sharing.roster.sid });
+			this.partArrived(out);
+			if (sharing !== undefined && this.#release === undefined)
+				out.send(from, { kind: "done", sid: sharing.roster.sid });
 			return;
 		}
 		if (this.#working !== undefined || !this.learn(certified, from, out)) return;
@@ -325,7 +330,7 @@ export class Opener {
 		this.#unmasking = undefined;
 		this.#released = held;
 		const { sid } = sharing.roster;
-		out.output({
+		this.#release = {
 			kind: "released",
 			sum,
 			survivors: survivorsOf(proposal),
@@ -333,9 +338,23 @@ export class Opener {
 			certificate: certified.certificate,
 			beacon: beaconOf(sid, held.opening.seeds),
 			...(screening === undefined ? {} : { screening }),
-		});
-		out.send(coordinator, { kind: "done", sid });
+		};
+		this.partArrived(out);
 		return true;
+	}
+
+	/** Tells the owner as soon as the survivors' public parts are all here, which is at once where there are none. */
+	partArrived(out: Outbox): void {
+		const release = this.#release;
+		const certified = this.#voter.certified();
+		if (release === undefined || certified === undefined) return;
+		const { parts, config, coordinator } = this.#context;
+		if (!parts.complete(certified.proposed.proposal, out)) return;
+		const publicParts =
+			config.publicBytes === undefined ? undefined : parts.partsOf(certified.proposed.proposal);
+		this.#release = undefined;
+		out.output({ ...release, ...(publicParts === undefined ? {} : { publicParts }) });
+		out.send(coordinator, { kind: "done", sid: release.sid });
 	}
 
 	/** Names an offender with its own signed statement, or as the proposer its signed proposal. */

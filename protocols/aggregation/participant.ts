@@ -48,6 +48,15 @@ export class Participant {
 			case "dead":
 				this.#die(from, message, out);
 				return;
+			case "publicPart":
+				if (blob !== undefined && this.#context.parts.keep(message.author, from, blob, out)) {
+					this.voter.partArrived(out);
+					this.opener.partArrived(out);
+				}
+				return;
+			case "publicPartRequest":
+				this.#context.parts.serve(message.author, message.hash, from, out);
+				return;
 			case "sumRequest": {
 				const packed = this.voter.sum(message.sumHash);
 				if (packed !== undefined) out.send(from, { kind: "sum", sumHash: message.sumHash }, packed);

@@ -65,6 +65,8 @@ export function proposalFlaw(
 		if (!equalBytes(meta.sid, sid) || !equalBytes(meta.shareSetHash, shareSetHash)) {
 			return `the input of ${meta.author} was made for another session or share set`;
 		}
+		if ((meta.publicHash === undefined) !== (config.publicBytes === undefined))
+			return `the input of ${meta.author} has not the public part that the job asks for`;
 		if (!isAuthentic(meta)) return `the input of ${meta.author} is not signed by it`;
 	}
 	return undefined;

@@ -84,10 +84,11 @@ export class AggregationSession
 	/**
 	 * Answers `input_wanted`, once, after the budget was charged durably.
 	 * @param values `length` integers, each below 2^modulusBits
+	 * @param publicPart `publicBytes` bytes that everybody may see
 	 * @throws AlthingError `aggregation.not_wanted` | `aggregation.bad_input`
 	 */
-	provideInput(values: Uint32Array, _nowMs: number): AggregationEffects {
-		return this.#step((out) => this.#participant.contributor.provideInput(values, out));
+	provideInput(values: Uint32Array, _nowMs: number, publicPart?: Uint8Array): AggregationEffects {
+		return this.#step((out) => this.#participant.contributor.provideInput(values, publicPart, out));
 	}
 
 	/** A higher term was certified: from now on its coordinator is followed, and nobody else. */

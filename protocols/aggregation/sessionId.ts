@@ -31,6 +31,7 @@ export interface SessionParameters {
 	readonly minimumSurvivors: number;
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
+	readonly publicBytes?: number | undefined;
 }
 
 /** The one question a session decides: who survives, and with which masked sum. */
@@ -64,6 +65,7 @@ export function preliminarySessionId(p: SessionParameters): Uint8Array {
 		p.minimumSurvivors,
 		p.length,
 		p.modulusBits,
+		p.publicBytes ?? 0,
 	);
 }
 

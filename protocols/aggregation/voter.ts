@@ -39,6 +39,8 @@ export class Voter {
 	readonly #projections = new Map<string, Projection>();
 	readonly #ownProjections = new Map<string, Projection>();
 	readonly #projecting = new Set<string>();
+	/** Hash of the acceptable proposal whose survivors' public parts are not all here. */
+	#waitingForParts: Uint8Array | undefined;
 	#certificate: QuorumCertificate | undefined;
 
 	constructor(context: Context, contributor: Contributor, screener: Screener, restored: readonly Ballot[]) {
@@ -157,7 +159,22 @@ export class Voter {
 			}
 			this.#sums.set(toHex(proposed.proposal.sumHash), blob);
 		}
-		if (this.project(hash, out)) this.#vote(hash, out);
+		this.#voteWhenComplete(hash, out);
+	}
+
+	/** A public part arrived: the proposal that waited for it may be complete. */
+	partArrived(out: Outbox): void {
+		const waiting = this.#waitingForParts;
+		this.#waitingForParts = undefined;
+		if (waiting !== undefined) this.#voteWhenComplete(waiting, out);
+	}
+
+	/** Who votes must hold the survivors' public parts, like the sum. */
+	#voteWhenComplete(hash: Uint8Array, out: Outbox): void {
+		const proposed = this.#proposals.get(toHex(hash));
+		if (proposed === undefined) return;
+		if (!this.#context.parts.complete(proposed.proposal, out)) this.#waitingForParts = hash;
+		else if (this.project(hash, out)) this.#vote(hash, out);
 	}
 
 	/** Own input must be in the set if the coordinator confirmed it. */

@@ -32,6 +32,8 @@ export interface CohortOptions {
 	readonly keys?: readonly SigningKey[];
 	/** One member's input; random over the whole ring by default. */
 	readonly input?: (index: number, length: number) => Uint32Array;
+	/** One member's part that everybody sees; none by default. */
+	readonly publicPart?: (index: number) => Uint8Array;
 }
 
 type Simulation = MachineSimulation<
@@ -56,6 +58,7 @@ export class CohortSimulation {
 	readonly sessions = new Map<PeerId, AggregationSession>();
 	readonly configs: AggregationConfig[];
 	readonly modulusBits: number;
+	readonly #publicPart: (index: number) => Uint8Array | undefined;
 	/** Members whose self seed was opened by anybody, in part or whole. */
 	readonly openedSeeds: PeerId[] = [];
 	/** Answers input_wanted; a test may replace it. */
@@ -66,6 +69,7 @@ export class CohortSimulation {
 		const seed = options.seed ?? 1;
 		const length = options.length ?? 40;
 		this.modulusBits = options.modulusBits ?? 24;
+		this.#publicPart = options.publicPart ?? (() => undefined);
 		this.keys = options.keys ?? keysForTests(members);
 		this.peers = this.keys.map(({ peer }) => peer);
 		const random = seededRandomForTests(seed + 1000);
@@ -98,6 +102,7 @@ export class CohortSimulation {
 				precedingDead: options.precedingDead ?? [],
 				promises: [],
 				random: randomBytes,
+				publicBytes: options.publicPart?.(index).length,
 			};
 			return options.configure?.(config, index) ?? config;
 		});
@@ -137,12 +142,14 @@ export class CohortSimulation {
 	}
 
 	provideInput(peer: PeerId): void {
-		const input = this.inputs[this.peers.indexOf(peer)] as Uint32Array;
+		const index = this.peers.indexOf(peer);
+		const input = this.inputs[index] as Uint32Array;
+		const part = this.#publicPart(index);
 		const session = this.sessions.get(peer) as AggregationSession;
 		// The owner answers after the step, as a real one does after charging its budget.
 		this.simulation.at(this.simulation.nowMs, () => {
 			if (this.simulation.isRunning(peer) && this.sessions.get(peer) === session) {
-				this.simulation.perform(peer, session.provideInput(input, this.simulation.nowMs));
+				this.simulation.perform(peer, session.provideInput(input, this.simulation.nowMs, part));
 			}
 		});
 	}
