@@ -132,6 +132,7 @@ class Daemon {
 				name: "data",
 				start: () => this.#openData(),
 				stop: async () => {
+					await this.#datasets?.streams.stop();
 					await this.#tunings?.stop();
 					await this.#tightAccountant.stop();
 				},
@@ -190,6 +191,7 @@ class Daemon {
 			store,
 			(dataset) => budgets.openAccount(dataset),
 			(dataset) => this.#jobs?.using(dataset) ?? [],
+			config.data.streaming,
 		);
 		this.#privacy = new Privacy({
 			ledger: budgets.ledger,

@@ -180,6 +180,40 @@ const budgets = z
 	})
 	.describe("Privacy budget of a data set when it is added; `althing budget set` changes one later.");
 
+const streaming = z
+	.strictObject({
+		thresholdMiB: z
+			.int()
+			.min(1)
+			.default(256)
+			.describe(
+				"CSV files from this size on are read in passes and never held in memory, as Parquet files always are; smaller ones with `althing data add --stream`.",
+			),
+		batchMemoryMiB: z
+			.int()
+			.min(1)
+			.max(1_048_576)
+			.default(512)
+			.describe(
+				"Memory of one job for the batches of rounds to come: the more, the more rounds a pass over the records is planned for.",
+			),
+		engineMemoryMiB: z
+			.int()
+			.min(64)
+			.max(1_048_576)
+			.default(512)
+			.describe("Memory of the engine that reads, for one pass. It never spills to the disk."),
+		engineThreads: z
+			.int()
+			.min(1)
+			.max(256)
+			.default(1)
+			.describe("Threads of the engine that reads, for one pass."),
+	})
+	.describe("Data sets larger than memory.");
+
+const data = z.strictObject({ streaming: streaming.prefault({}) }).describe("Data sets.");
+
 const training = z
 	.strictObject({
 		backend: z.enum(["onnx", "tfjs"]).default("onnx").describe("Engine of local training."),
@@ -219,6 +253,7 @@ export const nodeConfigSchema = z.strictObject({
 	log: log.prefault({}),
 	policy: policy.prefault({}),
 	budgets: budgets.prefault({}),
+	data: data.prefault({}),
 	training: training.prefault({}),
 	jobs: jobs.prefault({}),
 	health: health.prefault({}),

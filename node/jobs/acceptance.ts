@@ -7,7 +7,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { type Charter, corruptionOf } from "../../protocols/federation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
-import type { JobPlan } from "../../src/jobs/jobPlan.ts";
+import type { JobPlan, JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
 import { parameterCount } from "../../src/learning/model.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
@@ -85,10 +85,19 @@ interface Judgement {
 	readonly ledger: BudgetLedger;
 	readonly plan: Planner;
 	/** A registered data set; undefined where there is none of that name. */
-	readonly dataset: (
-		name: string,
-	) =>
-		| { readonly trainingRows: number; readonly heldOutRows: number; readonly description: DataDescription }
+	readonly dataset: (name: string) =>
+		| {
+				readonly trainingRows: number;
+				readonly heldOutRows: number;
+				readonly description: DataDescription;
+				/** Of a set whose records are read in passes. */
+				readonly stream?: {
+					/** Memory that a job takes for them. */
+					readonly bytes: number;
+					/** Why a job's rounds cannot be fed that way, if they cannot. */
+					refusal(work: JobWork): AlthingError | undefined;
+				};
+		  }
 		| undefined;
 	readonly jobId: string;
 	readonly submitter: PeerId;
@@ -170,8 +179,11 @@ function refusalByMemory(
 	{ work }: JobPlan,
 	{ participants }: Participation,
 ): Refusal | undefined {
-	const { trainingRows, heldOutRows } = registered(spec.data.set) ?? { trainingRows: 0, heldOutRows: 0 };
-	const bytes = footprintBytes(work, { rows: trainingRows + heldOutRows, participants });
+	const { trainingRows = 0, heldOutRows = 0, stream } = registered(spec.data.set) ?? {};
+	const unfed = stream?.refusal(work);
+	if (unfed !== undefined) return refusalBy(unfed, "data.cannot_stream");
+	const rows = stream === undefined ? trainingRows + heldOutRows : 0;
+	const bytes = footprintBytes(work, { rows, participants }) + (stream?.bytes ?? 0);
 	const allowed = policy.maximumMemoryMiB * 2 ** 20;
 	if (bytes <= allowed) return undefined;
 	return refuse(

@@ -450,7 +450,7 @@ export class Jobs implements JobService {
 			policy,
 			ledger: budgets.ledger,
 			plan: (spec, who) => this.#work.plan(spec, who, job.proposal.submitter),
-			dataset: (name) => datasets.get(name),
+			dataset: (name) => datasets.offered(name),
 			jobId: job.jobId,
 			submitter: job.proposal.submitter,
 			self: self.peer,

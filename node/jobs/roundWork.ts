@@ -24,6 +24,8 @@ import {
 	answerOf,
 	historyBuffers,
 	type JobContext,
+	type StreamedPart,
+	streamedBuffers,
 	type WorkerResult,
 	type WorkerTask,
 } from "./trainingTasks.ts";
@@ -93,6 +95,7 @@ export class RoundWork {
 				return { kind: "charged" };
 			case "contribute": {
 				const { round, state } = task;
+				const streamed = await this.#streamed(job, round, state);
 				const correlation = this.#correlations.get(job.jobId);
 				const history = correlation?.history;
 				const unsent = this.#unsent.before(job.jobId, round, job.training?.lastRound);
@@ -107,8 +110,9 @@ export class RoundWork {
 						state,
 						...(history === undefined ? {} : { history }),
 						...(unsent === undefined ? {} : { unsent }),
+						...(streamed === undefined ? {} : { streamed }),
 					},
-					historyBuffers(history),
+					[...historyBuffers(history), ...streamedBuffers(streamed)],
 				);
 				const result = answerOf(answer, "contribution");
 				this.#contributions.set(`${job.jobId}/${round}`, {
@@ -129,6 +133,21 @@ export class RoundWork {
 			case "aggregate":
 				return answerOf(await this.#run(job, { kind: "aggregate", task: task.task }), "aggregated");
 		}
+	}
+
+	/** What the round needs of records that are read in passes, by the job's own thread. */
+	async #streamed(job: JobRuntime, round: number, state: Uint8Array): Promise<StreamedPart | undefined> {
+		const { datasets, backend } = this.#options;
+		const { streams } = datasets;
+		const set = datasets.streamed(job.spec.data.set);
+		const work = job.plan?.work;
+		if (set === undefined || work === undefined) return undefined;
+		if (work.kind === "query") return { kind: "sums", sums: await streams.sums(set, work.spec) };
+		const { spec, plan } = work;
+		return {
+			kind: "round",
+			round: await streams.round(job.jobId, { set, spec, plan, backend, round, state }),
+		};
 	}
 
 	/** Jobs share the threads' time evenly, whatever the size of their tasks. */
@@ -189,6 +208,7 @@ export class RoundWork {
 			work: job.plan.work,
 			description: job.spec.data.description,
 			dataPath: dataset.path,
+			streamed: dataset.streamed !== undefined,
 			splitKey: dataset.splitKey,
 			backend,
 			threads: 1,
@@ -225,6 +245,7 @@ export class RoundWork {
 		this.#unsent.forget(jobId);
 		this.uses.forget(jobId);
 		this.#options.pool.tell({ kind: "forget", jobId });
+		void this.#options.datasets.streams.forget(jobId);
 	}
 
 	/**

@@ -8,6 +8,7 @@ import type { BackendName } from "../../src/learning/trainer.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
+import type { StreamedRound } from "../../src/training/streamedRound.ts";
 import type { QueriedData, Question, QuestionAnswer, QuestionCost } from "../queries/queryWork.ts";
 
 /** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
@@ -16,13 +17,19 @@ export interface JobContext {
 	/** Planned once, by whichever worker was asked to. */
 	readonly work: JobWork;
 	readonly description: DataDescription;
-	/** The organization's file for the job's data set. */
+	/** The organization's file for the job's data set; its records are read in passes when `streamed`. */
 	readonly dataPath: string;
+	readonly streamed: boolean;
 	/** 32-byte key of the split between training and held-out records; this site's secret. */
 	readonly splitKey: Uint8Array;
 	readonly backend: BackendName;
 	readonly threads: number;
 }
+
+/** What a pass found: for a round of a training, or for a query. */
+export type StreamedPart =
+	| { readonly kind: "round"; readonly round: StreamedRound }
+	| { readonly kind: "sums"; readonly sums: Float64Array };
 
 export type WorkerTask =
 	/** Sizes a job's noise, which can take seconds. */
@@ -36,6 +43,8 @@ export type WorkerTask =
 			readonly history?: CorrelationHistory;
 			/** Error feedback: what this site did not send of earlier updates. */
 			readonly unsent?: Float32Array;
+			/** In place of the records, where they are read in passes. */
+			readonly streamed?: StreamedPart;
 	  }
 	| {
 			readonly kind: "apply";
@@ -55,7 +64,13 @@ export type WorkerTask =
 	  }
 	/** A question to this organization's own records: what it costs, then its answer. */
 	| { readonly kind: "costOfQuestion"; readonly data: QueriedData; readonly question: Question }
-	| { readonly kind: "answerQuestion"; readonly data: QueriedData; readonly question: Question }
+	| {
+			readonly kind: "answerQuestion";
+			readonly data: QueriedData;
+			readonly question: Question;
+			/** Exact sums over records that are read in passes. */
+			readonly sums?: Float64Array;
+	  }
 	/** Loads the engine, so that the first round need not wait for it. */
 	| { readonly kind: "warm"; readonly backend: BackendName }
 	| { readonly kind: "forget"; readonly jobId: string };
@@ -103,4 +118,14 @@ export function answerOf<Kind extends WorkerResult["kind"]>(
 /** The buffers of a history, to be moved: its sums are in one place at a time. */
 export function historyBuffers(history: CorrelationHistory | undefined): ArrayBuffer[] {
 	return (history?.past ?? []).map(({ sum }) => sum.buffer as ArrayBuffer);
+}
+
+/** The buffers of what a pass found, to be moved. */
+export function streamedBuffers(streamed: StreamedPart | undefined): ArrayBuffer[] {
+	if (streamed === undefined) return [];
+	if (streamed.kind === "sums") return [streamed.sums.buffer as ArrayBuffer];
+	return streamed.round.batches.flatMap(({ features, labels }) => [
+		features.buffer as ArrayBuffer,
+		labels.buffer as ArrayBuffer,
+	]);
 }

@@ -1,5 +1,6 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
 import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
 import { planWork } from "../../src/jobs/jobPlan.ts";
@@ -25,6 +26,16 @@ interface Site extends WarmSite {
 
 const EMPTY = { features: new Float32Array(2), labels: new Float32Array(1), rows: 1 };
 
+const NONE = {
+	features: new Float32Array(0),
+	labels: new Float32Array(0),
+	rows: 0,
+	columns: [],
+	labelNames: [],
+};
+/** Of a data set that is read in passes elsewhere. */
+const NO_RECORDS: SiteData = { train: NONE, heldOut: NONE };
+
 /** What the jobs of this worker may keep in memory between their turns. */
 const WARM_BYTES = 128 * 2 ** 20;
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
@@ -45,7 +56,7 @@ function dataOf({ dataPath, description, splitKey }: JobContext): SiteData {
 }
 
 async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPlan): Promise<Site> {
-	const data = dataOf(job);
+	const data = job.streamed ? NO_RECORDS : dataOf(job);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
 	return {
 		contributor: new Contributor({ spec, plan, data, trainer, participationKey: job.splitKey }),
@@ -56,11 +67,18 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 }
 
 async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
-	const { job, round, history, unsent } = task;
+	const { job, round, history, unsent, streamed } = task;
 	const { work } = job;
+	if (job.streamed !== (streamed !== undefined))
+		throw new AlthingError(
+			"workers.protocol",
+			"a pass over the records belongs to a streamed data set alone",
+		);
 	if (work.kind === "query") {
-		const dataset = readRawRecords(job.dataPath, job.description);
-		const queried = { dataset, label: job.description.label };
+		const queried =
+			streamed?.kind === "sums"
+				? streamed
+				: { dataset: readRawRecords(job.dataPath, job.description), label: job.description.label };
 		return { ...contributeToQuery(queried, work.spec, work.plan), level: 0, participations: [] };
 	}
 	const { spec, plan } = work;
@@ -69,7 +87,8 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 		() => openSite(job, spec, plan),
 		async ({ contributor }) => {
 			const state = decodeCommonState(task.state, plan.parameterCount);
-			const contribution = await contributor.contribute(round, state, { history, unsent });
+			const passed = streamed?.kind === "round" ? streamed.round : undefined;
+			const contribution = await contributor.contribute(round, state, { history, unsent }, passed);
 			return { ...contribution, samplerDistance: contributor.samplerDistance };
 		},
 	);
@@ -115,7 +134,9 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		case "costOfQuestion":
 			return { result: { kind: "questionCost", cost: costOfQuestion(task.data, task.question) } };
 		case "answerQuestion":
-			return { result: { kind: "questionAnswer", answer: answerQuestion(task.data, task.question) } };
+			return {
+				result: { kind: "questionAnswer", answer: answerQuestion(task.data, task.question, task.sums) },
+			};
 		case "warm": {
 			const trainer = await createTrainer({ model: softmaxRegression(2, 2), backend: task.backend });
 			await trainer.clippedGradientSum(new Float32Array(trainer.parameterCount), EMPTY, {

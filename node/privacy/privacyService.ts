@@ -99,6 +99,7 @@ export class Privacy implements PrivacyService {
 	audit(params: Params<"audit">, context: CallContext): Result<"audit"> {
 		const dataset = this.#parts.datasets.get(params.dataset);
 		if (dataset === undefined) throw noDataset(params.dataset);
+		if (dataset.streamed !== undefined) throw notInMemory(dataset.name);
 		const { participants, corruption, attacker, canaries, significance } = params;
 		const spec = checkJobSpec(params.spec);
 		// The site's own records under the job's settings, whatever the job calls its data.
@@ -168,6 +169,14 @@ function withRoom(spec: ResolvedJobSpec, records: number): ResolvedJobSpec {
 
 function isoTime(atMs: number): string {
 	return new Date(atMs).toISOString();
+}
+
+function notInMemory(name: string): AlthingError {
+	return new AlthingError(
+		"data.cannot_stream",
+		`data set ${name} is read in passes, and an audit needs its records in memory; add a part of it that fits as a data set of its own`,
+		{ name },
+	);
 }
 
 function noDataset(name: string): AlthingError {

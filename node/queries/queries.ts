@@ -68,12 +68,19 @@ export class Queries implements QueryService {
 		const { pool, datasets } = this.#options;
 		const { path, description, columns } = datasets.require(dataset);
 		const data: QueriedData = { path, description, columns };
+		const streamed = datasets.streamed(dataset);
+		if (streamed !== undefined && question.kind === "release")
+			datasets.requireInMemory(dataset, "a release of several queries");
 		const startedMs = performance.now();
 		const { cost } = answerOf(await pool().run({ kind: "costOfQuestion", data, question }), "questionCost");
 		const id = `query-${toHex(randomBytes(8))}`;
 		const charged = await this.#charge(id, dataset, question, cost, caller.tokenName);
+		const sums =
+			streamed === undefined || question.kind === "release"
+				? undefined
+				: await datasets.streams.sums(streamed, question.spec);
 		const { answer } = answerOf(
-			await pool().run({ kind: "answerQuestion", data, question }),
+			await pool().run({ kind: "answerQuestion", data, question, ...(sums === undefined ? {} : { sums }) }),
 			"questionAnswer",
 		);
 		await this.#record(id, dataset, question, cost, charged, performance.now() - startedMs);

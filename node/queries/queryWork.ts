@@ -56,9 +56,14 @@ export function costOfQuestion(data: QueriedData, question: Question): QuestionC
 	return { mechanism, event, totalVariationDistance };
 }
 
-/** Charged before this is called. @throws AlthingError `data.*` when the file cannot be read any more */
-export function answerQuestion(data: QueriedData, question: Question): QuestionAnswer {
+/**
+ * Charged before this is called.
+ * @param sums of a query over records that are read in passes
+ * @throws AlthingError `data.*` when the file cannot be read any more
+ */
+export function answerQuestion(data: QueriedData, question: Question, sums?: Float64Array): QuestionAnswer {
 	const { path, description } = data;
+	if (sums !== undefined && question.kind === "query") return planLocally(question.spec).answer({ sums });
 	const dataset = readRawRecords(path, description);
 	const records = { dataset, label: description.label };
 	return question.kind === "release"

@@ -111,10 +111,14 @@ export const dataset = z.object({
 	features: count,
 	/** Number of classes; absent for regression. */
 	classes: count.optional(),
+	/** Whether its records are read in passes and never held in memory. */
+	streamed: z.boolean().optional(),
 	addedAt: time,
 });
 
 export const datasetDetail = dataset.extend({
+	/** It is being read for the first time: not registered yet, and counts are missing. */
+	reading: z.boolean().optional(),
 	columns: z.array(z.object({ name: z.string(), kind: z.string() })),
 	jobs: z.array(z.string()),
 });

@@ -59,7 +59,7 @@ export class Tunings implements TuningService {
 	): Promise<TuningView> {
 		const tuning = checkSpecification(asked, tuningSchema);
 		const job = checkJobSpec(spec);
-		const data = this.#options.datasets.require(job.data.set);
+		const data = this.#options.datasets.requireInMemory(job.data.set, "tuning");
 		const { description } = data;
 		const resolved = resolveJobSpec({ ...job, data: { ...job.data, description } });
 		const { plan } = (await this.#pool.run({

@@ -32,23 +32,8 @@ export function csvOptionsOf({ label, key }: DataDescription): CsvOptions {
 export function readCsv(path: string, options: CsvOptions): Dataset {
 	const records = parseRecords(path);
 	const header = records[0]?.record;
-	if (header === undefined || records.length < 2) {
-		throw new AlthingError(
-			"data.empty",
-			`Data file ${path} has no records below its header row. Point the data set at a file with records.`,
-			{ path },
-		);
-	}
-	const duplicate = header.find((name, i) => header.indexOf(name) !== i);
-	if (duplicate !== undefined) {
-		throw new AlthingError(
-			"data.duplicate_column",
-			`Data file ${path} names column "${duplicate}" twice in its header. Rename one.`,
-			{ path, column: duplicate },
-		);
-	}
-	const labelIndex = indexOf(path, header, options.labelColumn, "label");
-	const keyIndex = indexOf(path, header, options.keyColumn, "key");
+	if (header === undefined || records.length < 2) throw noRecords(path);
+	const { labelIndex, keyIndex } = columnPlaces(path, header, options);
 	const columns = header.filter((_, i) => i !== labelIndex && i !== keyIndex);
 	const rows = records.length - 1;
 	const features = new Float32Array(rows * columns.length);
@@ -82,7 +67,29 @@ export function readCsv(path: string, options: CsvOptions): Dataset {
 	return { features, labels, rows, columns, labelNames, ...(keyIndex < 0 ? {} : { keys: [...keys] }) };
 }
 
-/** Place of a column in the header; -1 where none is asked for. @throws AlthingError `data.missing_label_column`, `data.missing_key_column` */
+/**
+ * Places of the label and the key column in a header; -1 where none is asked for.
+ * @throws AlthingError `data.duplicate_column`, `data.missing_label_column`, `data.missing_key_column`
+ */
+export function columnPlaces(
+	path: string,
+	header: readonly string[],
+	{ labelColumn, keyColumn }: Pick<CsvOptions, "labelColumn" | "keyColumn">,
+): { readonly labelIndex: number; readonly keyIndex: number } {
+	const duplicate = header.find((name, i) => header.indexOf(name) !== i);
+	if (duplicate !== undefined) {
+		throw new AlthingError(
+			"data.duplicate_column",
+			`Data file ${path} names column "${duplicate}" twice in its header. Rename one.`,
+			{ path, column: duplicate },
+		);
+	}
+	return {
+		labelIndex: indexOf(path, header, labelColumn, "label"),
+		keyIndex: indexOf(path, header, keyColumn, "key"),
+	};
+}
+
 function indexOf(
 	path: string,
 	header: readonly string[],
@@ -113,25 +120,41 @@ function parseRecords(path: string): ParsedRecord[] {
 		}) as unknown as ParsedRecord[];
 	} catch (error) {
 		if (!(error instanceof CsvError)) throw error;
-		const line = error.lines as number | undefined;
-		const reason = REASONS[error.code] ?? "it is not well-formed CSV";
 		// The parser's own message quotes cells, so it is not passed on.
-		throw new AlthingError(
-			"data.malformed",
-			`Data file ${path}, line ${line ?? "unknown"}: ${reason}. Correct the line or export the file again as comma-separated text.`,
-			{ path, line, parserCode: error.code },
-		);
+		throw malformed(path, error.lines as number | undefined, REASONS[error.code]);
 	}
 }
 
+/** @param reason what is wrong with the line, where that is known */
+export function malformed(
+	path: string,
+	line: number | undefined,
+	reason = "it is not well-formed CSV",
+): AlthingError {
+	return new AlthingError(
+		"data.malformed",
+		`Data file ${path}, line ${line ?? "unknown"}: ${reason}. Correct the line or export the file again as comma-separated text.`,
+		{ path, line },
+	);
+}
+
+export function noRecords(path: string): AlthingError {
+	return new AlthingError(
+		"data.empty",
+		`Data file ${path} has no records below its header row. Point the data set at a file with records.`,
+		{ path },
+	);
+}
+
+export const RAGGED = "it has a different number of cells than the header";
 const REASONS: Readonly<Record<string, string>> = {
-	CSV_RECORD_INCONSISTENT_FIELDS_LENGTH: "it has a different number of cells than the header",
+	CSV_RECORD_INCONSISTENT_FIELDS_LENGTH: RAGGED,
 	CSV_QUOTE_NOT_CLOSED: "a quoted cell is never closed",
 	CSV_INVALID_CLOSING_QUOTE: "a quote stands in the middle of a cell",
 	INVALID_OPENING_QUOTE: "a quote stands in the middle of a cell",
 };
 
-function notNumeric(path: string, line: number, column: string): AlthingError {
+export function notNumeric(path: string, line: number, column: string): AlthingError {
 	return new AlthingError(
 		"data.not_numeric",
 		`Data file ${path}, line ${line}, column "${column}": the cell is empty or not a finite number. Fill or remove the record, or drop the column.`,

@@ -57,21 +57,39 @@ function isPair(bounds: [number, number] | [number, number][]): bounds is [numbe
 	return typeof bounds[0] === "number";
 }
 
+/** One pair of bounds per feature, in the order of the columns. */
+export function boundsOfFeatures({ features: { count, bounds } }: DataDescription): readonly Bounds[] {
+	return isPair(bounds) ? Array<Bounds>(count).fill(bounds) : bounds;
+}
+
+/** @throws AlthingError `data.wrong_feature_count` */
+export function requireFeatureCount(actual: number, { name, features: { count } }: DataDescription): void {
+	if (actual === count) return;
+	throw new AlthingError(
+		"data.wrong_feature_count",
+		`The data set has ${actual} feature columns, its description "${name}" says ${count}. Remove or add columns, or correct the description.`,
+		{ expected: count, actual },
+	);
+}
+
+/** @param row of the record, from 0 */
+export function unknownLabel(row: number, description: string, classes: readonly string[]): AlthingError {
+	return new AlthingError(
+		"data.unknown_label",
+		`Record ${row + 1} has a label outside the public classes of "${description}": ${classes.join(", ")}. Correct the record or agree on a description with that class.`,
+		{ record: row + 1 },
+	);
+}
+
 /**
  * Features clamped to the public bounds and mapped to the range; class labels as indices into
  * the public list, numeric labels scaled like features.
  * @throws AlthingError `data.wrong_feature_count`, or `data.unknown_label` for a class outside the public list
  */
 export function prepare(dataset: Dataset, description: DataDescription): Dataset {
-	const { count, bounds, scale } = description.features;
-	if (dataset.columns.length !== count) {
-		throw new AlthingError(
-			"data.wrong_feature_count",
-			`The data set has ${dataset.columns.length} feature columns, its description "${description.name}" says ${count}. Remove or add columns, or correct the description.`,
-			{ expected: count, actual: dataset.columns.length },
-		);
-	}
-	const perColumn: readonly Bounds[] = isPair(bounds) ? Array<Bounds>(count).fill(bounds) : bounds;
+	const { count, scale } = description.features;
+	requireFeatureCount(dataset.columns.length, description);
+	const perColumn = boundsOfFeatures(description);
 	const features = new Float32Array(dataset.features.length);
 	for (let i = 0; i < features.length; i++) {
 		features[i] = scaled(dataset.features[i]!, perColumn[i % count]!, scale);
@@ -89,13 +107,7 @@ export function prepare(dataset: Dataset, description: DataDescription): Dataset
 	const classOf = dataset.labelNames.map((name) => label.classes.indexOf(name));
 	const labels = dataset.labels.map((index, row) => {
 		const known = classOf[index] ?? -1;
-		if (known < 0) {
-			throw new AlthingError(
-				"data.unknown_label",
-				`Record ${row + 1} has a label outside the public classes of "${description.name}": ${label.classes.join(", ")}. Correct the record or agree on a description with that class.`,
-				{ record: row + 1 },
-			);
-		}
+		if (known < 0) throw unknownLabel(row, description.name, label.classes);
 		return known;
 	});
 	return { ...dataset, features, labels, labelNames: label.classes };
@@ -111,7 +123,8 @@ function numericLabels({ labels, labelNames }: Dataset): Float32Array {
 	return labels.map((index) => values[index]!);
 }
 
-function scaled(value: number, [least, largest]: Bounds, scale: "symmetric" | "unit"): number {
+/** A value clamped to its bounds, mapped to the range: a double, to be stored as float32. */
+export function scaled(value: number, [least, largest]: Bounds, scale: "symmetric" | "unit"): number {
 	const unit = (Math.max(least, Math.min(largest, value)) - least) / (largest - least);
 	return scale === "unit" ? unit : 2 * unit - 1;
 }

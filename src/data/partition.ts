@@ -7,9 +7,9 @@
  * sets then differ in exactly one part. A random or positional split would not do: removing
  * one record would reshuffle the rest.
  */
-import { createHmac } from "node:crypto";
 import { AlthingError } from "../../crypto/error.ts";
 import { type Dataset, gather } from "./dataset.ts";
+import { KeyedRecordHash } from "./recordHash.ts";
 
 export interface SplitDataset {
 	readonly train: Dataset;
@@ -17,13 +17,18 @@ export interface SplitDataset {
 }
 
 /**
- * Split by HMAC-SHA256 of each record (features and label as little-endian float32).
- * Equal records land in the same part.
+ * Whether a record is held out, by HMAC-SHA256 of the record.
  * @param key the site's secret partition key, 32 bytes; keep it for as long as the data set has a budget
  * @param heldOutFraction expected share held out, in [0, 1)
+ * @param width features of a record
+ * @returns a test of a record's features, which start at `offset`, and its label
  * @throws AlthingError `data.bad_split`
  */
-export function splitHeldOut(dataset: Dataset, key: Uint8Array, heldOutFraction: number): SplitDataset {
+export function heldOutTest(
+	key: Uint8Array,
+	heldOutFraction: number,
+	width: number,
+): (features: Float32Array, offset: number, label: number) => boolean {
 	if (key.length !== 32) {
 		throw new AlthingError("data.bad_split", `The partition key must be 32 bytes, not ${key.length}.`);
 	}
@@ -34,15 +39,22 @@ export function splitHeldOut(dataset: Dataset, key: Uint8Array, heldOutFraction:
 		);
 	}
 	const threshold = Math.floor(heldOutFraction * 2 ** 48);
+	const hash = new KeyedRecordHash(key, width);
+	return (features, offset, label) => hash.uint48(features, offset, label) < threshold;
+}
+
+/**
+ * Split record by record; equal records land in the same part.
+ * @param key and heldOutFraction as {@link heldOutTest} has them
+ * @throws AlthingError `data.bad_split`
+ */
+export function splitHeldOut(dataset: Dataset, key: Uint8Array, heldOutFraction: number): SplitDataset {
 	const width = dataset.columns.length;
-	const record = new DataView(new ArrayBuffer(4 * (width + 1)));
+	const isHeldOut = heldOutTest(key, heldOutFraction, width);
 	const train: number[] = [];
 	const heldOut: number[] = [];
 	for (let row = 0; row < dataset.rows; row++) {
-		for (let i = 0; i < width; i++) record.setFloat32(4 * i, dataset.features[row * width + i]!, true);
-		record.setFloat32(4 * width, dataset.labels[row]!, true);
-		const digest = createHmac("sha256", key).update(record).digest();
-		(digest.readUIntBE(0, 6) < threshold ? heldOut : train).push(row);
+		(isHeldOut(dataset.features, row * width, dataset.labels[row]!) ? heldOut : train).push(row);
 	}
 	return {
 		train: gather(dataset, Int32Array.from(train)),

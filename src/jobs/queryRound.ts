@@ -6,8 +6,7 @@ import { fromRing, toRing } from "../privacy/fixedPoint.ts";
 import { tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import { type QueryAnswer, releaseQuery } from "../queries/answer.ts";
 import type { QueryPlan } from "../queries/plan.ts";
-import type { QueryRecords } from "../queries/records.ts";
-import { querySiteVector } from "../queries/siteVector.ts";
+import { type Queried, querySiteVector } from "../queries/siteVector.ts";
 import type { QuerySpec } from "../queries/spec.ts";
 
 const stateSchema = z.strictObject({ answer: z.string().nullable() });
@@ -21,7 +20,7 @@ export const UNANSWERED = encodeCanonical({ answer: null });
  * @throws AlthingError `query.*` when the records do not have the columns asked for
  */
 export function contributeToQuery(
-	records: QueryRecords,
+	records: Queried,
 	spec: QuerySpec,
 	plan: QueryPlan,
 ): { readonly vector: Uint32Array; readonly samplerDistance: number } {

@@ -7,8 +7,7 @@ import { RandomWords } from "../privacy/samplers/randomWords.ts";
 import { answerFrom, type QueryAnswer, releaseQuery } from "./answer.ts";
 import { laplaceLaw } from "./estimate.ts";
 import { layoutOf, planQuery } from "./plan.ts";
-import type { QueryRecords } from "./records.ts";
-import { querySiteVector } from "./siteVector.ts";
+import { type Queried, querySiteVector } from "./siteVector.ts";
 import type { QuerySpec } from "./spec.ts";
 
 /** What an answer by one site costs and how it will be made; public, and known before a record is read. */
@@ -21,7 +20,7 @@ export interface LocalPlan {
 	 */
 	readonly totalVariationDistance: number;
 	/** Charge the event before this is called. @throws AlthingError `query.*`, of columns alone */
-	answer(records: QueryRecords, words?: RandomWords): QueryAnswer;
+	answer(records: Queried, words?: RandomWords): QueryAnswer;
 }
 
 /** Who takes part when a site answers alone. */

@@ -15,6 +15,9 @@ import { cellCount, type QueryOf, type QuerySpec } from "./spec.ts";
 /** F: steps of a record's value. A power of two, a multiple of every plan's unitsPerRecord. */
 export const VALUE_STEPS = 2 ** 22;
 
+/** Records, or the exact sums over them where they do not fit in memory: those of the question at hand. */
+export type Queried = QueryRecords | { readonly sums: Float64Array };
+
 /** What of a plan a site's vector needs. */
 export interface SiteVectorPlan {
 	readonly length: number;
@@ -27,7 +30,7 @@ export interface SiteVectorPlan {
  * @returns `plan.length` integers, to which the site's share of noise must be added before they leave
  * @throws AlthingError `query.unknown_column`, `query.not_numeric`, `query.not_categorical`
  */
-export function querySiteVector(records: QueryRecords, spec: QuerySpec, plan: SiteVectorPlan): Int32Array {
+export function querySiteVector(records: Queried, spec: QuerySpec, plan: SiteVectorPlan): Int32Array {
 	const sums = exactSums(records, spec, plan.length);
 	const bound = plan.encoding.coordinateBound;
 	const coarse = VALUE_STEPS / plan.unitsPerRecord;
@@ -43,7 +46,8 @@ type Distributed<Spec> = Spec extends QuerySpec
 	: never;
 
 /** Sums in steps of 1 / VALUE_STEPS of what one record can add, exact in any order of the records. */
-export function exactSums(records: QueryRecords, spec: Question, length: number): Float64Array {
+export function exactSums(records: Queried, spec: Question, length: number): Float64Array {
+	if ("sums" in records) return records.sums;
 	const sums = new Float64Array(length);
 	const meets = rowFilter(records, spec.where);
 	const add = contributionOf(records, spec, sums);

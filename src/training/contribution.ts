@@ -18,6 +18,7 @@ import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./pla
 import { type RoundCompression, roundCompression } from "./roundCompression.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
+import type { StreamedRound } from "./streamedRound.ts";
 import {
 	clientUpdate,
 	type LocalNoise,
@@ -95,10 +96,16 @@ export class Contributor {
 
 	/**
 	 * The vector for one round.
+	 * @param streamed in place of the records, where they do not fit in memory
 	 * @throws AlthingError `job.batch_too_small` when this site samples more records than the
 	 *   job's public expected batch allows for, `learning.*`
 	 */
-	async contribute(round: number, state: CommonState, memory: Memory = {}): Promise<Contribution> {
+	async contribute(
+		round: number,
+		state: CommonState,
+		memory: Memory = {},
+		streamed?: StreamedRound,
+	): Promise<Contribution> {
 		const { layout, length, encoding, compression } = this.#plan;
 		const { evaluateEveryRounds, rounds } = this.#spec.training;
 		const level = noiseLevelOf(this.#plan, round, rounds, state);
@@ -106,9 +113,9 @@ export class Contributor {
 		const values = new Float64Array(layout.update);
 		const compressed =
 			compression === undefined ? undefined : roundCompression(compression, state.compression, round);
-		const { weight, ...rest } = await this.#fillUpdate(round, values, state, memory, compressed);
+		const { weight, ...rest } = await this.#fillUpdate(round, values, state, memory, compressed, streamed);
 		const metrics =
-			round % evaluateEveryRounds === 0 ? await this.#metrics(state, noise) : new Float64Array(METRICS);
+			round % evaluateEveryRounds === 0 ? await this.#metrics(state, noise, streamed) : new Float64Array(METRICS);
 		const vector = new Uint32Array(length);
 		const update = vector.subarray(0, layout.update);
 		// With this site's share of the noise, before anything is masked.
@@ -130,6 +137,7 @@ export class Contributor {
 		state: CommonState,
 		memory: Memory,
 		compression: RoundCompression | undefined,
+		streamed: StreamedRound | undefined,
 	): Promise<Omit<Contribution, "vector" | "level"> & { readonly weight: number }> {
 		const { correlation } = this.#plan;
 		const { privacy } = this.#spec;
@@ -140,6 +148,7 @@ export class Contributor {
 			trainer: this.#trainer,
 			compression,
 			unsent: memory.unsent,
+			streamed,
 		};
 		if (privacy.mechanism === "distributed_gaussian" && privacy.unit === "record") {
 			const sum = await recordUpdate(site, privacy, state, round, this.#slots);
@@ -169,11 +178,16 @@ export class Contributor {
 	}
 
 	/** Bounded loss, correct answers and number of the held-out records; with unit client their means, and one. */
-	async #metrics(state: CommonState, { metricUnit }: RoundNoise): Promise<Float64Array> {
+	async #metrics(
+		state: CommonState,
+		{ metricUnit }: RoundNoise,
+		streamed: StreamedRound | undefined,
+	): Promise<Float64Array> {
 		const { lossBound } = this.#plan;
 		const { privacy } = this.#spec;
 		const { heldOut } = this.#data;
-		const { lossSum, correct, examples } = await this.#trainer.evaluate(state.parameters, heldOut, lossBound);
+		const { lossSum, correct, examples } =
+			streamed?.evaluation ?? (await this.#trainer.evaluate(state.parameters, heldOut, lossBound));
 		const perSite = "unit" in privacy && privacy.unit === "client";
 		const unit = perSite ? metricUnit / Math.max(1, examples) : metricUnit;
 		return Float64Array.of((lossSum / lossBound) * unit, correct * unit, examples * unit);

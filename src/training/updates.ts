@@ -3,6 +3,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { type Dataset, gather } from "../data/dataset.ts";
 import { poissonSample } from "../data/poissonSampling.ts";
 import { type Clipping, equalLayerNorms } from "../learning/clipping.ts";
+import { allFinite } from "../learning/finite.ts";
 import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
 import type { Model } from "../learning/model.ts";
 import type { Trainer } from "../learning/trainer.ts";
@@ -16,6 +17,7 @@ import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
 import { fitsPublicBatch, largestSample } from "./recordReach.ts";
 import type { RoundCompression } from "./roundCompression.ts";
+import { oneAfterAnother, type StreamedRound } from "./streamedRound.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
 const WEIGHT_CAP = 100_000;
@@ -29,6 +31,12 @@ export interface Site {
 	readonly compression: RoundCompression | undefined;
 	/** Error feedback: what the site did not send so far. */
 	readonly unsent: Float32Array | undefined;
+	/** In place of `train` where the records do not fit in memory. */
+	readonly streamed?: StreamedRound | undefined;
+}
+
+function trainingRows({ train, streamed }: Site): number {
+	return streamed?.trainingRows ?? train.rows;
 }
 
 /** What a site sends of its own whole update, bounded, and times its weight. */
@@ -51,23 +59,21 @@ export interface LocalNoise {
  * the count of gradients within the norm, each example half a unit up or down.
  */
 export async function recordUpdate(
-	{ spec, plan, train, trainer, compression }: Site,
+	site: Site,
 	privacy: SharedNoise,
 	state: CommonState,
 	round: number,
 	slots: Uint32Array | undefined,
 ): Promise<Float64Array> {
-	requireRoom(fitsPublicBatch(spec, train.rows));
-	const rows =
-		slots === undefined
-			? poissonSample(train.rows, recordRate(privacy))
-			: rowsOfRound(slots, plan.correlation!.minimumSeparation, round);
+	const { spec, plan, train, trainer, compression, streamed } = site;
+	requireRoom(fitsPublicBatch(spec, trainingRows(site)));
+	const batch = streamed?.batches[0] ?? gather(train, batchOf(site, privacy, round, slots));
 	// A keyed hash spreads records as evenly as chance would; the sums' rounding is bounded up to here.
-	requireRoom(rows.length <= largestSample(spec.training.expectedBatch ?? 0));
+	requireRoom(batch.rows <= largestSample(spec.training.expectedBatch ?? 0));
 	const norm = state.clippingNorm ?? privacy.clippingNorm;
 	const { sum, withinNorm, examples } = await trainer.clippedGradientSum(
 		state.parameters,
-		gather(train, rows),
+		batch,
 		clippingOf(privacy.clipping, plan.model, norm),
 	);
 	// Coordinates of clipped gradients are no longer than the gradients.
@@ -89,6 +95,17 @@ function withCount(
 	return update;
 }
 
+function batchOf(
+	{ plan, train }: Site,
+	privacy: SharedNoise,
+	round: number,
+	slots: Uint32Array | undefined,
+): Int32Array {
+	return slots === undefined
+		? poissonSample(train.rows, recordRate(privacy))
+		: rowsOfRound(slots, plan.correlation!.minimumSeparation, round);
+}
+
 /** The site's whole update, clipped; with adaptive clipping as in {@link recordUpdate}, the site being the one example. */
 export async function clientUpdate(
 	site: Site,
@@ -98,13 +115,13 @@ export async function clientUpdate(
 	const { plan } = site;
 	const norm = state.clippingNorm ?? privacy.clippingNorm;
 	const direction =
-		site.train.rows === 0
+		trainingRows(site) === 0
 			? new Float64Array(plan.parameterCount)
 			: await zerosIfDiverged(plan, () => descent(site, state));
 	const { sent, ...rest } = split(site, direction);
 	const update = bounded(sent, norm, 1);
 	// An organization without records counts neither way: it is what one with records is compared with.
-	const within = site.train.rows === 0 ? 0 : normOf(sent) <= norm ? 0.5 : -0.5;
+	const within = trainingRows(site) === 0 ? 0 : normOf(sent) <= norm ? 0.5 : -0.5;
 	return {
 		update: state.clippingNorm === undefined ? update : withCount(plan, update, norm, within),
 		weight: 0,
@@ -133,16 +150,18 @@ export async function privateLocalUpdate(
 	state: CommonState,
 	{ grid, sampler }: LocalNoise,
 ): Promise<SiteUpdate> {
-	const { spec, plan, train, trainer } = site;
+	const { spec, plan, train, trainer, streamed } = site;
 	const { localBatch, localLearningRate } = spec.training;
-	requireRoom(fitsPublicBatch(spec, train.rows));
+	requireRoom(fitsPublicBatch(spec, trainingRows(site)));
+	const planned = streamed === undefined ? undefined : oneAfterAnother(streamed.batches);
 	const delta = await zerosIfDiverged(plan, async () => {
-		const local = await trainLocallyInPrivate(trainer, state.parameters, train, {
+		const local = await trainLocallyInPrivate(trainer, state.parameters, planned?.records ?? train, {
 			steps: plan.localSteps,
 			clipping: clippingOf(privacy.clipping, plan.model, privacy.clippingNorm),
 			expectedBatchSize: localBatch,
 			learningRate: localLearningRate,
-			sampleRows: () => Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
+			sampleRows: (step) =>
+				planned?.rowsOf(step) ?? Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
 			addNoise: (sum) => addNoiseOnGrid(sum, grid, sampler),
 		});
 		return local.delta;
@@ -157,20 +176,21 @@ export async function privateLocalUpdate(
 
 /** Without differential privacy: the site's bounded update times its weight, and the weight. */
 export async function unprotectedUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {
-	const { spec, plan, train, unsent } = site;
-	if (train.rows === 0) {
+	const { spec, plan, unsent } = site;
+	const rows = trainingRows(site);
+	if (rows === 0) {
 		const nothing = new Float64Array(plan.compression?.values ?? plan.parameterCount);
 		return { update: nothing, weight: 0, ...(unsent === undefined ? {} : { unsent }) };
 	}
 	const bound = spec.aggregation.updateNormBound;
 	const largest = plan.compression?.largestWeight ?? WEIGHT_CAP;
-	const share = Math.min(train.rows, largest) / largest;
+	const share = Math.min(rows, largest) / largest;
 	const { sent, ...rest } = split(site, await descent(site, state));
 	return { update: bounded(sent, bound, share), weight: share * bound, ...rest };
 }
 
 /** The direction that the common model would be moved against: minus the difference of local epochs, or the mean gradient. */
-async function descent({ spec, train, trainer }: Site, state: CommonState): Promise<Float64Array> {
+async function descent({ spec, train, trainer, streamed }: Site, state: CommonState): Promise<Float64Array> {
 	const {
 		algorithm,
 		localEpochs: epochs,
@@ -185,7 +205,8 @@ async function descent({ spec, train, trainer }: Site, state: CommonState): Prom
 		});
 		return delta.map((value) => -value);
 	}
-	const { sum, examples } = await trainer.gradientSum(state.parameters, train);
+	const { sum, examples } = streamed?.gradient ?? (await trainer.gradientSum(state.parameters, train));
+	if (!allFinite(sum)) throw new AlthingError("learning.not_finite", "The gradient is not finite.");
 	return sum.map((value) => value / examples);
 }
 

@@ -1,5 +1,6 @@
 /** `althing data ...` */
 import { resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import type { DatasetDetail } from "../../rpc/services.ts";
 import type { Bind } from "../session.ts";
@@ -8,19 +9,27 @@ import { fields, table } from "../text.ts";
 export function registerData(program: Command, bind: Bind): void {
 	const data = program.command("data").description("this organization's data sets");
 
-	bind<{ description: string }>(
+	bind<{ description: string; stream?: true }>(
 		data
 			.command("add <name> <path>")
 			.description("register a file as a data set")
 			.requiredOption(
 				"--description <name|file>",
 				"a catalog name, or a YAML file that describes the columns",
-			),
+			)
+			.option("--stream", "read it in passes, never hold it in memory; large files are anyway"),
 		async ({ client, out }, [name = "", path = ""], options) => {
 			const isFile = /[/\\]|\.(ya?ml|json)$/i.test(options.description);
 			const { readObjectFile } = await import("../inputFile.ts");
 			const description = isFile ? await readObjectFile(options.description) : options.description;
-			const added = await (await client()).call("data.add", { name, path: resolve(path), description });
+			const node = await client();
+			const stream = options.stream ?? false;
+			let added = await node.call("data.add", { name, path: resolve(path), description, stream });
+			if (added.reading) out.note(`Reading all of ${path} once; this may be left alone.`);
+			while (added.reading) {
+				await setTimeout(1000);
+				added = await node.call("data.show", { name });
+			}
 			out.result(added, datasetText);
 		},
 	);
@@ -69,6 +78,7 @@ function datasetText(set: DatasetDetail): string {
 		["description", set.description],
 		["rows", set.rows],
 		["held out", set.heldOutRows],
+		["read", set.streamed ? "in passes" : "whole"],
 		["features", set.features],
 		["classes", set.classes],
 		["added", set.addedAt],

@@ -16,9 +16,17 @@ export const dataMethods = [
 			/** Absolute: the daemon's working directory is not the caller's. */
 			path: z.string().max(4096).startsWith("/", "must be an absolute path"),
 			description: z.union([shortName, jsonObject]),
+			/** Read it in passes whatever its size. */
+			stream: z.boolean().optional(),
 		}),
 		result: datasetDetail,
-		errors: ["data.exists", "data.unreadable", "data.bad_description", "data.unknown_description"],
+		errors: [
+			"data.exists",
+			"data.unreadable",
+			"data.bad_description",
+			"data.unknown_description",
+			"data.cannot_stream",
+		],
 		timeoutMs: 120_000,
 		handler: (context, params) => context.services.data.add(params, context),
 	}),

@@ -4,25 +4,34 @@
  * across restarts without any state. The assignment is fixed for the data set's life: nothing is
  * sampled and no amplification is claimed.
  */
-import { createHmac } from "node:crypto";
 import { hashFields } from "../../../crypto/hash.ts";
 import type { Dataset } from "../../data/dataset.ts";
+import { KeyedRecordHash } from "../../data/recordHash.ts";
 
 /**
+ * A record's place in the cycle.
  * @param key the site's secret 32-byte key for this data set
  * @param count rounds of a cycle
- * @returns the place of each row in the cycle, in [0, count)
+ * @param width features of a record
+ * @returns of a record's features, which start at `offset`, and its label, the place in [0, count)
  */
-export function participationSlots(dataset: Dataset, key: Uint8Array, count: number): Uint32Array {
+export function participationPlace(
+	key: Uint8Array,
+	count: number,
+	width: number,
+): (features: Float32Array, offset: number, label: number) => number {
 	// Another key than the held-out split's: places must not depend on which part a record is in.
-	const own = hashFields("althing/participation/1", key);
+	const hash = new KeyedRecordHash(hashFields("althing/participation/1", key), width);
+	return (features, offset, label) => hash.uint48(features, offset, label) % count;
+}
+
+/** The place of each row, as {@link participationPlace} gives it. */
+export function participationSlots(dataset: Dataset, key: Uint8Array, count: number): Uint32Array {
 	const width = dataset.columns.length;
-	const record = new DataView(new ArrayBuffer(4 * (width + 1)));
+	const placeOf = participationPlace(key, count, width);
 	const slots = new Uint32Array(dataset.rows);
 	for (let row = 0; row < dataset.rows; row++) {
-		for (let i = 0; i < width; i++) record.setFloat32(4 * i, dataset.features[row * width + i]!, true);
-		record.setFloat32(4 * width, dataset.labels[row]!, true);
-		slots[row] = createHmac("sha256", own).update(record).digest().readUIntBE(0, 6) % count;
+		slots[row] = placeOf(dataset.features, row * width, dataset.labels[row]!);
 	}
 	return slots;
 }

@@ -35,7 +35,11 @@ function bench() {
 	let refuses = false;
 	const options = {
 		self: { peer: "self" },
-		datasets: { get: () => ({ path: "", splitKey: new Uint8Array(32) }) },
+		datasets: {
+			get: () => ({ path: "", splitKey: new Uint8Array(32) }),
+			streamed: () => undefined,
+			streams: { forget: async () => {} },
+		},
 		pool: {
 			tell: () => {},
 			run: async (task: WorkerTask) => {

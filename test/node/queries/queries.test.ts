@@ -70,6 +70,7 @@ async function service(): Promise<Queries> {
 			if (name === "people") return people;
 			throw new AlthingError("data.not_found", `there is no data set named ${name}`);
 		},
+		streamed: () => undefined,
 	} as unknown as Datasets;
 	const run = async (task: WorkerTask): Promise<WorkerResult> => {
 		steps.push(task.kind);

@@ -1,0 +1,38 @@
+/** What a set that is read in passes can do for a job, before the job is accepted. */
+import { AlthingError } from "../../../crypto/error.ts";
+import type { JobWork } from "../../../src/jobs/jobPlan.ts";
+import { roundsAPass, streamedWork } from "../../../src/training/streamedRound.ts";
+import type { RegisteredDataset } from "../datasets.ts";
+import type { StreamSettings } from "./location.ts";
+
+export interface StreamOffer {
+	/** Memory that a job takes for its records. */
+	readonly bytes: number;
+	/** Why a job's rounds cannot be fed in passes, if they cannot. */
+	refusal(work: JobWork): AlthingError | undefined;
+}
+
+export function streamOffer(
+	{ name, description, trainingRows }: RegisteredDataset,
+	{ batchMemoryMiB, engineMemoryMiB }: StreamSettings,
+): StreamOffer {
+	return {
+		bytes: (batchMemoryMiB + engineMemoryMiB) * 2 ** 20,
+		refusal: (work) => {
+			if (work.kind === "query") return undefined;
+			const { spec, plan } = work;
+			const how = streamedWork(spec, plan.localSteps);
+			if (typeof how === "string")
+				return new AlthingError("data.cannot_stream", `data set ${name} is read in passes here: ${how}`);
+			try {
+				const { rounds } = spec.training;
+				const features = description.features.count;
+				roundsAPass(how, { features, trainingRows, rounds, memoryMiB: batchMemoryMiB });
+				return undefined;
+			} catch (error) {
+				if (error instanceof AlthingError) return error;
+				throw error;
+			}
+		},
+	};
+}

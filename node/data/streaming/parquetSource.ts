@@ -1,0 +1,73 @@
+/** Passes over a Parquet file: numeric and boolean columns as features, the label of any type that has a text. */
+import { AlthingError } from "../../../crypto/error.ts";
+import type { RecordSource, StreamedLabel } from "../../../src/data/columns.ts";
+import { columnPlaces } from "../../../src/data/csv.ts";
+import { type EngineLimits, type LockedEngine, openLockedEngine, sqlText } from "./lockedEngine.ts";
+import { TableSource } from "./tableSource.ts";
+
+const NUMERIC = /^(?:U?(?:TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|BOOLEAN|DECIMAL\(\d+,\d+\))$/;
+
+/**
+ * @throws AlthingError `data.unreadable`, `data.duplicate_column`, `data.missing_label_column`,
+ *   `data.not_numeric` for a feature column of another type
+ */
+export async function openParquet(
+	path: string,
+	label: StreamedLabel,
+	limits: EngineLimits,
+): Promise<RecordSource> {
+	const engine = await openLockedEngine([path], limits);
+	try {
+		return await parquetIn(engine, path, `Data file ${path}`, label);
+	} catch (error) {
+		engine.close();
+		throw error;
+	}
+}
+
+/** A Parquet file that an engine may read, by path or address. */
+export async function parquetIn(
+	engine: LockedEngine,
+	location: string,
+	name: string,
+	label: StreamedLabel,
+): Promise<RecordSource> {
+	const explain = () =>
+		new AlthingError(
+			"data.unreadable",
+			`${name} cannot be read as Parquet: it is missing, damaged or no such file. Check it, and that the daemon's user may read it.`,
+			{ source: name },
+		);
+	const from = `read_parquet(${sqlText(location)})`;
+	let described: { readonly name: string; readonly type: string }[];
+	try {
+		const result = await engine.connection.run(`SELECT * FROM ${from} LIMIT 0`);
+		described = result
+			.columnNames()
+			.map((column, i) => ({ name: column, type: String(result.columnType(i)) }));
+	} catch {
+		throw explain();
+	}
+	const { labelIndex } = columnPlaces(
+		name,
+		described.map((column) => column.name),
+		{ labelColumn: label.column },
+	);
+	for (const [i, column] of described.entries()) {
+		const isClass = i === labelIndex && label.kind === "class";
+		if (isClass || NUMERIC.test(column.type)) continue;
+		throw new AlthingError(
+			"data.not_numeric",
+			`${name}, column "${column.name}": values of type ${column.type} are no numbers. Encode or drop the column.`,
+			{ source: name, column: column.name },
+		);
+	}
+	const columns = described
+		.filter((_, i) => i !== labelIndex)
+		.map(({ name: column }) => ({ name: column, sqlName: column }));
+	return new TableSource(
+		engine,
+		{ name, from, columns, labelSqlName: described[labelIndex]!.name, explain },
+		label,
+	);
+}

@@ -1,0 +1,98 @@
+/** Passes over one table that the locked engine reads: columns as float32, labels as places in the public list. */
+import bindings, { type DataChunk } from "@duckdb/node-bindings";
+import type { AlthingError } from "../../../crypto/error.ts";
+import type { ColumnChunk, RecordSource, StreamedLabel } from "../../../src/data/columns.ts";
+import { type LockedEngine, sqlName, sqlText } from "./lockedEngine.ts";
+
+/** Whitespace that the reader of whole files trims, too. */
+const BLANKS = " \t\n\r\f\v\u00a0";
+
+export interface Table {
+	readonly name: string;
+	/** What stands behind FROM. */
+	readonly from: string;
+	/** Feature columns, as they are called in errors and in SQL. */
+	readonly columns: readonly { readonly name: string; readonly sqlName: string }[];
+	readonly labelSqlName: string;
+	/** The engine's error as ours: its own message may quote a record. */
+	readonly explain: (error: unknown) => AlthingError;
+}
+
+export class TableSource implements RecordSource {
+	readonly name: string;
+	readonly columns: readonly string[];
+	readonly #engine: LockedEngine;
+	readonly #table: Table;
+	readonly #query: string;
+	#closed = false;
+
+	constructor(engine: LockedEngine, table: Table, label: StreamedLabel) {
+		this.name = table.name;
+		this.columns = table.columns.map(({ name }) => name);
+		this.#engine = engine;
+		this.#table = table;
+		const labels = sqlName(table.labelSqlName);
+		const selected = [
+			...table.columns.map(({ sqlName: column }) => number(sqlName(column))),
+			label.kind === "class" ? place(labels, label.classes) : number(labels),
+		];
+		this.#query = `SELECT ${selected.join(", ")} FROM ${table.from}`;
+	}
+
+	async *chunks(): AsyncIterable<ColumnChunk> {
+		const result = await this.#asked(() => this.#engine.connection.stream(this.#query));
+		const room = Array.from({ length: this.columns.length + 1 }, () => new Float32Array(0));
+		for (;;) {
+			const fetched = await this.#asked(() => result.fetchChunk());
+			if (fetched === null || fetched.rowCount === 0) return;
+			const rows = copyColumns(fetched.chunk, room);
+			yield { rows, columns: room.slice(0, -1), labels: room.at(-1)! };
+		}
+	}
+
+	interrupt(): void {
+		this.#engine.connection.interrupt();
+	}
+
+	async close(): Promise<void> {
+		if (this.#closed) return;
+		this.#closed = true;
+		this.#engine.close();
+	}
+
+	async #asked<T>(ask: () => Promise<T>): Promise<T> {
+		try {
+			return await ask();
+		} catch (error) {
+			throw this.#table.explain(error);
+		}
+	}
+}
+
+/**
+ * Copies the columns of a chunk out of the engine's memory, which goes with the chunk.
+ * @param room one array per column, replaced where it is too small
+ * @returns the number of rows
+ */
+function copyColumns(chunk: DataChunk, room: Float32Array[]): number {
+	const rows = bindings.data_chunk_get_size(chunk);
+	for (let column = 0; column < room.length; column++) {
+		if (room[column]!.length < rows) room[column] = new Float32Array(rows);
+		const vector = bindings.data_chunk_get_vector(chunk, column);
+		const bytes = bindings.vector_get_data(vector, rows * Float32Array.BYTES_PER_ELEMENT);
+		room[column]!.set(new Float32Array(bytes.buffer, bytes.byteOffset, rows));
+	}
+	return rows;
+}
+
+/** Rounded to double first, then to float32, as a number in a text file is. Missing or out of range: NaN. */
+function number(column: string): string {
+	return `coalesce(TRY_CAST(CAST(${column} AS DOUBLE) AS FLOAT), 'NaN'::FLOAT)`;
+}
+
+/** NaN where there is no label, -1 for one outside the list. */
+function place(column: string, classes: readonly string[]): string {
+	const text = `trim(CAST(${column} AS VARCHAR), ${sqlText(BLANKS)})`;
+	const list = classes.map(sqlText).join(", ");
+	return `CAST(CASE WHEN ${column} IS NULL OR ${text} = '' THEN 'NaN'::FLOAT ELSE coalesce(enum_code(TRY_CAST(${text} AS ENUM (${list}))), -1) END AS FLOAT)`;
+}
