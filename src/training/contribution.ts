@@ -115,7 +115,9 @@ export class Contributor {
 			compression === undefined ? undefined : roundCompression(compression, state.compression, round);
 		const { weight, ...rest } = await this.#fillUpdate(round, values, state, memory, compressed, streamed);
 		const metrics =
-			round % evaluateEveryRounds === 0 ? await this.#metrics(state, noise, streamed) : new Float64Array(METRICS);
+			round % evaluateEveryRounds === 0
+				? await this.#metrics(state, noise, streamed)
+				: new Float64Array(METRICS);
 		const vector = new Uint32Array(length);
 		const update = vector.subarray(0, layout.update);
 		// With this site's share of the noise, before anything is masked.
