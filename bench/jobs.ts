@@ -58,6 +58,7 @@ export const jobs: Bench<Options> = {
 	async run({ jobs: counts, rounds, nodes, running, heavy, minutes }) {
 		const totals: Row[] = [];
 		const progress: Row[] = [];
+		const retries: Row[] = [];
 		for (const count of counts) {
 			for (const limit of running) {
 				for (const large of heavy) {
@@ -71,12 +72,14 @@ export const jobs: Bench<Options> = {
 					});
 					totals.push(figures.total);
 					progress.push(...figures.progress);
+					retries.push(...figures.retries);
 				}
 			}
 		}
 		return [
 			{ title: "jobs", rows: totals },
 			{ title: "rounds per job over time", rows: progress },
+			{ title: "attempts that ended without a sum", rows: retries },
 		];
 	},
 };
@@ -92,15 +95,19 @@ interface Setting {
 	readonly timeoutMs: number;
 }
 
+interface Figures {
+	readonly total: Row;
+	readonly progress: readonly Row[];
+	readonly retries: readonly Row[];
+}
+
 /** A certified round at the first node. */
 interface Certified {
 	readonly atMs: number;
 	readonly job: string;
 }
 
-async function measure(
-	setting: Setting,
-): Promise<{ readonly total: Row; readonly progress: readonly Row[] }> {
+async function measure(setting: Setting): Promise<Figures> {
 	const root = await mkdtemp(join(tmpdir(), "althing-jobs-"));
 	const stopping = new AbortController();
 	const organizations = await foundOrganizations(root, sliceDataset(DATA, setting.nodes));
@@ -161,21 +168,20 @@ function jobOf({ rounds, heavy }: Setting, number: number): JobSpec {
 	});
 }
 
-async function train(
-	daemons: readonly Daemon[],
-	setting: Setting,
-	signal: AbortSignal,
-): Promise<{ readonly total: Row; readonly progress: readonly Row[] }> {
+async function train(daemons: readonly Daemon[], setting: Setting, signal: AbortSignal): Promise<Figures> {
 	const [first] = daemons as [Daemon];
 	const feeding = new AbortController();
 	const feed = new EventFeed(daemons, AbortSignal.any([signal, feeding.signal]));
 	const certified: Certified[] = [];
 	const completions = new Map<string, number>();
-	let retries = 0;
+	const retries = new Map<string, number>();
 	let failed = 0;
 	feed.listen((daemon, { type, job, data }) => {
 		if (job === undefined) return;
-		if (type === "job.retry") retries += 1;
+		if (type === "job.retry") {
+			const reason = String(data.reason);
+			retries.set(reason, (retries.get(reason) ?? 0) + 1);
+		}
 		if (type === JOB_ROUND_EVENT && daemon === first) certified.push({ atMs: performance.now(), job });
 		if (type === "job.state" && data.state === "completed")
 			completions.set(job, (completions.get(job) ?? 0) + 1);
@@ -209,7 +215,7 @@ async function train(
 			runningLimit: setting.running,
 			completed: done(),
 			failed,
-			retries,
+			retries: [...retries.values()].reduce((sum, count) => sum + count, 0),
 			seconds,
 			submitSeconds: (submittedMs - startedMs) / 1000,
 			roundsPerSecond: certified.length / seconds,
@@ -225,6 +231,13 @@ async function train(
 			medianLongestWaitSeconds: median(waits),
 			longestWaitSeconds: Math.max(0, ...waits),
 		},
+		retries: [...retries].map(([reason, times]) => ({
+			jobs: setting.jobs,
+			heavy: setting.heavy,
+			runningLimit: setting.running,
+			times,
+			reason,
+		})),
 		progress: SHARES.map((share) => {
 			const until = startedMs + share * (endedMs - startedMs);
 			const counts = new Map(ids.map((id) => [id, 0]));

@@ -49,6 +49,8 @@ export interface JobSurroundings {
 	readonly network: Network;
 	readonly log: Logger;
 	readonly nowMs: () => number;
+	/** The protocols' clock: without the time in which this node attended to nothing. */
+	readonly attendedMs: () => number;
 	/** The charter version that a proposal names. */
 	readonly charter: Charter;
 	/** What this organization declares about itself. */
@@ -185,7 +187,7 @@ export class JobRuntime {
 			onFatal: around.onFatal,
 			onUndelivered: (to, error) =>
 				around.log.debug({ peer: to, err: error }, "agreement message not delivered"),
-			nowMs: around.nowMs,
+			nowMs: around.attendedMs,
 		});
 	}
 
@@ -333,7 +335,7 @@ export class JobRuntime {
 	}
 
 	async #beginTraining(start: JobStart, records: readonly Uint8Array[]): Promise<void> {
-		const { self, charter, network, log, nowMs, journal, blobs } = this.#around;
+		const { self, charter, network, log, attendedMs, journal, blobs } = this.#around;
 		const members = start.participants.map(({ response }) => response.peer);
 		const corruption = Math.floor(charter.rules.assumedCorruptFraction * members.length + 1e-9);
 		this.#participation = participationOf(this.spec, charter, members.length, corruption);
@@ -389,7 +391,7 @@ export class JobRuntime {
 			onFault: (fault) => this.#around.onEvent(this, { kind: "fault", fault }),
 			onFatal: (error) => this.#trainingEnded(error),
 			onUndelivered: (to, error) => log.debug({ peer: to, err: error }, "training message not delivered"),
-			nowMs,
+			nowMs: attendedMs,
 		});
 		this.#training = { job, driver };
 		this.#resetUsage();

@@ -29,6 +29,7 @@ import type { JobDetail, JobService, JobState, JobSummary, JsonObject, RoundView
 import type { Collection, Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
+import { AttendedClock } from "./attendedClock.ts";
 import { agreementEvent, trainingEvent } from "./jobEvents.ts";
 import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
 import { JobSlots } from "./jobSlots.ts";
@@ -111,6 +112,7 @@ export class Jobs implements JobService {
 	readonly #unsubscribe: (() => void)[] = [];
 	readonly #keeping: RecordKeeping;
 	readonly #slots: JobSlots;
+	readonly #clock = new AttendedClock();
 	#stopping = false;
 
 	private constructor(options: JobsOptions) {
@@ -149,6 +151,8 @@ export class Jobs implements JobService {
 				}
 			}),
 		);
+		jobs.#clock.start();
+		jobs.#unsubscribe.push(() => jobs.#clock.stop());
 		const slotCheck = setInterval(() => jobs.#admitNext(), SLOT_CHECK_MS);
 		jobs.#unsubscribe.push(() => clearInterval(slotCheck));
 		for (const [kind, records] of options.records) {
@@ -372,6 +376,7 @@ export class Jobs implements JobService {
 				network: options.network,
 				log: options.log.child({ job: jobId.slice(0, 12) }),
 				nowMs: options.nowMs,
+				attendedMs: () => this.#clock.nowMs(),
 				charter,
 				characteristics: options.characteristics,
 				timing: options.timing,
