@@ -13,24 +13,36 @@ export interface MerkleTree {
 	readonly root: Uint8Array;
 	/** Sibling hashes from the leaf to the root. @throws RangeError for an index out of range */
 	proof(index: number): Uint8Array[];
+	/**
+	 * The hash over leaves `from` to `to - 1`, which must be a whole subtree: `from` a multiple of the
+	 * smallest power of two that is at least their number, `to` that far on or the end.
+	 */
+	node(from: number, to: number): Uint8Array;
 }
 
 /** Hashes all leaves once; use it when more than one proof is wanted. */
 export function merkleTree(leaves: readonly Uint8Array[]): MerkleTree {
 	// Level by level with an odd last node carried up unchanged is the tree of RFC 6962.
-	const levels: Uint8Array[][] = [leaves.map((leaf) => sha256(LEAF, leaf))];
+	const levels: Uint8Array[][] = [leaves.map(leafHash)];
 	for (let level = levels[0] as Uint8Array[]; level.length > 1; ) {
 		const above: Uint8Array[] = [];
 		for (let i = 0; i < level.length; i += 2) {
 			const left = level[i] as Uint8Array;
 			const right = level[i + 1];
-			above.push(right === undefined ? left : sha256(NODE, left, right));
+			above.push(right === undefined ? left : nodeHash(left, right));
 		}
 		levels.push(above);
 		level = above;
 	}
 	return {
 		root: levels.at(-1)?.[0] ?? sha256(),
+		node: (from, to) => {
+			let depth = 0;
+			while (2 ** depth < to - from) depth++;
+			const found = levels[depth]?.[from / 2 ** depth];
+			if (found === undefined) throw new RangeError(`leaves ${from} to ${to} are no subtree`);
+			return found;
+		},
 		proof: (index) => {
 			if (!Number.isInteger(index) || index < 0 || index >= leaves.length) {
 				throw new RangeError(`leaf ${index} is outside a tree of ${leaves.length}`);
@@ -43,6 +55,16 @@ export function merkleTree(leaves: readonly Uint8Array[]): MerkleTree {
 			return proof;
 		},
 	};
+}
+
+/** The hash of a leaf's data. */
+export function leafHash(data: Uint8Array): Uint8Array {
+	return sha256(LEAF, data);
+}
+
+/** The hash of an inner node. */
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+	return sha256(NODE, left, right);
 }
 
 /** The 32-byte root over leaf data, in order. */
@@ -63,22 +85,22 @@ export function verifyMerkleProof(
 	size: number,
 	proof: readonly Uint8Array[],
 ): boolean {
-	return verifyLeafHash(root, sha256(LEAF, leaf), index, size, proof);
+	return verifyLeafHash(root, leafHash(leaf), index, size, proof);
 }
 
 /** {@link verifyMerkleProof} from the leaf's hash. */
 export function verifyLeafHash(
 	root: Uint8Array,
-	leafHash: Uint8Array,
+	hashOfLeaf: Uint8Array,
 	index: number,
 	size: number,
 	proof: readonly Uint8Array[],
 ): boolean {
-	if (leafHash.length !== 32) return false;
+	if (hashOfLeaf.length !== 32) return false;
 	if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return false;
 	let at = index;
 	let last = size - 1;
-	let hash = leafHash;
+	let hash = hashOfLeaf;
 	for (const sibling of proof) {
 		if (last === 0 || sibling.length !== 32) return false;
 		if (at % 2 === 1 || at === last) {

@@ -1,0 +1,169 @@
+/**
+ * Who holds whose shares and is masked against whom, among all members that may be in a session: a
+ * public function of the beacon, so a coordinator that leaves members out moves nobody's neighbours.
+ * A missing neighbour counts as one that dropped out.
+ */
+import { scryptSync } from "node:crypto";
+import { toHex } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import type { PeerId } from "../contract.ts";
+import type { CohortParameters } from "./cohortParameters.ts";
+import { DOMAIN } from "./sessionId.ts";
+
+export interface CohortGraph {
+	/** Every member, by position; Merkle trees over the cohort have this order. */
+	readonly order: readonly PeerId[];
+	/** @returns -1 for a stranger */
+	positionOf(member: PeerId): number;
+	/** Share holders of a member; the one at i has share i + 1. A member holds shares of its own holders. */
+	holdersOf(member: PeerId): readonly PeerId[];
+	/** Members that one is masked against; symmetric. */
+	matesOf(member: PeerId): readonly PeerId[];
+	/** Holders and mates, by position. */
+	neighboursOf(member: PeerId): readonly PeerId[];
+	/** t, in a roster of this size. */
+	threshold(rosterSize: number): number;
+	/** Why the sum of these survivors must not be opened, whoever is corrupt; undefined if it may. */
+	thinSpot(survivors: Iterable<PeerId>): string | undefined;
+}
+
+/** Memory-hard, so that trying out beacons is dear: 32 MiB and some 80 ms each. */
+const STRETCH = { N: 2 ** 15, r: 8, p: 1, maxmem: 2 ** 26 };
+
+/**
+ * Seed of the graph from the beacon of a job's start. Slow on purpose (decision 013): compute it once.
+ * @returns 32 bytes
+ */
+export function graphSeedOf(beacon: Uint8Array): Uint8Array {
+	return Uint8Array.from(scryptSync(beacon, `${DOMAIN}/graph`, 32, STRETCH));
+}
+
+/**
+ * @param members sorted
+ * @param seed 32 bytes that nobody could choose after the members were known; not used by a complete graph
+ */
+export function cohortGraph(
+	members: readonly PeerId[],
+	parameters: CohortParameters,
+	seed: Uint8Array,
+): CohortGraph {
+	return parameters.graph === "complete"
+		? new CompleteGraph(members)
+		: new RingGraph(inRandomOrder(members, seed), parameters);
+}
+
+function inRandomOrder(members: readonly PeerId[], seed: Uint8Array): PeerId[] {
+	const keyed = members.map((member) => [toHex(hashFields(`${DOMAIN}/ring`, seed, member)), member] as const);
+	return keyed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, member]) => member);
+}
+
+class CompleteGraph implements CohortGraph {
+	readonly order: readonly PeerId[];
+	readonly #positions: ReadonlyMap<PeerId, number>;
+
+	constructor(members: readonly PeerId[]) {
+		this.order = members;
+		this.#positions = positionsIn(members);
+	}
+
+	positionOf(member: PeerId): number {
+		return this.#positions.get(member) ?? -1;
+	}
+
+	holdersOf(member: PeerId): readonly PeerId[] {
+		return this.order.filter((other) => other !== member);
+	}
+
+	matesOf(member: PeerId): readonly PeerId[] {
+		return this.holdersOf(member);
+	}
+
+	neighboursOf(member: PeerId): readonly PeerId[] {
+		return this.holdersOf(member);
+	}
+
+	/** t = floor(n/2)+1: safe together with the one certificate. */
+	threshold(rosterSize: number): number {
+		return Math.floor(rosterSize / 2) + 1;
+	}
+
+	thinSpot(): undefined {
+		return undefined;
+	}
+}
+
+class RingGraph implements CohortGraph {
+	readonly order: readonly PeerId[];
+	readonly #positions: ReadonlyMap<PeerId, number>;
+	readonly #parameters: Extract<CohortParameters, { graph: "ring" }>;
+
+	constructor(order: readonly PeerId[], parameters: Extract<CohortParameters, { graph: "ring" }>) {
+		this.order = order;
+		this.#positions = positionsIn(order);
+		this.#parameters = parameters;
+	}
+
+	positionOf(member: PeerId): number {
+		return this.#positions.get(member) ?? -1;
+	}
+
+	holdersOf(member: PeerId): readonly PeerId[] {
+		return this.#around(member, this.#parameters.holders);
+	}
+
+	matesOf(member: PeerId): readonly PeerId[] {
+		return this.#around(member, this.#parameters.mates);
+	}
+
+	neighboursOf(member: PeerId): readonly PeerId[] {
+		return this.#around(member, Math.max(this.#parameters.holders, this.#parameters.mates));
+	}
+
+	threshold(): number {
+		return this.#parameters.threshold;
+	}
+
+	/** The `degree` nearest, half of them on each side, from the farthest before to the farthest after. */
+	#around(member: PeerId, degree: number): PeerId[] {
+		const at = this.#positions.get(member);
+		if (at === undefined) return [];
+		const size = this.order.length;
+		const reach = degree / 2;
+		const offsets = Array.from({ length: degree }, (_, i) => (i < reach ? i - reach : i - reach + 1));
+		return offsets.map((offset) => this.order[(at + offset + size) % size] as PeerId);
+	}
+
+	/**
+	 * Honest survivors whose neighbours on the ring are at most km/2 positions apart are masked against
+	 * each other. To part them takes two gaps of km/2 positions in which whoever survives is corrupt; with
+	 * w survivors in any two disjoint windows that would be w corrupt members there (README, "Sparse graphs").
+	 */
+	thinSpot(survivors: Iterable<PeerId>): string | undefined {
+		const { mates, windowSurvivors } = this.#parameters;
+		const width = mates / 2;
+		const size = this.order.length;
+		const present = new Uint8Array(size);
+		for (const survivor of survivors) present[this.positionOf(survivor)] = 1;
+		const counts = new Uint16Array(size);
+		let count = 0;
+		for (let i = 0; i < width; i++) count += present[i] as number;
+		for (let first = 0; first < size; first++) {
+			counts[first] = count;
+			count += (present[(first + width) % size] as number) - (present[first] as number);
+		}
+		let least = 2 * width;
+		for (let a = 0; a < size; a++) {
+			// The window at b must end before a begins again.
+			for (let b = a + width; b < size && b <= a + size - width; b++) {
+				least = Math.min(least, (counts[a] as number) + (counts[b] as number));
+			}
+		}
+		return least >= windowSurvivors
+			? undefined
+			: `only ${least} survivors are left in two windows of ${width} neighbours, where ${windowSurvivors} are required`;
+	}
+}
+
+function positionsIn(order: readonly PeerId[]): ReadonlyMap<PeerId, number> {
+	return new Map(order.map((member, position) => [member, position]));
+}
