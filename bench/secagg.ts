@@ -8,6 +8,7 @@ import {
 	AggregationSession,
 	type AggregationTask,
 	type AggregationTaskResult,
+	cohortParameters,
 	decodeMessage,
 	encodeMessage,
 	runAggregationTask,
@@ -87,6 +88,8 @@ function measure(setting: { members: number; length: number; rate: number; modul
 		}),
 	);
 
+	const corruption = Math.floor(RULES.assumedCorruptFraction * members + 1e-9);
+	const minimumSurvivors = Math.max(2, Math.ceil(RULES.minimumSurvivorFraction * members - 1e-9));
 	const machines = new Map<PeerId, MeteredMachine>();
 	const wire = { encodeSeconds: 0, decodeSeconds: 0 };
 	let sender: PeerId = coordinator;
@@ -135,11 +138,13 @@ function measure(setting: { members: number; length: number; rate: number; modul
 			attempt: 0,
 			modelHash: new Uint8Array(32),
 			configHash: new Uint8Array(32),
-			electorate: { members: peers, corruption: Math.floor(RULES.assumedCorruptFraction * members + 1e-9) },
+			electorate: { members: peers, corruption },
 			coordinator,
 			term: 0,
 			self,
-			minimumSurvivors: Math.max(2, Math.ceil(RULES.minimumSurvivorFraction * members - 1e-9)),
+			minimumSurvivors,
+			cohort: cohortParameters({ members, corruption, dropped: members - minimumSurvivors }),
+			graphSeed: new Uint8Array(32),
 			length,
 			modulusBits,
 			phaseTimeoutMs: PHASE_TIMEOUT_MS,

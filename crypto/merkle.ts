@@ -20,10 +20,13 @@ export interface MerkleTree {
 	node(from: number, to: number): Uint8Array;
 }
 
-/** Hashes all leaves once; use it when more than one proof is wanted. */
-export function merkleTree(leaves: readonly Uint8Array[]): MerkleTree {
+/**
+ * Hashes all leaves once; use it when more than one proof is wanted.
+ * @param given whether `leaves` are their data or their hashes already ({@link leafHash})
+ */
+export function merkleTree(leaves: readonly Uint8Array[], given: "data" | "hashed" = "data"): MerkleTree {
 	// Level by level with an odd last node carried up unchanged is the tree of RFC 6962.
-	const levels: Uint8Array[][] = [leaves.map(leafHash)];
+	const levels: Uint8Array[][] = [given === "data" ? leaves.map(leafHash) : [...leaves]];
 	for (let level = levels[0] as Uint8Array[]; level.length > 1; ) {
 		const above: Uint8Array[] = [];
 		for (let i = 0; i < level.length; i += 2) {

@@ -7,10 +7,12 @@ import { scryptSync } from "node:crypto";
 import { toHex } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import type { PeerId } from "../contract.ts";
-import type { CohortParameters } from "./cohortParameters.ts";
+import type { CohortParameters, RingCohort } from "./cohortParameters.ts";
 import { DOMAIN } from "./sessionId.ts";
 
 export interface CohortGraph {
+	/** Sorted. */
+	readonly members: readonly PeerId[];
 	/** Every member, by position; Merkle trees over the cohort have this order. */
 	readonly order: readonly PeerId[];
 	/** @returns -1 for a stranger */
@@ -21,6 +23,8 @@ export interface CohortGraph {
 	matesOf(member: PeerId): readonly PeerId[];
 	/** Holders and mates, by position. */
 	neighboursOf(member: PeerId): readonly PeerId[];
+	/** Who is told of a member's vote besides the coordinator, so that two stories of one coordinator meet. */
+	witnessesOf(member: PeerId): readonly PeerId[];
 	/** t, in a roster of this size. */
 	threshold(rosterSize: number): number;
 	/** Why the sum of these survivors must not be opened, whoever is corrupt; undefined if it may. */
@@ -47,10 +51,17 @@ export function cohortGraph(
 	parameters: CohortParameters,
 	seed: Uint8Array,
 ): CohortGraph {
-	return parameters.graph === "complete"
-		? new CompleteGraph(members)
-		: new RingGraph(inRandomOrder(members, seed), parameters);
+	if (parameters.graph === "complete") return new CompleteGraph(members);
+	const key = `${toHex(seed)} ${Object.values(parameters).join()}`;
+	const known = recent.get(members);
+	if (known?.key === key) return known.graph;
+	const graph = new RingGraph(members, inRandomOrder(members, seed), parameters);
+	recent.set(members, { key, graph });
+	return graph;
 }
+
+/** A job's sessions have the same members in the same order, round after round. */
+const recent = new WeakMap<readonly PeerId[], { readonly key: string; readonly graph: CohortGraph }>();
 
 function inRandomOrder(members: readonly PeerId[], seed: Uint8Array): PeerId[] {
 	const keyed = members.map((member) => [toHex(hashFields(`${DOMAIN}/ring`, seed, member)), member] as const);
@@ -58,12 +69,16 @@ function inRandomOrder(members: readonly PeerId[], seed: Uint8Array): PeerId[] {
 }
 
 class CompleteGraph implements CohortGraph {
-	readonly order: readonly PeerId[];
+	readonly members: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
 
 	constructor(members: readonly PeerId[]) {
-		this.order = members;
+		this.members = members;
 		this.#positions = positionsIn(members);
+	}
+
+	get order(): readonly PeerId[] {
+		return this.members;
 	}
 
 	positionOf(member: PeerId): number {
@@ -71,7 +86,7 @@ class CompleteGraph implements CohortGraph {
 	}
 
 	holdersOf(member: PeerId): readonly PeerId[] {
-		return this.order.filter((other) => other !== member);
+		return this.members.filter((other) => other !== member);
 	}
 
 	matesOf(member: PeerId): readonly PeerId[] {
@@ -79,6 +94,10 @@ class CompleteGraph implements CohortGraph {
 	}
 
 	neighboursOf(member: PeerId): readonly PeerId[] {
+		return this.holdersOf(member);
+	}
+
+	witnessesOf(member: PeerId): readonly PeerId[] {
 		return this.holdersOf(member);
 	}
 
@@ -92,12 +111,17 @@ class CompleteGraph implements CohortGraph {
 	}
 }
 
+/** Nearest members on the ring, on both sides together, that hear of a vote. */
+const WITNESSES = 4;
+
 class RingGraph implements CohortGraph {
+	readonly members: readonly PeerId[];
 	readonly order: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
-	readonly #parameters: Extract<CohortParameters, { graph: "ring" }>;
+	readonly #parameters: RingCohort;
 
-	constructor(order: readonly PeerId[], parameters: Extract<CohortParameters, { graph: "ring" }>) {
+	constructor(members: readonly PeerId[], order: readonly PeerId[], parameters: RingCohort) {
+		this.members = members;
 		this.order = order;
 		this.#positions = positionsIn(order);
 		this.#parameters = parameters;
@@ -117,6 +141,10 @@ class RingGraph implements CohortGraph {
 
 	neighboursOf(member: PeerId): readonly PeerId[] {
 		return this.#around(member, Math.max(this.#parameters.holders, this.#parameters.mates));
+	}
+
+	witnessesOf(member: PeerId): readonly PeerId[] {
+		return this.#around(member, Math.min(WITNESSES, this.#parameters.holders));
 	}
 
 	threshold(): number {

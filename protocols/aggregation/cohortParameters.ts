@@ -15,6 +15,7 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { MAX_HOLDERS } from "../../crypto/verifiableSharing.ts";
+import { LARGEST_COMPLETE_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
 
 /** Everybody holds a share of everybody and is masked against everybody; t is a majority of the roster. */
 export interface CompleteCohort {
@@ -35,9 +36,6 @@ export interface RingCohort {
 }
 
 export type CohortParameters = CompleteCohort | RingCohort;
-
-/** Up to this size the graph is complete, and nothing about it is left to chance. */
-export const LARGEST_COMPLETE_COHORT = 128;
 
 export const SECURITY_BITS = 40;
 const CORRECTNESS_BITS = 40;
@@ -79,7 +77,8 @@ export function cohortParameters(assumed: CohortAssumptions): CohortParameters {
 		);
 	}
 	const masks = maskParameters(assumed, privacyBits);
-	if (masks === undefined) throw unmet(assumed, "no sparse graph stays connected among the honest members");
+	if (masks === undefined || masks.mates > MAX_NEIGHBOURS)
+		throw unmet(assumed, "no sparse graph stays connected among the honest members");
 	const parameters: RingCohort = {
 		graph: "ring",
 		holders: custody.holders,
@@ -94,6 +93,16 @@ export function cohortParameters(assumed: CohortAssumptions): CohortParameters {
 
 const found = new Map<string, RingCohort>();
 const REMEMBERED = 64;
+
+/** Corrupt members that a part of an electorate drawn by a beacon has at most, but for a chance of 2^-(sigma + 1). */
+export function corruptionAmong(
+	electorate: { readonly members: readonly unknown[]; readonly corruption: number },
+	selected: number,
+): number {
+	const { members, corruption } = electorate;
+	if (selected >= members.length) return corruption;
+	return rareFrom(members.length, corruption, selected, [1, 1], SECURITY_BITS + 1 + BIAS_BITS) - 1;
+}
 
 /** The smallest even ks with a t that satisfies S1 (at `privacyBits`) and C. */
 export function custodyParameters(

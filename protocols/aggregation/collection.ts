@@ -1,14 +1,18 @@
 /** What the coordinator collects in phases 0 to 2, each piece checked as it arrives. */
 import { equalBytes } from "../../crypto/encoding.ts";
-import { merkleRoot, merkleTree } from "../../crypto/merkle.ts";
+import { type MerkleTree, merkleTree } from "../../crypto/merkle.ts";
 import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
 import { fillBuffer } from "./admission.ts";
 import {
 	advertFlaw,
 	bundleFlaw,
+	bundleLeaf,
 	canonical,
-	matesOf,
+	cohortTree,
+	metaLeaf,
+	neighbourhoodOf,
+	partOfTree,
 	type Roster,
 	rosterOf,
 	type Sharing,
@@ -17,10 +21,13 @@ import {
 } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import { soundOpenedShare } from "./contributor.ts";
+import { InputSum } from "./inputSum.ts";
+import { encodeMembers } from "./memberSet.ts";
 import {
 	type Advert,
 	type Bundle,
 	type Complaint,
+	type Evidence,
 	type InputMeta,
 	isAuthentic,
 	type MessageOf,
@@ -31,7 +38,9 @@ import { vectorHash } from "./sessionId.ts";
 
 interface Dealing {
 	readonly bundle: Bundle;
-	readonly sealed: ReadonlyMap<PeerId, { readonly sealed: Uint8Array; readonly path: Uint8Array[] }>;
+	/** By holder, with the tree over them. */
+	readonly sealed: readonly Uint8Array[];
+	readonly tree: MerkleTree;
 }
 
 export class Collection {
@@ -44,13 +53,20 @@ export class Collection {
 	readonly #opened: OpenedShare[] = [];
 	readonly #disproved = new Set<PeerId>();
 	readonly #metas = new Map<PeerId, InputMeta>();
-	/** Masked inputs, kept until the opening is verified: at most n d m / 8 bytes. */
+	/** The masked inputs added up so far. */
+	readonly sum: InputSum;
+	/** Where some may yet be left out (screened, or without their public part), the masked inputs themselves. */
 	readonly inputs = new Map<PeerId, Uint8Array>();
 	roster: Roster | undefined;
 	sharing: Sharing | undefined;
+	#rosterTree: MerkleTree | undefined;
+	#shareTree: MerkleTree | undefined;
+	#metaTree: MerkleTree | undefined;
 
-	constructor(context: Context) {
+	/** @param sumWorkId names the additions of inputs */
+	constructor(context: Context, sumWorkId: string) {
 		this.#context = context;
+		this.sum = new InputSum(context.config, sumWorkId);
 	}
 
 	// Phase 0
@@ -80,14 +96,28 @@ export class Collection {
 	}
 
 	/** @throws AlthingError `aggregation.bad_roster` when too few answered */
-	fixRoster(): Advert[] {
-		const { config, sidPre, admission } = this.#context;
+	fixRoster(): Roster {
+		const { config, sidPre, graph } = this.#context;
 		const { capacity = this.#adverts.size } = config.buffer ?? {};
-		const adverts = fillBuffer([...this.#adverts.values()], sidPre, capacity).sort((a, b) =>
-			a.author < b.author ? -1 : 1,
-		);
-		this.roster = rosterOf(adverts, sidPre, admission, config.minimumSurvivors);
-		return adverts;
+		const taken = fillBuffer([...this.#adverts.values()], sidPre, capacity);
+		const adverts = new Map(taken.map((advert) => [advert.author, advert]));
+		const { roster, tree } = rosterOf(adverts, graph, sidPre, config.minimumSurvivors);
+		this.#rosterTree = tree;
+		this.roster = roster;
+		return roster;
+	}
+
+	/** What `member` is shown of the roster. */
+	rosterFor(member: PeerId): Omit<MessageOf<"roster">, "kind" | "header"> {
+		const { graph } = this.#context;
+		const around = neighbourhoodOf(graph, member);
+		const { root, proof } = partOfTree(graph, this.#rosterTree as MerkleTree, around);
+		return {
+			members: encodeMembers(graph.members, this.roster?.members ?? []),
+			root,
+			adverts: around.flatMap((peer) => this.roster?.adverts.get(peer) ?? []),
+			proof: [...proof],
+		};
 	}
 
 	// Phase 1
@@ -113,30 +143,32 @@ export class Collection {
 			}
 			return;
 		}
-		const mates = matesOf(roster, from);
+		const tree = merkleTree(sealed);
+		const holders = roster.graph.holdersOf(from).length;
 		const flaw =
 			bundle.author !== from
 				? "it was signed by another"
 				: (bundleFlaw(bundle, roster) ??
-					(sealed.length !== mates.length || !equalBytes(merkleRoot(sealed), bundle.sealedRoot)
+					(sealed.length !== holders || !equalBytes(tree.root, bundle.sealedRoot)
 						? "its sealed shares are not the signed ones"
 						: undefined));
 		if (flaw !== undefined) {
 			out.fault(from, "bad_bundle", `The sharing of ${from} is refused: ${flaw}.`);
 			return;
 		}
-		const tree = merkleTree(sealed);
-		const entries = mates.map(
-			(mate, i) => [mate, { sealed: sealed[i] as Uint8Array, path: tree.proof(i) }] as const,
-		);
-		this.#dealings.set(from, { bundle, sealed: new Map(entries) });
+		this.#dealings.set(from, { bundle, sealed, tree });
 	}
 
-	/** What `holder` needs of every dealer. */
+	/** What `holder` needs of every neighbour's sharing. */
 	sharesFor(holder: PeerId): MessageOf<"shares">["dealt"] {
-		return [...this.#dealings.values()].flatMap(({ bundle, sealed }) => {
-			const entry = sealed.get(holder);
-			return entry === undefined ? [] : [{ bundle, sealed: entry.sealed, path: entry.path }];
+		const { graph } = this.#context;
+		return graph.neighboursOf(holder).flatMap((dealer) => {
+			const dealing = this.#dealings.get(dealer);
+			if (dealing === undefined) return [];
+			const { bundle, sealed, tree } = dealing;
+			const position = graph.holdersOf(dealer).indexOf(holder);
+			if (position < 0) return [{ bundle, sealed: new Uint8Array(), path: [] }];
+			return [{ bundle, sealed: sealed[position] as Uint8Array, path: tree.proof(position) }];
 		});
 	}
 
@@ -196,15 +228,35 @@ export class Collection {
 	}
 
 	/** Fixes U2: dealers that acknowledged and whom nobody still doubts. */
-	fixCohort(): { cohort: PeerId[]; opened: OpenedShare[] } {
+	fixCohort(): Sharing {
+		const { graph } = this.#context;
 		const doubted = this.openComplaints();
 		const cohort = this.dealers().filter(
 			(dealer) => this.#acknowledged.has(dealer) && !doubted.has(dealer) && !this.#disproved.has(dealer),
 		);
 		const roster = this.roster as Roster;
 		const bundles = new Map(cohort.map((dealer) => [dealer, (this.#dealings.get(dealer) as Dealing).bundle]));
-		this.sharing = { roster, cohort, bundles, shareSetHash: shareSetHashOf(roster.sid, cohort, bundles) };
-		return { cohort, opened: this.#opened };
+		this.#shareTree = cohortTree(graph, bundles, bundleLeaf);
+		const bits = encodeMembers(graph.members, cohort);
+		const shareSetHash = shareSetHashOf(roster.sid, bits, this.#shareTree.root);
+		this.sharing = { roster, cohort, bundles, shareSetHash };
+		return this.sharing;
+	}
+
+	/** What `member` is shown of the share set. */
+	shareSetFor(member: PeerId): Omit<MessageOf<"shareSet">, "kind" | "header"> {
+		const { graph } = this.#context;
+		const { root, proof } = partOfTree(graph, this.#shareTree as MerkleTree, neighbourhoodOf(graph, member));
+		return {
+			cohort: encodeMembers(graph.members, this.sharing?.cohort ?? []),
+			root,
+			proof: [...proof],
+			opened: this.#opened.filter(({ holder }) => holder === member),
+		};
+	}
+
+	get shareTreeRoot(): Uint8Array | undefined {
+		return this.#shareTree?.root;
 	}
 
 	// Phase 2
@@ -251,7 +303,8 @@ export class Collection {
 		if (!equalBytes(vectorHash(blob), meta.inputHash))
 			return refuse("it is not the vector its author signed");
 		this.#metas.set(from, meta);
-		this.inputs.set(from, blob);
+		if (this.#context.selects) this.inputs.set(from, blob);
+		else this.sum.add(blob, out);
 		return this.#isComplete(from);
 	}
 
@@ -261,9 +314,36 @@ export class Collection {
 		return meta !== undefined && this.#context.parts.holds(meta);
 	}
 
+	/** The signed meta of a member whose input is in the sum. */
+	metaOf(member: PeerId): InputMeta | undefined {
+		return this.#metas.get(member);
+	}
+
 	/** Signed metas of everybody whose input is here, sorted. */
 	metas(): InputMeta[] {
 		const complete = [...this.#metas.values()].filter(({ author }) => this.#isComplete(author));
 		return complete.sort((a, b) => (a.author < b.author ? -1 : 1));
+	}
+
+	/** Leaves everybody else out, and adds these inputs up. */
+	pass(passed: readonly PeerId[], out: Outbox): void {
+		for (const author of [...this.#metas.keys()]) if (!passed.includes(author)) this.#metas.delete(author);
+		for (const author of passed) this.sum.add(this.inputs.get(author) as Uint8Array, out);
+		this.inputs.clear();
+	}
+
+	/** Fixes the tree over the signed inputs that are in the sum. @returns its root */
+	fixMetas(): Uint8Array {
+		this.#metaTree = cohortTree(this.#context.graph, this.#metas, metaLeaf);
+		return this.#metaTree.root;
+	}
+
+	/** What `member` is shown of the signed inputs; undefined where this node did not collect them. */
+	evidenceFor(member: PeerId): Evidence | undefined {
+		const { graph } = this.#context;
+		if (this.#metaTree === undefined) return undefined;
+		const around = graph.positionOf(member) < 0 ? [] : neighbourhoodOf(graph, member);
+		const { proof } = partOfTree(graph, this.#metaTree, around);
+		return { metas: around.flatMap((peer) => this.#metas.get(peer) ?? []), proof: [...proof] };
 	}
 }

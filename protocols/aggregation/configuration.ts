@@ -13,6 +13,7 @@ import {
 import type { PeerId, RandomBytes } from "../contract.ts";
 import { largestScreenedNorm, type ScreeningOutcome, type ScreeningRules } from "../robust/outcome.ts";
 import type { BufferRules } from "./admission.ts";
+import type { CohortParameters } from "./cohortParameters.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { survivorsSlot } from "./sessionId.ts";
 
@@ -33,8 +34,6 @@ export interface AggregationConfig {
 	readonly selected?: readonly PeerId[] | undefined;
 	/** Inputs with which the coordinator goes on without waiting for further ones; all where absent. */
 	readonly enoughInputs?: number | undefined;
-	/** Buffered rounds: members join when they are ready ({@link AggregationSession.offer}); absent elsewhere. */
-	readonly buffer?: BufferRules | undefined;
 	/**
 	 * The coordinator of the term in which the attempt began; later ones are told through
 	 * `coordinatorChanged`, so that a new coordinator recovers the attempt instead of opening it anew.
@@ -42,15 +41,21 @@ export interface AggregationConfig {
 	readonly coordinator: PeerId;
 	readonly term: number;
 	readonly self: SigningKey;
+	/** Buffered rounds: members join when they are ready ({@link AggregationSession.offer}); absent elsewhere. */
+	readonly buffer?: BufferRules | undefined;
 	/** Smallest survivor set whose sum may be released; at least 2. */
 	readonly minimumSurvivors: number;
+	/** Of those who may contribute; `cohortParameters` finds them. */
+	readonly cohort: CohortParameters;
+	/** 32 bytes from a beacon (`graphSeedOf`) that order the members of a sparse cohort. */
+	readonly graphSeed: Uint8Array;
 	/** Coordinates of the vector, d. */
 	readonly length: number;
 	/** The ring is the integers mod 2^modulusBits. */
 	readonly modulusBits: ModulusBits;
+	readonly phaseTimeoutMs: number;
 	/** Bytes of the part of every input that everybody sees beside the masked sum; none where absent. */
 	readonly publicBytes?: number | undefined;
-	readonly phaseTimeoutMs: number;
 	/** Inputs longer than the bound are found out and left out of the sum; absent where inputs are not screened. */
 	readonly screening?: ScreeningRules | undefined;
 	/** One certificate for each attempt before this one, in order. */
@@ -94,6 +99,9 @@ export type AggregationOutput =
 	/** Coordinator only: everybody reachable has what it needs; the session may be dropped. */
 	| { readonly kind: "closed" };
 
+/** Lists found sorted, distinct and of peer ids: a job has one for all its sessions. */
+const checkedMembers = new WeakSet<readonly PeerId[]>();
+
 /**
  * Refuses a configuration that could not run safely.
  * @throws AlthingError `aggregation.bad_configuration` | `aggregation.missing_dead` |
@@ -107,14 +115,26 @@ export function checkConfig(config: AggregationConfig): void {
 		throw new AlthingError("aggregation.bad_configuration", `The aggregation session cannot start: ${why}.`);
 	};
 	if (n < 3 || n > MAX_COHORT) refuse(`a cohort has 3 to ${MAX_COHORT} members, not ${n}`);
-	for (const [i, member] of electorate.members.entries()) {
-		if (!isPeerId(member)) refuse(`${member.slice(0, 64)} is not a peer id`);
-		if (i > 0 && (electorate.members[i - 1] as PeerId) >= member)
-			refuse("its members are not sorted and distinct");
+	if (!checkedMembers.has(electorate.members)) {
+		for (const [i, member] of electorate.members.entries()) {
+			if (!isPeerId(member)) refuse(`${member.slice(0, 64)} is not a peer id`);
+			if (i > 0 && (electorate.members[i - 1] as PeerId) >= member)
+				refuse("its members are not sorted and distinct");
+		}
+		checkedMembers.add(electorate.members);
 	}
 	const { selected = electorate.members } = config;
-	if (selected.some((peer, i) => !electorate.members.includes(peer) || (i > 0 && selected[i - 1]! >= peer)))
+	const voters = selected === electorate.members ? undefined : new Set(electorate.members);
+	if (voters && selected.some((peer, i) => !voters.has(peer) || (i > 0 && selected[i - 1]! >= peer)))
 		refuse("those selected are not a sorted set of participants");
+	const { cohort } = config;
+	if (cohort.graph === "ring") {
+		const { holders, threshold, mates } = cohort;
+		const sound = [holders, mates].every((count) => count % 2 === 0 && count >= 2 && count < selected.length);
+		if (!sound || threshold < 2 || threshold > holders)
+			refuse("its sparse graph does not fit those selected");
+		if (config.graphSeed.length !== 32) refuse("graphSeed has 32 bytes");
+	}
 	if (!electorate.members.includes(config.self.peer))
 		refuse(`this node (${config.self.peer}) is not a participant`);
 	if (!electorate.members.includes(config.coordinator))
@@ -135,16 +155,19 @@ export function checkConfig(config: AggregationConfig): void {
 		refuse(`length must be positive, not ${config.length}`);
 	if (!isModulusBits(config.modulusBits))
 		refuse(`modulusBits must be an integer from 8 to 32, not ${config.modulusBits}`);
-	if (
-		config.publicBytes !== undefined &&
-		!(Number.isSafeInteger(config.publicBytes) && config.publicBytes > 0)
-	)
-		refuse(`a public part has 1 byte or more, not ${config.publicBytes}`);
 	if (config.modelHash.length !== 32 || config.configHash.length !== 32)
 		refuse("modelHash and configHash have 32 bytes");
+	if (config.publicBytes !== undefined) {
+		// Everybody holds everybody's part, as signed for.
+		if (cohort.graph !== "complete") refuse("public parts are for cohorts with a complete graph only");
+		if (!(Number.isSafeInteger(config.publicBytes) && config.publicBytes > 0))
+			refuse(`a public part has 1 byte or more, not ${config.publicBytes}`);
+	}
 	const { screening } = config;
 	if (screening !== undefined) {
 		const { coordinates, normBound } = screening;
+		// Everybody judges everybody's statements, which takes everybody's sharings.
+		if (cohort.graph !== "complete") refuse("inputs are screened in cohorts with a complete graph only");
 		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)
 			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
 		// Beyond it garbage could pass: 16 projections that are uniform in the ring have a chance of

@@ -2,8 +2,10 @@
 import type { Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import type { Admission } from "./admission.ts";
+import { type CohortGraph, cohortGraph } from "./cohortGraph.ts";
 import type { AggregationConfig } from "./configuration.ts";
 import { HeaderLog } from "./headerLog.ts";
+import { LARGEST_COMPLETE_COHORT } from "./limits.ts";
 import { PublicParts } from "./publicParts.ts";
 import { preliminarySessionId, survivorsSlot } from "./sessionId.ts";
 
@@ -13,6 +15,8 @@ export class Context {
 	readonly slot: Slot;
 	readonly headers = new HeaderLog();
 	readonly parts: PublicParts;
+	/** Who holds whose shares and is masked against whom, among those who may contribute. */
+	readonly graph: CohortGraph;
 	/** Members that the links say are gone: nobody waits for them, and nothing else follows from it. */
 	readonly unreachable = new Set<PeerId>();
 	/** Whose orders are followed now. */
@@ -24,6 +28,7 @@ export class Context {
 		this.sidPre = preliminarySessionId(config);
 		this.slot = survivorsSlot(config);
 		this.parts = new PublicParts(this);
+		this.graph = cohortGraph(this.selected, config.cohort, config.graphSeed);
 		this.coordinator = config.coordinator;
 		this.term = config.term;
 	}
@@ -37,18 +42,29 @@ export class Context {
 		return peers.filter((peer) => !this.unreachable.has(peer));
 	}
 
+	/** Who hears of this node's vote: everybody, in a large cohort the nearest. */
+	get witnesses(): readonly PeerId[] {
+		const small = this.config.cohort.graph === "complete" && this.members.length <= LARGEST_COMPLETE_COHORT;
+		return small ? this.members : [this.self, ...this.graph.witnessesOf(this.self)];
+	}
+
 	/** Everybody who votes. */
 	get members(): readonly PeerId[] {
 		return this.config.electorate.members;
 	}
 
-	/** Who may contribute. */
-	get selected(): readonly PeerId[] {
-		return this.config.selected ?? this.members;
-	}
-
 	get admission(): Admission {
 		const { round, buffer } = this.config;
 		return { selected: this.selected, round, buffer };
+	}
+
+	/** Whether an input that has arrived may still be left out of the sum. */
+	get selects(): boolean {
+		return this.config.screening !== undefined || this.config.publicBytes !== undefined;
+	}
+
+	/** Who may contribute. */
+	get selected(): readonly PeerId[] {
+		return this.config.selected ?? this.members;
 	}
 }

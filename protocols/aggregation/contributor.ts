@@ -10,16 +10,21 @@ import { checkShare, type DealtShare, dealShares } from "../../crypto/verifiable
 import type { PeerId } from "../contract.ts";
 import {
 	bundleFlaw,
+	bundleLeaf,
 	canonical,
 	maskMates,
-	matesOf,
+	neighbourhoodOf,
+	provesPart,
 	type Roster,
-	rosterOf,
+	rosterMates,
 	type Sharing,
 	shareSetHashOf,
+	shownRoster,
+	TAG_BYTES,
 } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { AggregationTaskResult } from "./masking.ts";
+import { decodeMembers } from "./memberSet.ts";
 import {
 	type Advert,
 	type Bundle,
@@ -65,17 +70,19 @@ export class Contributor {
 	readonly #context: Context;
 	/** False after a restart: keys and shares are gone, new ones would be a second identity. */
 	readonly #mayJoin: boolean;
+	#keys: Keys | undefined;
 	/** The coordinator asked for keys. */
 	#called = false;
 	/** Buffered rounds: what the contribution that is ready was computed from. */
 	#version: number | undefined;
-	#keys: Keys | undefined;
 	#roster: Roster | undefined;
 	#selfSeed: Uint8Array | undefined;
 	#bundle: MessageOf<"bundle"> | undefined;
 	#dealt: ReadonlyMap<PeerId, DealtShare> = new Map();
 	readonly #pairSeeds = new Map<PeerId, Uint8Array>();
 	readonly #bundles = new Map<PeerId, Bundle>();
+	/** Whose sharings came, sound or not. */
+	readonly #dealers = new Set<PeerId>();
 	readonly #held = new Map<PeerId, DealtShare>();
 	readonly #complaints = new Map<PeerId, Complaint>();
 	readonly #opened = new Map<PeerId, OpenedShare>();
@@ -188,11 +195,11 @@ export class Contributor {
 		out.send(coordinator, this.#bundle);
 	}
 
-	#checkedRoster({ header, adverts }: MessageOf<"roster">, out: Outbox): Roster | undefined {
-		const { config, sidPre, coordinator } = this.#context;
+	#checkedRoster(message: MessageOf<"roster">, out: Outbox): Roster | undefined {
+		const { config, sidPre, coordinator, graph, self, admission } = this.#context;
 		try {
-			const roster = rosterOf(adverts, sidPre, this.#context.admission, config.minimumSurvivors);
-			if (equalBytes(roster.rosterRoot, header.rosterRoot)) return roster;
+			const roster = shownRoster(message, self, graph, sidPre, admission, config.minimumSurvivors);
+			if (equalBytes(roster.rosterRoot, message.header.rosterRoot)) return roster;
 			out.fault(coordinator, "bad_roster", `${coordinator} signed another roster than it sent.`);
 		} catch (error) {
 			if (!(error instanceof AlthingError)) throw error;
@@ -203,9 +210,9 @@ export class Contributor {
 	}
 
 	#deal(roster: Roster, keys: Keys): MessageOf<"bundle"> {
-		const { config } = this.#context;
+		const { config, graph } = this.#context;
 		const { self, random } = config;
-		const mates = matesOf(roster, self.peer);
+		const holders = graph.holdersOf(self.peer);
 		const selfSeed = random(32);
 		const commitment = seedCommitment(roster.sid, self.peer, selfSeed);
 		const secret = new Uint8Array(64);
@@ -213,7 +220,7 @@ export class Contributor {
 		secret.set(keys.mask.secret, 32);
 		const dealt = dealShares({
 			secret,
-			holders: mates.length,
+			holders: holders.length,
 			threshold: roster.threshold,
 			context: sharingContext(roster.sid, self.peer),
 			seedCommitment: commitment,
@@ -221,22 +228,32 @@ export class Contributor {
 		});
 		secret.fill(0);
 		this.#selfSeed = selfSeed;
-		this.#dealt = new Map(mates.map((mate, i) => [mate, dealt.shares[i] as DealtShare]));
-		const sealed = mates.map((mate, i) => {
-			const advert = roster.adverts.get(mate) as Advert;
-			this.#pairSeeds.set(mate, pairSeed(roster.sid, keys.mask.secret, self.peer, advert.maskKey, mate));
-			const key = channelKey(roster.sid, keys.channel.secret, advert.channelKey, self.peer, mate);
+		this.#dealt = new Map(holders.map((holder, i) => [holder, dealt.shares[i] as DealtShare]));
+		const sealed = holders.map((holder, i) => {
+			const advert = roster.adverts.get(holder);
+			if (advert === undefined) return new Uint8Array();
+			const key = channelKey(roster.sid, keys.channel.secret, advert.channelKey, self.peer, holder);
 			const { share, salt, proof } = dealt.shares[i] as DealtShare;
 			const plain = encodeCanonical([share, salt, [...proof]]);
-			return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, mate));
+			return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
 		});
+		for (const mate of rosterMates(roster, self.peer)) {
+			const { maskKey: key } = roster.adverts.get(mate) as Advert;
+			this.#pairSeeds.set(mate, pairSeed(roster.sid, keys.mask.secret, self.peer, key, mate));
+		}
+		const mates = graph.matesOf(self.peer);
+		const edgeTags = new Uint8Array(TAG_BYTES * mates.length);
+		for (const [i, mate] of mates.entries()) {
+			const seed = this.#pairSeeds.get(mate);
+			if (seed !== undefined) edgeTags.set(edgeTag(roster.sid, seed), i * TAG_BYTES);
+		}
 		const bundle = signStatement<Bundle>(self, {
 			kind: "bundle",
 			sid: roster.sid,
 			root: dealt.root,
 			seedCommitment: commitment,
 			response: dealt.response,
-			edgeTags: mates.map((mate) => edgeTag(roster.sid, this.#pairSeeds.get(mate) as Uint8Array)),
+			edgeTags,
 			sealedRoot: merkleRoot(sealed),
 		});
 		this.#bundles.set(self.peer, bundle);
@@ -250,11 +267,14 @@ export class Contributor {
 		if (roster === undefined || this.#bundle === undefined || !equalBytes(message.sid, roster.sid)) return;
 		if (this.#bundles.size === 1) out.output({ kind: "phase", phase: "verify" });
 		for (const dealt of message.dealt) this.#verifyShare(roster, dealt, out);
+		// What a large cohort deals comes in several messages.
+		for (const { bundle } of message.dealt) this.#dealers.add(bundle.author);
+		if (this.#dealers.size < message.dealers) return;
 		out.send(coordinator, { kind: "ack", sid: roster.sid, complaints: [...this.#complaints.values()] });
 	}
 
 	#verifyShare(roster: Roster, dealt: MessageOf<"shares">["dealt"][number], out: Outbox): void {
-		const { config, coordinator } = this.#context;
+		const { config, coordinator, graph } = this.#context;
 		const { bundle, sealed, path } = dealt;
 		const dealer = bundle.author;
 		if (dealer === config.self.peer) return;
@@ -272,9 +292,14 @@ export class Contributor {
 			]);
 			return;
 		}
-		const mates = matesOf(roster, dealer);
-		const position = mates.indexOf(config.self.peer);
-		if (!verifyMerkleProof(bundle.sealedRoot, sealed, position, mates.length, path)) {
+		const holders = graph.holdersOf(dealer);
+		const position = holders.indexOf(config.self.peer);
+		if (position < 0) {
+			// A mate whose shares go to others: its tag for this node is what matters.
+			this.#bundles.set(dealer, bundle);
+			return;
+		}
+		if (!verifyMerkleProof(bundle.sealedRoot, sealed, position, holders.length, path)) {
 			// Not what the dealer sealed: complaining would make it open an honest holder's share.
 			out.fault(
 				coordinator,
@@ -341,49 +366,66 @@ export class Contributor {
 	 * input unless this node has voted or abstained already.
 	 */
 	acceptShareSet(message: MessageOf<"shareSet">, inputUseful: boolean, out: Outbox): void {
-		const { config, sidPre, coordinator, headers, members } = this.#context;
+		const { config, sidPre, coordinator, headers, members, graph } = this.#context;
 		const { header } = message;
 		const roster = this.#roster;
+		const cohort = decodeMembers(graph.members, message.cohort) ?? [];
 		if (roster === undefined || this.#bundle === undefined || !equalBytes(header.sid, roster.sid)) return;
 		if (header.author !== coordinator || !headers.note(header, sidPre, members, out)) return;
 		if (this.sharing !== undefined) {
 			if (equalBytes(this.sharing.shareSetHash, header.shareSetHash)) this.#sendInput(out);
 			return;
 		}
-		const flaw = this.#shareSetFlaw(roster, message);
+		const flaw = this.#shareSetFlaw(roster, cohort, message);
 		if (flaw !== undefined) {
 			// A member left out of U2 may simply have missed the sharings.
-			if (message.cohort.includes(config.self.peer)) {
+			if (cohort.includes(config.self.peer)) {
 				out.fault(coordinator, "bad_share_set", `${coordinator} sent an unacceptable share set: ${flaw}.`);
 			}
 			return;
 		}
-		const { cohort } = message;
-		const bundles = new Map(cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
-		this.sharing = { roster, cohort, bundles, shareSetHash: header.shareSetHash };
+		this.sharing = { roster, cohort, bundles: this.#bundlesIn(cohort), shareSetHash: header.shareSetHash };
 		if (!inputUseful || !cohort.includes(config.self.peer)) return;
 		out.output({ kind: "phase", phase: "input" });
 		out.output({ kind: "input_wanted", sid: roster.sid, cohort });
 	}
 
-	#shareSetFlaw(roster: Roster, { header, cohort, opened }: MessageOf<"shareSet">): string | undefined {
-		const { config } = this.#context;
-		if (cohort.some((member, i) => i > 0 && (cohort[i - 1] as PeerId) >= member)) return "it is not sorted";
+	/** Of this node and its neighbours in U2. */
+	#bundlesIn(cohort: readonly PeerId[]): Map<PeerId, Bundle> {
+		const shared = new Set(cohort);
+		return new Map([...this.#bundles].filter(([dealer]) => shared.has(dealer)));
+	}
+
+	#shareSetFlaw(
+		roster: Roster,
+		cohort: readonly PeerId[],
+		{ header, cohort: bits, root, proof, opened }: MessageOf<"shareSet">,
+	): string | undefined {
+		const { config, graph, self } = this.#context;
 		if (cohort.length < config.minimumSurvivors) return "it has too few members";
-		for (const dealer of cohort) {
+		const present = new Set(roster.members);
+		if (cohort.some((member) => !present.has(member))) return "it has members that are not in the roster";
+		const shared = new Set(cohort);
+		const holders = new Set(graph.holdersOf(self));
+		for (const dealer of neighbourhoodOf(graph, self)) {
+			if (!shared.has(dealer)) continue;
 			const bundle = this.#bundles.get(dealer);
 			if (bundle === undefined) return `this node never saw the sharing of ${dealer}`;
-			if (dealer === config.self.peer || this.#held.has(dealer)) continue;
-			const answer = opened.find(({ author, holder }) => author === dealer && holder === config.self.peer);
+			if (!holders.has(dealer) || this.#held.has(dealer)) continue;
+			const answer = opened.find(({ author, holder }) => author === dealer && holder === self);
 			const share = answer && soundOpenedShare(roster, bundle, answer);
 			if (share === undefined)
 				return `it includes ${dealer}, whose share for this node is bad and was not opened`;
 			this.#held.set(dealer, share);
 		}
-		if (!equalBytes(header.shareSetHash, shareSetHashOf(roster.sid, cohort, this.#bundles))) {
-			return "its sharings differ from the ones this node was shown";
-		}
-		return undefined;
+		if (!equalBytes(header.shareSetHash, shareSetHashOf(roster.sid, bits, root)))
+			return "it is not the one that was signed";
+		return provesPart(graph, neighbourhoodOf(graph, self), this.#bundlesIn(cohort), bundleLeaf, {
+			root,
+			proof,
+		})
+			? undefined
+			: "its sharings differ from the ones this node was shown";
 	}
 
 	/**
@@ -423,8 +465,8 @@ export class Contributor {
 				`The input's public part has ${publicPart?.length ?? 0} bytes; the session's have ${config.publicBytes ?? 0}.`,
 			);
 		}
-		this.#inputGiven = true;
 		this.#publicPart = publicPart;
+		this.#inputGiven = true;
 		const { sid } = sharing.roster;
 		const add = [maskKey(sid, selfSeed)];
 		const subtract: Uint8Array[] = [];
@@ -454,6 +496,12 @@ export class Contributor {
 		this.#sendInput(out);
 	}
 
+	/** Sends the input though it arrived before. */
+	sendAgain(out: Outbox): void {
+		if (this.meta === undefined || this.packed === undefined) return;
+		out.send(this.#context.coordinator, { kind: "input", meta: this.meta }, this.packed);
+	}
+
 	#sendInput(out: Outbox): void {
 		if (this.meta === undefined || this.packed === undefined || this.acknowledged) return;
 		const { coordinator, members, self } = this.#context;
@@ -480,7 +528,7 @@ export function isSoundShare(roster: Roster, bundle: Bundle, held: DealtShare): 
 		response: bundle.response,
 		seedCommitment: bundle.seedCommitment,
 		threshold: roster.threshold,
-		holders: roster.members.length - 1,
+		holders: roster.graph.holdersOf(bundle.author).length,
 		...held,
 	});
 }
@@ -493,7 +541,7 @@ export function soundOpenedShare(
 ): DealtShare | undefined {
 	if (opened.author !== bundle.author || !equalBytes(opened.sid, roster.sid) || !isAuthentic(opened))
 		return undefined;
-	const index = matesOf(roster, opened.author).indexOf(opened.holder) + 1;
+	const index = roster.graph.holdersOf(opened.author).indexOf(opened.holder) + 1;
 	const held = { index, share: opened.share, salt: opened.salt, proof: opened.proof };
 	return isSoundShare(roster, bundle, held) ? held : undefined;
 }

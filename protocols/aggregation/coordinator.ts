@@ -3,20 +3,23 @@
  * for, goes on when everybody answered or the phase's time is over, and decides nothing
  * that the participants do not check.
  */
-import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError, hasCode } from "../../crypto/error.ts";
 import type { PeerId } from "../contract.ts";
 import { screeningHash } from "../robust/verdict.ts";
+import type { Sharing } from "./cohort.ts";
+import { CohortRecords } from "./cohortRecords.ts";
 import { Collection } from "./collection.ts";
 import type { Context } from "./context.ts";
 import { Disclosure } from "./disclosure.ts";
 import { Examination } from "./examination.ts";
 import type { AggregationTaskResult } from "./masking.ts";
+import { decodeMembers, encodeMembers } from "./memberSet.ts";
 import {
 	type AggregationMessage,
+	type Certified,
+	type Evidence,
 	type InputMeta,
 	type MessageOf,
-	type Opening,
 	type Proposal,
 	type ProposalHeader,
 	type Proposed,
@@ -24,8 +27,10 @@ import {
 	type ShareSetHeader,
 	signStatement,
 } from "./messages.ts";
+import { encodeOpening, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Participant } from "./participant.ts";
+import { ProjectionAudit } from "./projectionAudit.ts";
 import { proposalHash } from "./proposal.ts";
 import { Recovery } from "./recovery.ts";
 import { benchOf } from "./screener.ts";
@@ -37,8 +42,15 @@ export const REPEAT_TIMER = "repeat";
 
 const REPEAT_MS = 1000;
 const MAX_REPEAT_MS = 8000;
+const SUM_WORK = `${COORDINATOR_WORK}sum`;
+const COMPARE_WORK = `${COORDINATOR_WORK}compare`;
+const AUDIT_WORK = `${COORDINATOR_WORK}audit`;
+const PROJECT_WORK = `${COORDINATOR_WORK}project:`;
+
 /** Deadlines after which a buffer that could be used but is not full is used all the same. */
 const BUFFER_DEADLINES = 4;
+/** Sealed shares in one message, which must stay below its limit of size. */
+const DEALT_AT_ONCE = 80;
 /** Deadlines of the reveal phase after which the sum is given up as lost. */
 const REVEAL_DEADLINES = 6;
 
@@ -54,8 +66,10 @@ type Stage =
 	| "dispute"
 	| "sum"
 	| "vote"
+	| "records"
 	| "reveal"
 	| "audit"
+	| "recheck"
 	| "open"
 	| "abstain"
 	| "dead"
@@ -69,17 +83,17 @@ export class Coordinator {
 	#stage: Stage = "closed";
 	#repeatMs = REPEAT_MS;
 	#deadlines = 0;
-	#rosterMessage: MessageOf<"roster"> | undefined;
-	#shareSetMessage: MessageOf<"shareSet"> | undefined;
-	#proposeMessage: MessageOf<"propose"> | undefined;
+	#rosterHeader: RosterHeader | undefined;
+	#shareSetHeader: ShareSetHeader | undefined;
+	#proposed: { readonly header: ProposalHeader; readonly proposed: Proposed } | undefined;
 	/** Where inputs are screened, between the inputs and the sum. */
 	#examination: Examination | undefined;
+	#records: CohortRecords | undefined;
 	#disclosure: Disclosure | undefined;
-	#opening: { readonly message: MessageOf<"opening">; readonly blob: Uint8Array } | undefined;
+	#encodedOpening: Uint8Array | undefined;
 	readonly #done = new Set<PeerId>();
-	/** Projections being recomputed because the masked sum did not match them all. */
-	readonly #suspects = new Set<PeerId>();
-	#lied = false;
+	/** Looks for false projections, because the masked sum did not match them all. */
+	#projectionAudit: ProjectionAudit | undefined;
 	/** The slow path has begun; from here on the repeat timer asks again. */
 	#askedHolders = false;
 	#reason = "";
@@ -87,7 +101,7 @@ export class Coordinator {
 	constructor(context: Context, participant: Participant) {
 		this.#context = context;
 		this.#participant = participant;
-		this.#collection = new Collection(context);
+		this.#collection = new Collection(context, SUM_WORK);
 		this.#recovery = new Recovery(context, participant);
 	}
 
@@ -126,12 +140,16 @@ export class Coordinator {
 				if (this.#stage === "input" && collection.addInput(message.meta, from, blob, out)) {
 					out.send(from, { kind: "receipt", sid: message.meta.sid });
 				}
+				if (this.#stage === "recheck") this.#projectionAudit?.take(message, from, blob, out);
 				break;
 			case "statement":
 				if (this.#stage === "screen") this.#examination?.add(message.statement, from, out);
 				break;
 			case "edgeSeeds":
 				if (this.#stage === "dispute") this.#examination?.addSeeds(message, from);
+				break;
+			case "records":
+				if (this.#stage === "records") this.#records?.take(message);
 				break;
 			case "report":
 				if (this.#stage === "recover") this.#recovery.take(message, from, blob, out);
@@ -142,6 +160,9 @@ export class Coordinator {
 				break;
 			case "shareReply":
 				this.#disclosure?.reply(message, from, out);
+				break;
+			case "edgeReply":
+				this.#disclosure?.edgeReply(message, from, out);
 				break;
 			case "done":
 				if (this.#stage === "open") this.#done.add(from);
@@ -179,7 +200,18 @@ export class Coordinator {
 				if (this.#context.awaited(this.#examination?.silent() ?? []).length === 0) this.#compare(out);
 				break;
 			case "dispute":
-				if (this.#context.awaited([...this.#disputants().keys()]).length === 0) this.#toSum(out);
+				if (this.#context.awaited([...this.#disputants().keys()]).length === 0) this.#passScreened(out);
+				break;
+			case "sum":
+				this.#summed(out);
+				break;
+			case "records": {
+				const sharing = this.#records?.whole();
+				if (sharing !== undefined) this.#disclose(sharing, out);
+				break;
+			}
+			case "recheck":
+				this.#rechecked(out);
 				break;
 			case "recover":
 				if (this.#recovery.settled()) this.#decide(out);
@@ -226,7 +258,7 @@ export class Coordinator {
 				this.#compare(out);
 				return;
 			case "dispute":
-				this.#toSum(out);
+				this.#passScreened(out);
 				return;
 			case "recover":
 				this.#decide(out);
@@ -238,6 +270,18 @@ export class Coordinator {
 				this.#tryOpening(out, true);
 				if (this.#stage === "reveal") this.#prompt(out);
 				out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+				return;
+			case "records":
+				if (this.#deadlines >= REVEAL_DEADLINES) {
+					this.#fail("too few members can tell how the secrets were shared", out);
+					return;
+				}
+				out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+				return;
+			case "recheck":
+				this.#projectionAudit?.deadline(out);
+				this.#rechecked(out);
+				if (this.#stage === "recheck") out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
 				return;
 			case "open":
 			case "dead":
@@ -291,6 +335,7 @@ export class Coordinator {
 
 	#close(out: Outbox): void {
 		this.#stage = "closed";
+		this.#collection.sum.clear();
 		this.#collection.inputs.clear();
 		out.timer(REPEAT_TIMER, null);
 		out.timer(DEADLINE_TIMER, null);
@@ -315,20 +360,20 @@ export class Coordinator {
 				});
 				return;
 			case "share":
-				ask(collection.withoutBundle(), this.#rosterMessage as MessageOf<"roster">);
+				for (const peer of collection.withoutBundle()) {
+					const header = this.#rosterHeader as RosterHeader;
+					out.send(peer, { kind: "roster", header, ...collection.rosterFor(peer) });
+				}
 				return;
 			case "verify": {
-				const { sid } = collection.roster as { sid: Uint8Array };
-				for (const peer of collection.withoutAck()) {
-					out.send(peer, { kind: "shares", sid, dealt: collection.sharesFor(peer) });
-				}
+				for (const peer of collection.withoutAck()) this.#sendShares(peer, out);
 				for (const [dealer, complaints] of collection.openComplaints()) {
 					out.send(dealer, { kind: "openRequest", complaints });
 				}
 				return;
 			}
 			case "input":
-				ask(collection.withoutInput(), this.#shareSetMessage as MessageOf<"shareSet">);
+				for (const peer of collection.withoutInput()) this.#sendShareSet(peer, out);
 				return;
 			case "screen":
 				if (this.#examination !== undefined) ask(this.#examination.silent(), this.#examination.request);
@@ -340,26 +385,33 @@ export class Coordinator {
 				ask(this.#recovery.silent(), { kind: "recover", sidPre, term });
 				return;
 			case "fetch": {
-				const { sumHash } = (this.#proposeMessage as MessageOf<"propose">).proposed.proposal;
+				const { sumHash } = (this.#proposed as { proposed: Proposed }).proposed.proposal;
 				ask(this.#recovery.holdersOf(sumHash), { kind: "sumRequest", sumHash });
 				return;
 			}
 			case "vote": {
-				const message = this.#proposeMessage as MessageOf<"propose">;
+				const { header, proposed } = this.#proposed as { header: ProposalHeader; proposed: Proposed };
+				const sum = voter.sum(proposed.proposal.sumHash);
+				const screening = this.#participant.screener.screeningOf(proposed.proposal);
 				const voted = voter.voters();
-				const silent = members.filter((member) => !voted.has(member));
-				ask(silent, message, voter.sum(message.proposed.proposal.sumHash));
+				for (const member of members) {
+					const evidence = voted.has(member) ? undefined : this.#evidenceFor(proposed, member);
+					if (evidence !== undefined)
+						out.send(member, { kind: "propose", header, proposed, evidence, screening }, sum);
+				}
 				return;
 			}
+			case "records":
+				this.#records?.prompt(out);
+				return;
+			case "recheck":
+				this.#projectionAudit?.prompt(out);
+				return;
 			case "reveal":
 				this.#promptReveal(out);
 				return;
 			case "open":
-				ask(
-					this.#openees().filter((peer) => !this.#done.has(peer)),
-					(this.#opening as { message: MessageOf<"opening"> }).message,
-					this.#opening?.blob,
-				);
+				this.#sendOpening(out);
 				return;
 			case "abstain": {
 				const voted = voter.voters();
@@ -375,13 +427,53 @@ export class Coordinator {
 		}
 	}
 
+	#sendShares(to: PeerId, out: Outbox): void {
+		const { sid } = this.#collection.roster as { sid: Uint8Array };
+		const dealt = this.#collection.sharesFor(to);
+		for (let first = 0; first === 0 || first < dealt.length; first += DEALT_AT_ONCE) {
+			const some = dealt.slice(first, first + DEALT_AT_ONCE);
+			out.send(to, { kind: "shares", sid, dealers: dealt.length, dealt: some });
+		}
+	}
+
+	#sendShareSet(to: PeerId, out: Outbox): void {
+		const header = this.#shareSetHeader;
+		if (header !== undefined) out.send(to, { kind: "shareSet", header, ...this.#collection.shareSetFor(to) });
+	}
+
+	/** Whoever has released says so; the others get what they need to. */
+	#sendOpening(out: Outbox): void {
+		const certified = this.#participant.voter.certified();
+		if (certified === undefined) return;
+		const proposalHash = certified.certificate.value;
+		const screening = this.#participant.screener.screeningOf(certified.proposed.proposal);
+		for (const peer of this.#openees()) {
+			if (this.#done.has(peer)) continue;
+			// What it was told before may have been lost.
+			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS) this.#sendCertified(peer, certified, out);
+			out.send(peer, { kind: "opening", proposalHash, screening }, this.#encodedOpening);
+		}
+	}
+
+	#sendCertified(to: PeerId, certified: Certified, out: Outbox): void {
+		const evidence = this.#evidenceFor(certified.proposed, to);
+		out.send(to, { kind: "certified", certified, evidence });
+	}
+
+	#evidenceFor(proposed: Proposed, member: PeerId): Evidence | undefined {
+		return this.#collection.evidenceFor(member) ?? this.#recovery.evidenceFor(proposed, member);
+	}
+
 	#toShare(out: Outbox): void {
 		const { config, sidPre, term } = this.#context;
 		try {
-			const adverts = this.#collection.fixRoster();
-			const { rosterRoot } = this.#collection.roster as { rosterRoot: Uint8Array };
-			const header = signStatement<RosterHeader>(config.self, { kind: "roster", sidPre, term, rosterRoot });
-			this.#rosterMessage = { kind: "roster", header, adverts };
+			const { rosterRoot } = this.#collection.fixRoster();
+			this.#rosterHeader = signStatement<RosterHeader>(config.self, {
+				kind: "roster",
+				sidPre,
+				term,
+				rosterRoot,
+			});
 		} catch (error) {
 			if (!hasCode(error, "aggregation.bad_roster")) throw error;
 			this.#abort(error.message, out);
@@ -391,39 +483,40 @@ export class Coordinator {
 	}
 
 	#toInput(out: Outbox): void {
-		const { config, term } = this.#context;
-		const { cohort, opened } = this.#collection.fixCohort();
+		const { config, term, graph } = this.#context;
+		const sharing = this.#collection.fixCohort();
+		const { cohort, roster, shareSetHash } = sharing;
 		if (cohort.length < config.minimumSurvivors) {
 			this.#tooFew(cohort.length, "shared their secrets", out);
 			return;
 		}
-		const sharing = this.#collection.sharing;
-		if (sharing === undefined) return;
-		const header = signStatement<ShareSetHeader>(config.self, {
+		const thin = graph.thinSpot(cohort);
+		if (thin !== undefined) {
+			this.#abort(`too few neighbours shared their secrets: ${thin}`, out);
+			return;
+		}
+		this.#shareSetHeader = signStatement<ShareSetHeader>(config.self, {
 			kind: "shareSet",
-			sid: sharing.roster.sid,
+			sid: roster.sid,
 			term,
-			shareSetHash: sharing.shareSetHash,
+			shareSetHash,
 		});
-		this.#shareSetMessage = { kind: "shareSet", header, cohort, opened };
 		this.#tellShareHolders(out);
 		this.#enter("input", out);
 	}
 
 	/** Members outside U2 hold shares too; they serve them only for a share set they accepted. */
 	#tellShareHolders(out: Outbox): void {
-		const message = this.#shareSetMessage;
-		if (message === undefined) return;
-		for (const member of this.#collection.roster?.members ?? []) {
-			if (!message.cohort.includes(member)) out.send(member, message);
-		}
+		const cohort = new Set(this.#collection.sharing?.cohort);
+		for (const member of this.#collection.roster?.members ?? [])
+			if (!cohort.has(member)) this.#sendShareSet(member, out);
 	}
 
 	#toScreen(out: Outbox): void {
 		const metas = this.#collection.metas();
 		const bench = benchOf(this.#context, this.#collection.sharing);
 		if (bench === undefined || metas.length < this.#context.config.minimumSurvivors) {
-			this.#toSum(out);
+			this.#pass(metas, out);
 			return;
 		}
 		this.#examination = new Examination(this.#context, bench, metas, this.#collection.inputs);
@@ -433,44 +526,59 @@ export class Coordinator {
 	#compare(out: Outbox): void {
 		if (this.#examination === undefined) return;
 		this.#stage = "compare";
-		out.work(`${COORDINATOR_WORK}compare`, this.#examination.task());
+		out.work(COMPARE_WORK, this.#examination.task());
 	}
 
 	#disputants(): ReadonlyMap<PeerId, MessageOf<"disputed">> {
 		return this.#examination?.disputants() ?? new Map();
 	}
 
-	/** Inputs that are to be summed. */
-	#metas(): InputMeta[] {
-		return this.#examination?.passed() ?? this.#collection.metas();
+	#passScreened(out: Outbox): void {
+		this.#pass(this.#examination?.passed() ?? [], out);
+	}
+
+	/** Adds up what was kept until it was known whose inputs are used. */
+	#pass(metas: readonly InputMeta[], out: Outbox): void {
+		const authors = metas.map(({ author }) => author);
+		if (this.#context.selects) this.#collection.pass(authors, out);
+		this.#toSum(out);
 	}
 
 	#toSum(out: Outbox): void {
-		const { minimumSurvivors, length, modulusBits } = this.#context.config;
-		const metas = this.#metas();
-		if (metas.length < minimumSurvivors) {
-			this.#tooFew(metas.length, "sent their input", out);
+		const { config, graph } = this.#context;
+		const contributors = this.#collection.metas().map(({ author }) => author);
+		if (contributors.length < config.minimumSurvivors) {
+			this.#tooFew(contributors.length, "sent their input", out);
+			return;
+		}
+		const thin = graph.thinSpot(contributors);
+		if (thin !== undefined) {
+			this.#abort(`too few neighbours sent their input: ${thin}`, out);
 			return;
 		}
 		this.#stage = "sum";
-		const inputs = metas.map(({ author }) => this.#collection.inputs.get(author) as Uint8Array);
-		out.work(`${COORDINATOR_WORK}sum`, { kind: "sum", inputs, length, modulusBits });
+		this.#summed(out);
 	}
 
-	/** Makes the one proposal of this attempt. */
-	#summed(packed: Uint8Array, sumHash: Uint8Array, out: Outbox): void {
-		const { config, sidPre, term, self } = this.#context;
-		const { roster, shareSetHash, cohort } = this.#collection.sharing as NonNullable<Collection["sharing"]>;
-		const metas = this.#metas();
-		const { rosterRoot } = roster;
+	/** Makes the one proposal of this attempt, once the last input is added. */
+	#summed(out: Outbox): void {
+		const { config, sidPre, term, self, graph } = this.#context;
+		const collection = this.#collection;
+		const sum = collection.sum.settled();
+		const { sharing, shareTreeRoot } = collection;
+		if (sum === undefined || sharing === undefined || shareTreeRoot === undefined) return;
 		const screening = this.#examination?.screening();
 		const proposal: Proposal = {
 			proposer: self,
-			rosterRoot,
-			shareSetHash,
-			cohort: [...cohort],
-			metas,
-			sumHash,
+			rosterRoot: sharing.roster.rosterRoot,
+			cohort: encodeMembers(graph.members, sharing.cohort),
+			shareTree: shareTreeRoot,
+			survivors: encodeMembers(
+				graph.members,
+				collection.metas().map(({ author }) => author),
+			),
+			metaTree: collection.fixMetas(),
+			sumHash: sum.hash,
 			...(screening === undefined ? {} : { screening: screeningHash(screening) }),
 		};
 		const hash = proposalHash(sidPre, proposal);
@@ -483,8 +591,9 @@ export class Coordinator {
 		const proposed = { proposal, origin: header };
 		if (screening !== undefined) this.#participant.screener.learn(screening);
 		this.#participant.voter.learnProposal(proposed);
-		this.#participant.voter.keepSum(packed);
-		this.#proposeMessage = { kind: "propose", header, proposed, screening };
+		this.#participant.voter.keepSum(sum.packed);
+		collection.sum.clear();
+		this.#proposed = { header, proposed };
 		this.#enter("vote", out);
 	}
 
@@ -500,7 +609,7 @@ export class Coordinator {
 				this.#enter("reveal", out);
 				return;
 			}
-			this.#open(decision.opening.opening, decision.opening.inputs, out);
+			this.#open(decision.opening, out);
 			return;
 		}
 		const { hash, proposed } = decision;
@@ -510,14 +619,13 @@ export class Coordinator {
 			term,
 			proposalHash: hash,
 		});
-		const screening = this.#participant.screener.screeningOf(proposed.proposal);
-		this.#proposeMessage = { kind: "propose", header, proposed, screening };
+		this.#proposed = { header, proposed };
 		this.#enter("fetch", out);
 	}
 
 	/** Proposes again what a member voted for, as soon as its masked sum is here. */
 	#propose(out: Outbox): void {
-		const { proposed } = this.#proposeMessage as { proposed: Proposed };
+		const { proposed } = this.#proposed as { proposed: Proposed };
 		if (this.#participant.voter.sum(proposed.proposal.sumHash) !== undefined) this.#enter("vote", out);
 	}
 
@@ -539,32 +647,59 @@ export class Coordinator {
 	#startReveal(out: Outbox): void {
 		const certified = this.#participant.voter.certified();
 		if (certified === undefined) return;
-		const sharing = this.#participant.contributor.sharing ?? this.#collection.sharing;
-		for (const member of this.#context.members) out.send(member, { kind: "certified", certified });
-		if (sharing === undefined) {
+		for (const member of this.#context.members) this.#sendCertified(member, certified, out);
+		const own = this.#participant.contributor.sharing;
+		if (this.#collection.sharing !== undefined) {
+			this.#disclosure = new Disclosure(certified, this.#collection.sharing);
+			return;
+		}
+		if (own === undefined) {
 			this.#fail("this node did not take part and cannot check what is revealed", out);
 			return;
 		}
+		// A participant of a large cohort knows its neighbours' sharings only.
+		this.#records = new CohortRecords(this.#context, own);
+		const whole = this.#records.whole();
+		if (whole !== undefined) {
+			this.#disclosure = new Disclosure(certified, whole);
+			return;
+		}
+		this.#stage = "records";
+		this.#prompt(out);
+	}
+
+	/** Everybody's sharings are known: reveals can be checked. */
+	#disclose(sharing: Sharing, out: Outbox): void {
+		const certified = this.#participant.voter.certified();
+		if (certified === undefined) return;
 		this.#disclosure = new Disclosure(certified, sharing);
+		this.#stage = "reveal";
+		this.#deadlines = 0;
+		this.#schedule(out);
+		this.#promptReveal(out);
 	}
 
 	#promptReveal(out: Outbox): void {
 		const disclosure = this.#disclosure;
 		if (disclosure === undefined) return;
 		const { certified } = disclosure;
-		for (const peer of disclosure.silent()) out.send(peer, { kind: "certified", certified });
+		const proposalHash = certified.certificate.value;
+		const silent = new Set(disclosure.silent());
+		for (const peer of silent) this.#sendCertified(peer, certified, out);
 		const { sumHash } = certified.proposed.proposal;
 		if (this.#participant.voter.sum(sumHash) === undefined) {
 			for (const member of this.#context.members) out.send(member, { kind: "sumRequest", sumHash });
 		}
 		// The slow path, once those who can open their own seeds have had their time, or
 		// when everybody answered and seeds are still missing.
-		if (this.#deadlines === 0 && this.#context.awaited(disclosure.silent()).length > 0) return;
+		if (this.#deadlines === 0 && this.#context.awaited([...silent]).length > 0) return;
 		this.#askedHolders = true;
 		this.#tellShareHolders(out);
 		for (const holder of this.#context.members) {
 			const targets = disclosure.wantedFrom(holder);
-			if (targets.length > 0) out.send(holder, { kind: "shareRequest", certified, targets });
+			if (targets.length > 0) out.send(holder, { kind: "shareRequest", proposalHash, targets });
+			const edges = disclosure.edgesWantedFrom(holder);
+			if (edges.length > 0) out.send(holder, { kind: "edgeRequest", proposalHash, targets: edges });
 		}
 	}
 
@@ -573,12 +708,14 @@ export class Coordinator {
 		const disclosure = this.#disclosure;
 		if (disclosure === undefined) return;
 		const opening = this.#assembled(disclosure);
+		const settled = this.#context.awaited(disclosure.silent()).length === 0;
 		if ("lacks" in opening) {
 			if (this.#deadlines >= REVEAL_DEADLINES) this.#fail(`it lacks ${opening.lacks}`, out);
-			else if (!late && !this.#askedHolders && this.#context.awaited(disclosure.silent()).length === 0)
-				this.#promptReveal(out);
+			else if (!late && !this.#askedHolders && settled) this.#promptReveal(out);
 			return;
 		}
+		// A projection may still come with a reveal; without all of them nothing can be compared.
+		if (!late && !settled && !this.#askedHolders && !this.#complete(opening, disclosure)) return;
 		const packed = this.#participant.voter.sum(disclosure.certified.proposed.proposal.sumHash);
 		if (packed === undefined) return;
 		this.#audit(disclosure, opening, packed, out);
@@ -586,95 +723,85 @@ export class Coordinator {
 
 	#assembled(disclosure: Disclosure): Opening | { readonly lacks: string } {
 		const { voter } = this.#participant;
-		const known = voter.projectionsFor(disclosure.certified.certificate.value);
-		return disclosure.opening(known, this.#collection.inputs, this.#context.self);
+		return disclosure.opening(voter.projectionsFor(disclosure.certified.certificate.value));
+	}
+
+	#complete({ projections, inputs }: Opening, { survivors }: Disclosure): boolean {
+		return projections.length + inputs.length === survivors.length;
 	}
 
 	/** Compares the projections with the sum before anybody else does, to find a liar among them. */
 	#audit(disclosure: Disclosure, opening: Opening, packed: Uint8Array, out: Outbox): void {
 		const { length, modulusBits } = this.#context.config;
-		const { certificate, proposed } = disclosure.certified;
-		const complete = opening.projections.length + opening.inputs.length === proposed.proposal.metas.length;
 		this.#stage = "audit";
-		out.work(`${COORDINATOR_WORK}audit`, {
+		out.work(AUDIT_WORK, {
 			kind: "unmask",
 			packed,
-			seed: projectionSeed(certificate.value),
-			projections: opening.projections.map(({ packed: values }) => values),
-			inputs: opening.inputs.map((survivor) => this.#collection.inputs.get(survivor) as Uint8Array),
-			compare: complete,
-			add: [],
-			subtract: [],
+			seed: projectionSeed(disclosure.certified.certificate.value),
+			projections: opening.projections.map((projection) => projection.packed),
+			inputs: opening.inputs.map((input) => input.packed),
+			compare: this.#complete(opening, disclosure),
 			length,
 			modulusBits,
 		});
 	}
 
 	completed(workId: string, result: AggregationTaskResult, out: Outbox): void {
-		const task = workId.slice(COORDINATOR_WORK.length);
-		if (result.kind === "signs" && this.#stage === "compare") this.#examined(result, out);
-		else if (result.kind === "sum" && this.#stage === "sum") this.#summed(result.packed, result.hash, out);
-		else if (this.#stage === "audit" && result.kind === "unmask")
+		if (workId === SUM_WORK && result.kind === "sum") {
+			this.#collection.sum.completed(result.packed, result.hash, out);
+			this.#advance(out);
+		} else if (this.#stage === "compare" && result.kind === "signs") {
+			this.#examination?.compared(result, out);
+			this.#enter("dispute", out);
+		} else if (this.#stage === "audit" && result.kind === "unmask")
 			this.#audited(result.sum !== undefined, out);
-		else if (this.#stage === "audit" && result.kind === "project") this.#compared(task, result.packed, out);
-	}
-
-	#examined(result: Extract<AggregationTaskResult, { kind: "signs" }>, out: Outbox): void {
-		this.#examination?.compared(result, out);
-		this.#enter("dispute", out);
+		else if (this.#stage === "recheck" && result.kind === "project") {
+			this.#projectionAudit?.projected(workId.slice(PROJECT_WORK.length), result.packed, out);
+			this.#rechecked(out);
+		}
 	}
 
 	#audited(matches: boolean, out: Outbox): void {
 		const disclosure = this.#disclosure as Disclosure;
 		const opening = this.#assembled(disclosure) as Opening;
 		if (matches) {
-			const inputs = opening.inputs.map((survivor) => this.#collection.inputs.get(survivor) as Uint8Array);
-			this.#open(opening, Buffer.concat(inputs), out);
+			this.#open(encodeOpening(this.#context.graph, opening), out);
 			return;
 		}
-		const { length, modulusBits } = this.#context.config;
-		const seed = projectionSeed(disclosure.certified.certificate.value);
-		this.#lied = false;
-		for (const { author } of opening.projections) {
-			const packed = this.#collection.inputs.get(author);
-			if (packed === undefined) continue;
-			this.#suspects.add(author);
-			out.work(COORDINATOR_WORK + author, { kind: "project", packed, seed, length, modulusBits });
-		}
-		if (this.#suspects.size === 0)
-			this.#fail("the masked sum does not match the survivors' projections", out);
+		const hash = disclosure.certified.certificate.value;
+		const claims = this.#participant.voter.projectionsFor(hash);
+		this.#projectionAudit = new ProjectionAudit(this.#context, PROJECT_WORK, hash, claims, (survivor) => {
+			const { proposed } = disclosure.certified;
+			return (this.#collection.metaOf(survivor) ?? this.#recovery.metaOf(proposed, survivor))?.inputHash;
+		});
+		this.#enter("recheck", out);
 	}
 
-	#compared(author: PeerId, actual: Uint8Array, out: Outbox): void {
-		const disclosure = this.#disclosure as Disclosure;
-		if (!this.#suspects.delete(author)) return;
-		const known = this.#participant.voter.projectionsFor(disclosure.certified.certificate.value);
-		const claimed = known.find((projection) => projection.author === author);
-		if (claimed !== undefined && !equalBytes(claimed.packed, actual)) {
-			this.#lied = true;
-			disclosure.disprove(author);
-			out.fault(author, "wrong_projection", `${author} sent a projection that is not its masked input's.`);
-		}
-		if (this.#suspects.size > 0) return;
-		if (!this.#lied) {
+	/** Every projection was compared with its input, as far as inputs came. */
+	#rechecked(out: Outbox): void {
+		const audit = this.#projectionAudit;
+		if (audit === undefined || !audit.done) return;
+		this.#projectionAudit = undefined;
+		if (audit.doubted.size === 0) {
 			this.#fail("the masked sum does not match the survivors' inputs", out);
 			return;
 		}
+		for (const [survivor, packed] of audit.doubted) this.#disclosure?.doubt(survivor, packed);
 		this.#stage = "reveal";
-		this.#advance(out);
+		this.#schedule(out);
+		this.#tryOpening(out, true);
 	}
 
-	#open(opening: Opening, blob: Uint8Array, out: Outbox): void {
-		const certified = this.#participant.voter.certified();
-		if (certified === undefined) return;
-		const screening = this.#participant.screener.screeningOf(certified.proposed.proposal);
-		this.#opening = { message: { kind: "opening", certified, opening, screening }, blob };
+	#open(encoded: Uint8Array, out: Outbox): void {
+		if (this.#participant.voter.certified() === undefined) return;
+		this.#encodedOpening = encoded;
 		this.#enter("open", out);
 	}
 
 	/** Members that can verify an opening: those in the cohort. */
 	#openees(): readonly PeerId[] {
-		return this.#opening?.message.certified.proposed.proposal.cohort ?? [];
+		const cohort = this.#participant.voter.certified()?.proposed.proposal.cohort;
+		return cohort === undefined ? [] : (decodeMembers(this.#context.graph.members, cohort) ?? []);
 	}
 
 	#fail(why: string, out: Outbox): void {

@@ -20,8 +20,10 @@
  *
  * Threat model, message diagram and the privacy argument: README.md beside this file.
  */
+export { graphSeedOf } from "./cohortGraph.ts";
+export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
-export { MAX_COHORT } from "./limits.ts";
+export { LARGEST_COMPLETE_COHORT, MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";
 export {
 	type AggregationMessage,

@@ -3,11 +3,27 @@ import { addMask, subtractMask } from "../../crypto/maskStream.ts";
 import { type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
 import { projectSigns } from "../../crypto/signProjection.ts";
-import { vectorHash } from "./sessionId.ts";
+import type { PeerId } from "../contract.ts";
+import { maskKey, pairSeed, vectorHash } from "./sessionId.ts";
 
 interface Ring {
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
+}
+
+/** The masks that are in a certified sum, by their seeds. */
+export interface MaskRemoval {
+	readonly sid: Uint8Array;
+	/** Self masks, which the survivors added. */
+	readonly selfSeeds: readonly Uint8Array[];
+	/** Seeds between survivors and dropped members. */
+	readonly edges: readonly { readonly survivor: PeerId; readonly gone: PeerId; readonly seed: Uint8Array }[];
+	/** Dropped members' mask secrets, with the survivors that are masked against them. */
+	readonly secrets: readonly {
+		readonly peer: PeerId;
+		readonly secret: Uint8Array;
+		readonly mates: readonly { readonly peer: PeerId; readonly maskKey: Uint8Array }[];
+	}[];
 }
 
 export type AggregationTask =
@@ -35,14 +51,14 @@ export type AggregationTask =
 			readonly kind: "unmask";
 			readonly packed: Uint8Array;
 			readonly seed: Uint8Array;
-			/** Packed projections of the other survivors. */
+			/** Packed projections of the survivors. */
 			readonly projections: readonly Uint8Array[];
-			/** Packed masked inputs of survivors whose projection is missing. */
+			/** Packed masked inputs of survivors whose projection was false. */
 			readonly inputs: readonly Uint8Array[];
-			/** False when one unknown projection makes the comparison impossible (see README). */
+			/** False when an unknown projection makes the comparison impossible (see README). */
 			readonly compare: boolean;
-			readonly add: readonly Uint8Array[];
-			readonly subtract: readonly Uint8Array[];
+			/** Absent: compares only. */
+			readonly masks?: MaskRemoval | undefined;
 	  });
 
 export type AggregationTaskResult =
@@ -95,6 +111,7 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 		}
 		case "unmask": {
 			const total = unpackRing(task.packed, modulusBits, length);
+			const modulus = 2 ** modulusBits;
 			if (task.compare) {
 				const expected = new Uint32Array(PROJECTIONS);
 				for (const projection of task.projections)
@@ -102,14 +119,40 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 				for (const input of task.inputs) {
 					addInto(expected, projectRing(task.seed, unpackRing(input, modulusBits, length), modulusBits));
 				}
-				const modulus = 2 ** modulusBits;
 				const actual = projectRing(task.seed, total, modulusBits);
 				if (actual.some((value, k) => value !== (expected[k] as number) % modulus)) return { kind: "unmask" };
 			}
-			for (const key of task.add) addMask(total, key);
-			for (const key of task.subtract) subtractMask(total, key);
-			const modulus = 2 ** modulusBits;
+			if (task.masks !== undefined) removeMasks(total, task.masks);
 			return { kind: "unmask", sum: total.map((value) => value % modulus) };
+		}
+	}
+}
+
+function removeMasks(total: Uint32Array, removal: MaskRemoval): void {
+	for (const key of selfMaskKeys(removal)) subtractMask(total, key);
+	for (const { survivor, gone, key } of droppedMaskKeys(removal)) {
+		// The survivor added PRG(s) when it sorts first, else subtracted it.
+		if (survivor < gone) subtractMask(total, key);
+		else addMask(total, key);
+	}
+}
+
+/** Keys of the survivors' self masks, in the order of their seeds. */
+export function selfMaskKeys({ sid, selfSeeds }: MaskRemoval): Uint8Array[] {
+	return selfSeeds.map((seed) => maskKey(sid, seed));
+}
+
+/** Keys of the survivors' masks towards members that dropped out. */
+export function* droppedMaskKeys({
+	sid,
+	edges,
+	secrets,
+}: MaskRemoval): Generator<{ readonly survivor: PeerId; readonly gone: PeerId; readonly key: Uint8Array }> {
+	for (const { survivor, gone, seed } of edges) yield { survivor, gone, key: maskKey(sid, seed) };
+	for (const { peer, secret, mates } of secrets) {
+		for (const mate of mates) {
+			const seed = pairSeed(sid, secret, peer, mate.maskKey, mate.peer);
+			yield { survivor: mate.peer, gone: peer, key: maskKey(sid, seed) };
 		}
 	}
 }

@@ -4,7 +4,7 @@ import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
-import { SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
+import { MAX_HOLDERS, SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
 import {
 	type Ballot,
 	ballotSchema,
@@ -14,7 +14,7 @@ import {
 	quorumCertificateSchema,
 } from "../certificate/index.ts";
 import { decodeMessageOf } from "../wire.ts";
-import { MAX_COHORT } from "./limits.ts";
+import { LARGEST_COMPLETE_COHORT, MAX_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
 import { DOMAIN } from "./sessionId.ts";
 
 /** The largest encoded message; vectors travel beside it as blobs. */
@@ -30,17 +30,19 @@ const bytes = (length: number) =>
 		(value) => value instanceof Uint8Array && value.length === length,
 		`must be ${length} bytes`,
 	);
-/** Disputed edges that one screening resolves; those beyond leave both ends out. */
-export const MAX_DISPUTES = 256;
-
 const ballot: z.ZodType<Ballot> = ballotSchema;
 const quorumCertificate: z.ZodType<QuorumCertificate> = quorumCertificateSchema;
 const deadCertificate: z.ZodType<DeadCertificate> = deadCertificateSchema;
 const hash = bytes(32);
 const peer = z.string().min(40).max(64);
 const term = z.int().min(0);
-const path = z.array(hash).max(8);
-const perMember = <T extends z.ZodType>(of: T) => z.array(of).max(MAX_COHORT);
+const path = z.array(hash).max(10);
+/** One bit for each of those who may contribute (memberSet.ts). */
+const members = bytesUpTo(MAX_COHORT / 8);
+/** A member's neighbourhood, itself included. */
+const perNeighbour = <T extends z.ZodType>(of: T) => z.array(of).max(MAX_NEIGHBOURS + 1);
+/** What is left out of a tree over the cohort (crypto/merkleSubset.ts). */
+const proof = z.array(hash).max(MAX_COHORT);
 const reason = z.string().max(300);
 
 /** A statement and its author's signature over domain, kind and every other field. */
@@ -57,13 +59,14 @@ const advert = signed("advert", {
 });
 /** Phase 0: the coordinator's commitment to one roster; two for one sidPre prove equivocation. */
 const rosterHeader = signed("roster", { sidPre: hash, term, rosterRoot: hash });
-/** Phase 1: the public part of a dealer's sharing. Tags are in roster order, without the dealer. */
-const bundle = signed("bundle", {
+/** Phase 1: the public part of a dealer's sharing. */
+export const bundleSchema = signed("bundle", {
 	sid: hash,
 	root: hash,
 	seedCommitment: hash,
-	response: bytesUpTo(16 * MAX_COHORT),
-	edgeTags: perMember(bytes(16)),
+	response: bytesUpTo(16 * MAX_HOLDERS),
+	/** 16 bytes for each of its mates, in the graph's order: shows that both ends hold one seed. */
+	edgeTags: bytesUpTo(16 * MAX_NEIGHBOURS),
 	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
 	sealedRoot: hash,
 });
@@ -89,6 +92,10 @@ const meta = signed("input", {
 	inputHash: hash,
 	publicHash: hash.optional(),
 });
+/** Disputed edges that one screening resolves; those beyond leave both ends out. */
+export const MAX_DISPUTES = 256;
+
+const perMember = <T extends z.ZodType>(of: T) => z.array(of).max(LARGEST_COMPLETE_COHORT);
 /** Between 2 and 3, where inputs are screened: the inputs that the public projections were drawn after. */
 const screenHeader = signed("screen", { sid: hash, term, commitment: hash });
 /** What the author says the projections of its masked input and of its masks are, packed like a vector. */
@@ -115,52 +122,39 @@ const projection = signed("projection", {
 	/** Packed like a masked vector. */
 	packed: bytesUpTo(4 * PROJECTIONS),
 });
-/** Phase 4: what a survivor opens itself. */
-const reveal = signed("reveal", {
-	proposalHash: hash,
-	seed: hash,
-	edges: perMember(z.strictObject({ peer, seed: hash })),
-});
+/** Phase 4: what a survivor opens of its own. */
+const reveal = signed("reveal", { proposalHash: hash, seed: hash });
 
-/** Everything a voter needs to judge a survivor set; its hash is the value that is certified. */
+/** Everything that a survivor set means; its hash is the value that is certified. */
 const proposal = z.strictObject({
 	/** Who summed the inputs; signs `origin`. */
 	proposer: peer,
 	rosterRoot: hash,
-	shareSetHash: hash,
-	cohort: perMember(peer),
-	metas: perMember(meta),
+	/** U2, and the root of the tree over its sharings: together the share set. */
+	cohort: members,
+	shareTree: hash,
+	/** U3, and the root of the tree over its signed inputs' hashes. */
+	survivors: members,
+	metaTree: hash,
 	sumHash: hash,
 	/** Hash of the screening that the survivors passed, where inputs are screened. */
 	screening: hash.optional(),
 });
 
+/** Signed metas of the survivors in the receiver's neighbourhood, and their place in the tree. */
+const evidence = z.strictObject({ metas: perNeighbour(meta), proof });
+
 const openedPart = z.strictObject({
 	target: peer,
 	part: z.enum(["seed", "maskKey"]),
-	index: z.int().min(1).max(MAX_COHORT),
+	index: z.int().min(1).max(MAX_HOLDERS),
 	value: hash,
 	partSalt: hash,
 	others: z.tuple([hash, hash]),
 	proof: path,
 });
 
-/** Phase 5: all that is needed to remove the masks. */
-const opening = z.strictObject({
-	/** Self seeds in survivor order. */
-	seeds: perMember(hash),
-	/** For each dropped member, its mask-key secret or the seeds of its edges in survivor order. */
-	dropped: perMember(
-		z.strictObject({
-			peer,
-			maskSecret: hash.optional(),
-			edges: perMember(z.strictObject({ peer, seed: hash })).optional(),
-		}),
-	),
-	projections: perMember(projection),
-	/** Survivors whose packed masked input is in the blob, because their projection is missing. */
-	inputs: perMember(peer),
-});
+const edgeSeeds = perNeighbour(z.strictObject({ peer, seed: hash }));
 
 const header = z.discriminatedUnion("kind", [rosterHeader, shareSetHeader, proposalHeader]);
 /** `origin` is the proposer's own header, so that nobody else can be named as proposer. */
@@ -175,45 +169,58 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 		precedingDead: z.array(deadCertificate).max(64),
 	}),
 	z.strictObject({ kind: z.literal("keys"), advert }),
-	z.strictObject({ kind: z.literal("roster"), header: rosterHeader, adverts: perMember(advert) }),
+	z.strictObject({
+		kind: z.literal("roster"),
+		header: rosterHeader,
+		members,
+		root: hash,
+		/** Of the receiver's neighbourhood. */
+		adverts: perNeighbour(advert),
+		proof,
+	}),
 	z.strictObject({
 		kind: z.literal("bundle"),
-		bundle,
-		/** In roster order, without the dealer. */
-		sealed: perMember(bytesUpTo(512)),
+		bundle: bundleSchema,
+		/** For each holder, in the graph's order; empty for one that is not in the roster. */
+		sealed: z.array(bytesUpTo(640)).max(MAX_HOLDERS),
 	}),
 	z.strictObject({
 		kind: z.literal("shares"),
 		sid: hash,
-		dealt: perMember(z.strictObject({ bundle, sealed: bytesUpTo(512), path })),
+		/** How many dealers the receiver holds shares of, over all messages of this kind. */
+		dealers: z.int().min(0).max(MAX_NEIGHBOURS),
+		/** `sealed` is empty for a mate whose shares the receiver does not hold. */
+		dealt: perNeighbour(z.strictObject({ bundle: bundleSchema, sealed: bytesUpTo(640), path })),
 	}),
-	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perMember(complaint) }),
-	z.strictObject({ kind: z.literal("openRequest"), complaints: perMember(complaint) }),
-	z.strictObject({ kind: z.literal("openShares"), opened: perMember(openedShare) }),
+	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perNeighbour(complaint) }),
+	z.strictObject({ kind: z.literal("openRequest"), complaints: perNeighbour(complaint) }),
+	z.strictObject({ kind: z.literal("openShares"), opened: perNeighbour(openedShare) }),
 	z.strictObject({
 		kind: z.literal("shareSet"),
 		header: shareSetHeader,
-		cohort: perMember(peer),
-		opened: perMember(openedShare),
+		cohort: members,
+		root: hash,
+		proof,
+		/** Answers to the receiver's complaints. */
+		opened: perNeighbour(openedShare),
 	}),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
 	/** The blob is the part of the author's input that everybody may see. */
 	z.strictObject({ kind: z.literal("publicPart"), author: peer }),
 	z.strictObject({ kind: z.literal("publicPartRequest"), author: peer, hash }),
+	/** Asks a survivor for its masked input once more: its projection is in doubt. */
+	z.strictObject({ kind: z.literal("inputRequest"), proposalHash: hash }),
 	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
 	z.strictObject({ kind: z.literal("statement"), statement: screenStatement }),
 	/** Shows the receiver the statements of mates that contradict its own. */
 	z.strictObject({ kind: z.literal("disputed"), statements: perMember(screenStatement) }),
-	z.strictObject({
-		kind: z.literal("edgeSeeds"),
-		sid: hash,
-		edges: perMember(z.strictObject({ peer, seed: hash })),
-	}),
+	z.strictObject({ kind: z.literal("edgeSeeds"), sid: hash, edges: edgeSeeds }),
 	z.strictObject({
 		kind: z.literal("propose"),
 		header: proposalHeader,
 		proposed,
+		evidence,
 		screening: screening.optional(),
 	}),
 	z.strictObject({
@@ -222,11 +229,32 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 		projection: projection.optional(),
 		headers: z.array(header).max(3),
 	}),
-	z.strictObject({ kind: z.literal("certified"), certified }),
-	z.strictObject({ kind: z.literal("reveal"), reveal, projection: projection.optional() }),
-	z.strictObject({ kind: z.literal("shareRequest"), certified, targets: perMember(peer) }),
-	z.strictObject({ kind: z.literal("shareReply"), sid: hash, parts: perMember(openedPart) }),
-	z.strictObject({ kind: z.literal("opening"), certified, opening, screening: screening.optional() }),
+	z.strictObject({ kind: z.literal("certified"), certified, evidence: evidence.optional() }),
+	z.strictObject({
+		kind: z.literal("reveal"),
+		reveal,
+		projection: projection.optional(),
+		/** Shares of the mask keys of dropped members. */
+		parts: z.array(openedPart).max(MAX_HOLDERS),
+	}),
+	z.strictObject({ kind: z.literal("shareRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
+	z.strictObject({
+		kind: z.literal("shareReply"),
+		sid: hash,
+		parts: z.array(openedPart).max(MAX_HOLDERS),
+	}),
+	/** Asks for seeds of edges to dropped members that shared another mask key than they advertised. */
+	z.strictObject({ kind: z.literal("edgeRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
+	z.strictObject({ kind: z.literal("edgeReply"), sid: hash, edges: edgeSeeds }),
+	/** Asks for adverts and bundles of members in the receiver's neighbourhood. */
+	z.strictObject({ kind: z.literal("recordsRequest"), targets: perNeighbour(peer) }),
+	z.strictObject({
+		kind: z.literal("records"),
+		adverts: perNeighbour(advert),
+		bundles: perNeighbour(bundleSchema),
+	}),
+	/** The opening travels as payload (opening.ts). */
+	z.strictObject({ kind: z.literal("opening"), proposalHash: hash, screening: screening.optional() }),
 	z.strictObject({ kind: z.literal("done"), sid: hash }),
 	z.strictObject({ kind: z.literal("sumRequest"), sumHash: hash }),
 	z.strictObject({ kind: z.literal("sum"), sumHash: hash }),
@@ -237,10 +265,11 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 		ballot: ballot.optional(),
 		proposed: proposed.optional(),
 		certificate: quorumCertificate.optional(),
-		opening: opening.optional(),
+		/** What the author was shown of the inputs around it. */
+		evidence: evidence.optional(),
 		screening: screening.optional(),
 		hasSum: z.boolean(),
-		projections: perMember(projection),
+		projections: z.array(projection).max(8),
 		headers: z.array(header).max(3),
 	}),
 	z.strictObject({ kind: z.literal("abstainRequest"), sidPre: hash, term, reason }),
@@ -251,21 +280,21 @@ export type AggregationMessage = z.infer<typeof aggregationMessageSchema>;
 export type MessageOf<K extends AggregationMessage["kind"]> = Extract<AggregationMessage, { kind: K }>;
 export type Advert = z.infer<typeof advert>;
 export type RosterHeader = z.infer<typeof rosterHeader>;
-export type Bundle = z.infer<typeof bundle>;
+export type Bundle = z.infer<typeof bundleSchema>;
 export type Complaint = z.infer<typeof complaint>;
 export type OpenedShare = z.infer<typeof openedShare>;
 export type ShareSetHeader = z.infer<typeof shareSetHeader>;
 export type InputMeta = z.infer<typeof meta>;
-export type ScreenHeader = z.infer<typeof screenHeader>;
-export type ScreenStatement = z.infer<typeof screenStatement>;
-export type Screening = z.infer<typeof screening>;
 export type ProposalHeader = z.infer<typeof proposalHeader>;
 export type Projection = z.infer<typeof projection>;
 export type Reveal = z.infer<typeof reveal>;
 export type Proposal = z.infer<typeof proposal>;
 export type Proposed = z.infer<typeof proposed>;
 export type Certified = z.infer<typeof certified>;
-export type Opening = z.infer<typeof opening>;
+export type Evidence = z.infer<typeof evidence>;
+export type ScreenHeader = z.infer<typeof screenHeader>;
+export type ScreenStatement = z.infer<typeof screenStatement>;
+export type Screening = z.infer<typeof screening>;
 export type Header = z.infer<typeof header>;
 export type OpenedPartMessage = z.infer<typeof openedPart>;
 

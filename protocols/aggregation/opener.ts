@@ -1,27 +1,28 @@
 /** A participant's phases 4 and 5: opens what the certificate allows, verifies and removes the masks. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { isPacked, packedSize, packRing } from "../../crypto/ringPacking.ts";
+import { packRing } from "../../crypto/ringPacking.ts";
 import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import { accusation, type Offender } from "../robust/outcome.ts";
-import { canonical, hasEdge } from "./cohort.ts";
+import { canonical, type Sharing } from "./cohort.ts";
+import { recordsOf } from "./cohortRecords.ts";
 import type { AggregationOutput } from "./configuration.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
-import type { AggregationTaskResult } from "./masking.ts";
+import type { AggregationTaskResult, MaskRemoval } from "./masking.ts";
 import {
 	type Certified,
+	type Evidence,
 	type MessageOf,
-	type Opening,
 	type Proposal,
 	type Reveal,
 	signStatement,
 } from "./messages.ts";
-import { isProjectionOf, type UnmaskKeys, unmaskKeys } from "./opening.ts";
+import { decodeOpening, isProjectionOf, masksIn, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise, type SessionPromise } from "./promises.ts";
-import { certifiedFlaw, droppedOf, survivorsOf } from "./proposal.ts";
+import { certifiedFlaw, droppedOf, evidenceFlaw, survivorsOf } from "./proposal.ts";
 import type { Screener } from "./screener.ts";
 import { beaconOf, projectionSeed, sharingContext, vectorHash } from "./sessionId.ts";
 import type { Voter } from "./voter.ts";
@@ -29,10 +30,10 @@ import type { Voter } from "./voter.ts";
 export const UNMASK_WORK = "unmask";
 export const OUTCOME_WORK = "outcome";
 
-/** An opening with the packed inputs that travel beside it, one after the other. */
+/** An opening as it travels, and decoded. */
 export interface HeldOpening {
 	readonly opening: Opening;
-	readonly inputs: Uint8Array;
+	readonly encoded: Uint8Array;
 }
 
 export class Opener {
@@ -45,8 +46,8 @@ export class Opener {
 	#announced = false;
 	#reveal: Reveal | undefined;
 	#working: HeldOpening | undefined;
-	/** Keys of the opening being worked on, and the sum once it is unmasked. */
-	#unmasking: { readonly keys: UnmaskKeys; readonly sum?: Uint32Array } | undefined;
+	/** Masks of the opening being worked on, and the sum once it is unmasked. */
+	#unmasking: { readonly masks: MaskRemoval; readonly sum?: Uint32Array } | undefined;
 	#waitingForSum: HeldOpening | undefined;
 	#released: HeldOpening | undefined;
 	/** What is to be told once every public part is here. */
@@ -75,16 +76,20 @@ export class Opener {
 	}
 
 	/** Takes a certificate from a peer; blames the peer for an invalid one. */
-	learn(certified: Certified, from: PeerId, out: Outbox): boolean {
-		const { config, sidPre, slot } = this.#context;
+	learn(certified: Certified, evidence: Evidence | undefined, from: PeerId, out: Outbox): boolean {
+		const { slot, self } = this.#context;
+		const hash = certified.certificate.value;
 		const known = this.#voter.certified();
-		if (known !== undefined && equalBytes(known.certificate.value, certified.certificate.value)) return true;
-		const flaw = certifiedFlaw(config, sidPre, slot, certified, undefined);
+		const same = known !== undefined && equalBytes(known.certificate.value, hash);
+		if (same && (evidence === undefined || this.#voter.evidenceFor(hash) !== undefined)) return true;
+		const flaw =
+			(same ? undefined : certifiedFlaw(this.#context, slot, certified, undefined)) ??
+			(evidence && evidenceFlaw(this.#context, certified.proposed, evidence, self));
 		if (flaw !== undefined) {
 			out.fault(from, "bad_certificate", `${from} sent a bad survivor certificate: ${flaw}.`);
 			return false;
 		}
-		this.#voter.learn(certified.certificate, certified.proposed);
+		this.#voter.learn(certified.certificate, certified.proposed, evidence);
 		return true;
 	}
 
@@ -95,7 +100,8 @@ export class Opener {
 		const { proposed, certificate } = certified;
 		if (!this.#announced) {
 			this.#announced = true;
-			out.output({ kind: "certified", certificate, survivors: survivorsOf(proposed.proposal) });
+			const survivors = survivorsOf(this.#context.graph, proposed.proposal);
+			out.output({ kind: "certified", certificate, survivors });
 			out.output({ kind: "phase", phase: "reveal" });
 			const why = this.#cannotRelease(certified);
 			// Who was not selected, or not ready, has nothing to release: it gets the result from the others anyway.
@@ -115,32 +121,42 @@ export class Opener {
 
 	/** True when the certificate is about the very session this node masked for. */
 	#agrees(certified: Certified): boolean {
-		const { config, sidPre, slot } = this.#context;
 		const sharing = this.#contributor.sharing;
-		return sharing === undefined || certifiedFlaw(config, sidPre, slot, certified, sharing) === undefined;
+		return (
+			sharing === undefined ||
+			certifiedFlaw(this.#context, this.#context.slot, certified, sharing) === undefined
+		);
+	}
+
+	/**
+	 * The session that this node opens secrets for: its own view, which the certificate agrees with, and
+	 * the signed metas around it, checked.
+	 */
+	#mayOpen(certified: Certified): Sharing | undefined {
+		if (this.#voter.evidenceFor(certified.certificate.value) === undefined) return undefined;
+		return this.#agrees(certified) ? this.#contributor.sharing : undefined;
 	}
 
 	#revealOwn(certified: Certified, again: boolean, out: Outbox): void {
-		const { config, coordinator, self } = this.#context;
+		const { config, coordinator, self, graph } = this.#context;
 		const { proposal } = certified.proposed;
 		const hash = certified.certificate.value;
-		const sharing = this.#contributor.sharing;
 		const seed = this.#contributor.selfSeed;
 		// Outside U3 the self mask is all that hides this node's late input: it stays closed.
-		if (sharing === undefined || seed === undefined || !survivorsOf(proposal).includes(self)) return;
+		if (seed === undefined || !survivorsOf(graph, proposal).includes(self)) return;
 		if (this.#reveal !== undefined && !again) return;
-		if (!this.#agrees(certified) || !this.#voter.project(hash, out)) return;
+		const sharing = this.#mayOpen(certified);
+		if (sharing === undefined || !this.#voter.project(hash, out)) return;
+		const { sid } = sharing.roster;
 		if (this.#reveal === undefined) {
-			if (!this.#promise(sharing.roster.sid, self, "seed", out)) return;
-			const edges = droppedOf(proposal)
-				.filter((gone) => hasEdge(sharing, self, gone))
-				.map((gone) => ({ peer: gone, seed: this.#contributor.pairSeedTo(gone) as Uint8Array }));
-			this.#reveal = signStatement<Reveal>(config.self, { kind: "reveal", proposalHash: hash, seed, edges });
+			if (!this.#promise(sid, self, "seed", out)) return;
+			this.#reveal = signStatement<Reveal>(config.self, { kind: "reveal", proposalHash: hash, seed });
 		}
 		out.send(coordinator, {
 			kind: "reveal",
 			reveal: this.#reveal,
 			projection: this.#voter.ownProjection(hash),
+			parts: this.#openParts(sid, certified, droppedOf(graph, proposal), out),
 		});
 	}
 
@@ -155,38 +171,71 @@ export class Opener {
 	}
 
 	/** Opens this node's shares for survivors (self seed) or dropped members (mask key), as certified. */
-	openShares({ certified, targets }: MessageOf<"shareRequest">, from: PeerId, out: Outbox): void {
-		const sharing = this.#contributor.sharing;
-		if (!this.learn(certified, from, out) || sharing === undefined) return;
-		const own = this.#voter.certified();
-		// learn() checked the survivors' metas; agreeing with the own view binds them to this U2.
-		if (own === undefined || !this.#agrees(own)) return;
-		const { proposal } = own.proposed;
+	openShares({ proposalHash, targets }: MessageOf<"shareRequest">, from: PeerId, out: Outbox): void {
+		const certified = this.#certifiedAs(proposalHash);
+		const sharing = certified && this.#mayOpen(certified);
+		if (certified === undefined || sharing === undefined) return;
 		const { sid } = sharing.roster;
-		const survivors = survivorsOf(proposal);
-		const parts: MessageOf<"shareReply">["parts"] = [];
-		for (const target of targets) {
-			const held = this.#contributor.heldShareOf(target);
-			if (held === undefined || !proposal.cohort.includes(target)) continue;
-			const part = survivors.includes(target) ? "seed" : "maskKey";
-			if (!this.#promise(sid, target, part, out)) continue;
-			const opened = openPart(sharingContext(sid, target), held, part);
-			parts.push({
-				target,
-				part,
-				index: opened.index,
-				value: opened.value,
-				partSalt: opened.partSalt,
-				others: [...opened.others],
-				proof: [...opened.proof],
-			});
-		}
+		const parts = this.#openParts(sid, certified, targets, out);
 		if (parts.length > 0) out.send(from, { kind: "shareReply", sid, parts });
+	}
+
+	#certifiedAs(hash: Uint8Array): Certified | undefined {
+		const own = this.#voter.certified();
+		return own !== undefined && equalBytes(own.certificate.value, hash) ? own : undefined;
+	}
+
+	#openParts(
+		sid: Uint8Array,
+		{ proposed: { proposal } }: Certified,
+		targets: readonly PeerId[],
+		out: Outbox,
+	): MessageOf<"shareReply">["parts"] {
+		const { graph } = this.#context;
+		const survivors = new Set(survivorsOf(graph, proposal));
+		const dropped = new Set(droppedOf(graph, proposal));
+		return targets.flatMap((target) => {
+			const held = this.#contributor.heldShareOf(target);
+			if (held === undefined || (!survivors.has(target) && !dropped.has(target))) return [];
+			const part = survivors.has(target) ? "seed" : "maskKey";
+			if (!this.#promise(sid, target, part, out)) return [];
+			const opened = openPart(sharingContext(sid, target), held, part);
+			const { index, value, partSalt } = opened;
+			return [{ target, part, index, value, partSalt, others: [...opened.others], proof: [...opened.proof] }];
+		});
+	}
+
+	/** Opens the seeds towards dropped members whose mask key cannot be reconstructed. */
+	openEdges({ proposalHash, targets }: MessageOf<"edgeRequest">, from: PeerId, out: Outbox): void {
+		const { graph } = this.#context;
+		const certified = this.#certifiedAs(proposalHash);
+		const sharing = certified && this.#mayOpen(certified);
+		if (certified === undefined || sharing === undefined) return;
+		const { sid } = sharing.roster;
+		const dropped = new Set(droppedOf(graph, certified.proposed.proposal));
+		const edges = targets.flatMap((peer) => {
+			const seed = dropped.has(peer) ? this.#contributor.pairSeedTo(peer) : undefined;
+			if (seed === undefined || !this.#promise(sid, peer, "maskKey", out)) return [];
+			return [{ peer, seed }];
+		});
+		if (edges.length > 0) out.send(from, { kind: "edgeReply", sid, edges });
+	}
+
+	/** Shows a coordinator that took over what this node knows of its neighbourhood. */
+	showRecords({ targets }: MessageOf<"recordsRequest">, from: PeerId, out: Outbox): void {
+		const sharing = this.#contributor.sharing;
+		const records = sharing && recordsOf(sharing, this.#context.self, targets);
+		if (records !== undefined) out.send(from, records);
+	}
+
+	/** Sends this node's masked input once more, for the certified proposal alone. */
+	inputAgain({ proposalHash }: MessageOf<"inputRequest">, out: Outbox): void {
+		if (this.#certifiedAs(proposalHash) !== undefined) this.#contributor.sendAgain(out);
 	}
 
 	/** Checks an opening and starts the unmasking; asks for the masked sum if it is missing. */
 	unmask(
-		{ certified, opening, screening }: MessageOf<"opening">,
+		{ proposalHash, screening }: MessageOf<"opening">,
 		from: PeerId,
 		blob: Uint8Array | undefined,
 		out: Outbox,
@@ -198,91 +247,84 @@ export class Opener {
 				out.send(from, { kind: "done", sid: sharing.roster.sid });
 			return;
 		}
-		if (this.#working !== undefined || !this.learn(certified, from, out)) return;
+		const certified = this.#certifiedAs(proposalHash);
+		if (this.#working !== undefined || certified === undefined || blob === undefined) return;
 		if (screening !== undefined) this.#screener.learn(screening);
-		this.advance(out);
-		const own = this.#voter.certified();
-		if (sharing === undefined || own === undefined || !this.#agrees(own)) return;
-		this.#start({ opening, inputs: blob ?? new Uint8Array() }, from, out);
+		if (sharing === undefined || !this.#agrees(certified)) return;
+		try {
+			const opening = decodeOpening(this.#context.graph, this.#context.config, blob);
+			this.#start({ opening, encoded: blob }, from, out);
+		} catch (error) {
+			if (!(error instanceof AlthingError)) throw error;
+			out.fault(from, "bad_opening", `${from} sent a bad opening. ${error.message}`);
+		}
 	}
 
 	#start(held: HeldOpening, from: PeerId, out: Outbox): void {
-		const { config } = this.#context;
-		const { certificate, proposed } = this.#voter.certified() as Certified;
-		const { proposal } = proposed;
-		const sharing = this.#contributor.sharing;
-		if (sharing === undefined) return;
-		const packed = this.#voter.sum(proposal.sumHash);
+		const { config, graph, sidPre } = this.#context;
+		const certified = this.#voter.certified() as Certified;
+		const { certificate, proposed } = certified;
+		const packed = this.#voter.sum(proposed.proposal.sumHash);
 		if (packed === undefined) {
 			this.#waitingForSum = held;
-			out.send(from, { kind: "sumRequest", sumHash: proposal.sumHash });
+			out.send(from, { kind: "sumRequest", sumHash: proposed.proposal.sumHash });
 			return;
 		}
-		const keys = unmaskKeys(sharing, proposal, held.opening);
-		const evidence =
-			typeof keys === "string" ? keys : this.#projectionEvidence(certificate.value, held, from);
-		if (typeof keys === "string" || typeof evidence === "string") {
-			out.fault(
-				from,
-				"bad_opening",
-				`${from} sent a bad opening: ${typeof keys === "string" ? keys : evidence}.`,
-			);
+		const masks = masksIn(graph, sidPre, certified, held.opening);
+		const evidence = typeof masks === "string" ? masks : this.#projectionEvidence(certified, held.opening);
+		if (typeof masks === "string" || typeof evidence === "string") {
+			const why = typeof masks === "string" ? masks : evidence;
+			out.fault(from, "bad_opening", `${from} sent a bad opening: ${why}.`);
 			return;
 		}
-		const { screening } = this.#context.config;
 		// The opening is asked for again with the screening that the certificate names.
-		if (screening !== undefined && this.#screener.screeningOf(proposal) === undefined) return;
+		if (config.screening !== undefined && this.#screener.screeningOf(proposed.proposal) === undefined) return;
 		this.#working = held;
-		this.#unmasking = { keys };
+		this.#unmasking = { masks };
 		out.output({ kind: "phase", phase: "release" });
 		out.work(UNMASK_WORK, {
 			kind: "unmask",
 			packed,
 			seed: projectionSeed(certificate.value),
 			...evidence,
-			add: keys.add,
-			subtract: keys.subtract,
+			masks,
 			length: config.length,
 			modulusBits: config.modulusBits,
 		});
 	}
 
 	/**
-	 * What the masked sum is compared with: for each survivor its signed projection, or its
-	 * masked input itself, which its signed meta commits to. Only a proposer that has lost
-	 * its office may be missing: its projection could prove nothing, since a wrong sum of
-	 * its making equals an input of its choosing.
+	 * What the masked sum is compared with: for each survivor its signed projection or, where that was
+	 * false, its masked input. A missing one leaves nothing to compare (README, "Projections").
 	 */
 	#projectionEvidence(
-		hash: Uint8Array,
-		{ opening, inputs }: HeldOpening,
-		from: PeerId,
+		{ certificate, proposed }: Certified,
+		opening: Opening,
 	): { projections: Uint8Array[]; inputs: Uint8Array[]; compare: boolean } | string {
-		const { config } = this.#context;
-		const { proposal } = (this.#voter.certified() as Certified).proposed;
-		const size = packedSize(config.length, config.modulusBits);
-		if (inputs.length !== opening.inputs.length * size) return "its inputs have a wrong length";
-		const projections: Uint8Array[] = [];
-		const vectors: Uint8Array[] = [];
-		let compare = true;
-		for (const { author, inputHash } of proposal.metas) {
-			const projection = opening.projections.find((one) => one.author === author);
-			const position = opening.inputs.indexOf(author);
-			if (position >= 0) {
-				const vector = inputs.slice(position * size, (position + 1) * size);
-				if (!isPacked(vector, config.modulusBits, config.length))
-					return `the masked input of ${author} is no packed vector`;
-				if (!equalBytes(vectorHash(vector), inputHash))
-					return `the masked input of ${author} is not the signed one`;
-				vectors.push(vector);
-			} else if (projection !== undefined) {
-				if (!isProjectionOf(projection, hash, proposal, config.modulusBits))
-					return `the projection of ${author} is not its own`;
-				projections.push(projection.packed);
-			} else if (author === proposal.proposer && author !== from) compare = false;
-			else return `the projection of ${author} is missing`;
+		const { config, graph } = this.#context;
+		const hash = certificate.value;
+		const survivors = new Set(survivorsOf(graph, proposed.proposal));
+		const evidence = this.#voter.evidenceFor(hash);
+		const counted = new Set<PeerId>();
+		for (const { author, packed, signature } of opening.projections) {
+			const projection = { kind: "projection" as const, author, proposalHash: hash, packed, signature };
+			if (!isProjectionOf(projection, hash, survivors, config.modulusBits))
+				return `the projection of ${author} is not its own`;
+			counted.add(author);
 		}
-		return { projections, inputs: vectors, compare };
+		for (const { survivor, packed } of opening.inputs) {
+			const meta = evidence?.metas.find(({ author }) => author === survivor);
+			if (meta !== undefined && !equalBytes(vectorHash(packed), meta.inputHash))
+				return `the masked input of ${survivor} is not the signed one`;
+			// Whose input this node cannot check, the survivor's neighbours check.
+			if (!survivors.has(survivor) || counted.has(survivor)) return `the input of ${survivor} is of no use`;
+			counted.add(survivor);
+		}
+		return {
+			projections: opening.projections.map(({ packed }) => packed),
+			inputs: opening.inputs.map(({ packed }) => packed),
+			compare: counted.size === survivors.size,
+		};
 	}
 
 	/** The masked sum arrived that an opening waited for. */
@@ -304,7 +346,7 @@ export class Opener {
 		const unmasking = this.#unmasking;
 		if (held === undefined || unmasking === undefined || certified === undefined || sharing === undefined)
 			return false;
-		const { coordinator, config } = this.#context;
+		const { coordinator, config, graph } = this.#context;
 		const { proposal } = certified.proposed;
 		if (result.kind === "unmask" && result.sum === undefined) {
 			this.#working = undefined;
@@ -319,11 +361,11 @@ export class Opener {
 		if (sum === undefined) return false;
 		if (result.kind === "unmask" && config.screening !== undefined) {
 			this.#unmasking = { ...unmasking, sum };
-			const task = this.#screener.openedTask(proposal, unmasking.keys, packRing(sum, config.modulusBits));
+			const task = this.#screener.openedTask(proposal, unmasking.masks, packRing(sum, config.modulusBits));
 			if (task !== undefined) out.work(OUTCOME_WORK, task);
 			return false;
 		}
-		const screening = this.#screener.outcome(proposal, unmasking.keys, result);
+		const screening = this.#screener.outcome(proposal, unmasking.masks, result);
 		if (config.screening !== undefined && screening === undefined) return false;
 		for (const offender of screening?.offenders ?? []) this.#accuse(offender, proposal, out);
 		this.#working = undefined;
@@ -333,7 +375,7 @@ export class Opener {
 		this.#release = {
 			kind: "released",
 			sum,
-			survivors: survivorsOf(proposal),
+			survivors: survivorsOf(graph, proposal),
 			sid,
 			certificate: certified.certificate,
 			beacon: beaconOf(sid, held.opening.seeds),
@@ -349,9 +391,11 @@ export class Opener {
 		const certified = this.#voter.certified();
 		if (release === undefined || certified === undefined) return;
 		const { parts, config, coordinator } = this.#context;
-		if (!parts.complete(certified.proposed.proposal, out)) return;
-		const publicParts =
-			config.publicBytes === undefined ? undefined : parts.partsOf(certified.proposed.proposal);
+		const metas = (this.#voter.evidenceFor(certified.certificate.value)?.metas ?? []).toSorted((a, b) =>
+			a.author < b.author ? -1 : 1,
+		);
+		if (!parts.complete(metas, out)) return;
+		const publicParts = config.publicBytes === undefined ? undefined : parts.partsOf(metas);
 		this.#release = undefined;
 		out.output({ ...release, ...(publicParts === undefined ? {} : { publicParts }) });
 		out.send(coordinator, { kind: "done", sid: release.sid });

@@ -12,6 +12,9 @@ import { decodePromise } from "./promises.ts";
 import { Screener, STATE_WORK } from "./screener.ts";
 import { PROJECT_WORK, Voter } from "./voter.ts";
 
+/** A survivor's own comes first; the others send theirs themselves. */
+const REPORTED_PROJECTIONS = 8;
+
 export class Participant {
 	readonly #context: Context;
 	readonly contributor: Contributor;
@@ -102,7 +105,16 @@ export class Participant {
 				opener.advance(out);
 				return;
 			case "certified":
-				if (opener.learn(message.certified, from, out)) opener.advance(out, true);
+				if (opener.learn(message.certified, message.evidence, from, out)) opener.advance(out, true);
+				return;
+			case "inputRequest":
+				opener.inputAgain(message, out);
+				return;
+			case "recordsRequest":
+				opener.showRecords(message, from, out);
+				return;
+			case "edgeRequest":
+				opener.openEdges(message, from, out);
 				return;
 			case "shareRequest":
 				opener.openShares(message, from, out);
@@ -135,13 +147,13 @@ export class Participant {
 				ballot: voter.ballot(),
 				proposed,
 				certificate: certified?.certificate,
-				opening: opener.released?.opening,
+				evidence: hash ? voter.evidenceFor(hash) : undefined,
 				screening: proposed && this.screener.screeningOf(proposed.proposal),
 				hasSum: proposed !== undefined && voter.sum(proposed.proposal.sumHash) !== undefined,
-				projections: hash ? voter.projectionsFor(hash) : [],
+				projections: (hash ? voter.projectionsFor(hash) : []).slice(0, REPORTED_PROJECTIONS),
 				headers: this.#context.headers.recent(3),
 			},
-			opener.released?.inputs,
+			opener.released?.encoded,
 		);
 	}
 

@@ -6,7 +6,7 @@
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { PeerId } from "../contract.ts";
 import type { Context } from "./context.ts";
-import type { InputMeta, Proposal } from "./messages.ts";
+import type { InputMeta } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { vectorHash } from "./sessionId.ts";
 
@@ -56,18 +56,18 @@ export class PublicParts {
 		return this.#context.config.publicBytes === undefined || this.partOf(meta) !== undefined;
 	}
 
-	/** In survivor order; undefined while one is missing. */
-	partsOf({ metas }: Proposal): Uint8Array[] | undefined {
+	/** In the order of the metas; undefined while one is missing. */
+	partsOf(metas: readonly InputMeta[]): Uint8Array[] | undefined {
 		const parts = metas.map((meta) => this.partOf(meta));
 		return parts.every((part) => part !== undefined) ? parts : undefined;
 	}
 
 	/**
-	 * Asks one member for what a proposal's metas sign for and is not here: the coordinator first, then one
+	 * Asks one member for what survivors' metas sign for and is not here: the coordinator first, then one
 	 * after the other.
 	 * @returns true when nothing is missing
 	 */
-	complete({ metas }: Proposal, out: Outbox): boolean {
+	complete(metas: readonly InputMeta[], out: Outbox): boolean {
 		const missing = metas.filter((meta) => !this.holds(meta));
 		if (missing.length === 0) return true;
 		const { coordinator, members, self } = this.#context;

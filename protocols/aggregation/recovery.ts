@@ -1,15 +1,17 @@
 /** What a new coordinator learns from the members' reports, and what it must do with it. */
-import { equalBytes } from "../../crypto/encoding.ts";
+import { equalBytes, toHex } from "../../crypto/encoding.ts";
+import type { MerkleTree } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
+import { cohortTree, metaLeaf, neighbourhoodOf, partOfTree } from "./cohort.ts";
 import type { Context } from "./context.ts";
-import type { MessageOf, Proposed } from "./messages.ts";
-import type { HeldOpening } from "./opener.ts";
+import type { Evidence, InputMeta, MessageOf, Proposed } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Participant } from "./participant.ts";
+import { evidenceFlaw, proposalHash, survivorsOf } from "./proposal.ts";
 
 export type Decision =
-	/** A survivor set is certified: finish exactly it. */
-	| { readonly kind: "finish"; readonly opening: HeldOpening | undefined }
+	/** A survivor set is certified: finish exactly it, with the encoded opening if somebody has it. */
+	| { readonly kind: "finish"; readonly opening: Uint8Array | undefined }
 	/** A value can still win: propose exactly it again. */
 	| { readonly kind: "propose"; readonly hash: Uint8Array; readonly proposed: Proposed }
 	/** Nothing can bind: ask everybody to abstain, so that attempt + 1 is allowed. */
@@ -20,7 +22,10 @@ export class Recovery {
 	readonly #participant: Participant;
 	readonly #reported = new Set<PeerId>();
 	readonly #holders = new Map<PeerId, Uint8Array>();
-	#opening: HeldOpening | undefined;
+	#opening: Uint8Array | undefined;
+	/** Signed metas proven to belong to a proposal, by hex of its hash and by author. */
+	readonly #metas = new Map<string, Map<PeerId, InputMeta>>();
+	readonly #trees = new Map<string, MerkleTree>();
 
 	constructor(context: Context, participant: Participant) {
 		this.#context = context;
@@ -48,30 +53,64 @@ export class Recovery {
 		if (proposed !== undefined) {
 			voter.learnProposal(proposed);
 			if (report.screening !== undefined) screener.learn(report.screening);
+			if (report.evidence !== undefined) this.#takeMetas(proposed, report.evidence, from);
 			if (report.hasSum) this.#holders.set(from, proposed.proposal.sumHash);
 			if (certificate !== undefined) {
-				const sound = opener.learn({ certificate, proposed }, from, out);
-				if (sound && report.opening !== undefined) {
-					this.#opening ??= { opening: report.opening, inputs: blob ?? new Uint8Array() };
-				}
+				const sound = opener.learn({ certificate, proposed }, undefined, from, out);
+				if (sound) this.#opening ??= blob;
 			}
 		}
 		for (const projection of report.projections) voter.keepProjection(projection);
 	}
 
-	/** True when waiting for more reports cannot change the decision. */
+	#takeMetas(proposed: Proposed, evidence: Evidence, from: PeerId): void {
+		if (evidenceFlaw(this.#context, proposed, evidence, from) !== undefined) return;
+		const key = toHex(proposalHash(this.#context.sidPre, proposed.proposal));
+		const known = this.#metas.get(key) ?? new Map<PeerId, InputMeta>();
+		for (const meta of evidence.metas) known.set(meta.author, meta);
+		this.#metas.set(key, known);
+	}
+
+	/** What `member` is shown of a proposal's signed inputs; undefined until all of them are known. */
+	evidenceFor({ proposal }: Proposed, member: PeerId): Evidence | undefined {
+		const { graph, sidPre } = this.#context;
+		const hash = proposalHash(sidPre, proposal);
+		const key = toHex(hash);
+		const own = this.#participant.voter.evidenceFor(hash);
+		if (own !== undefined && !this.#metas.has(key))
+			this.#metas.set(key, new Map(own.metas.map((meta) => [meta.author, meta])));
+		const metas = this.#metas.get(key);
+		if (metas === undefined || survivorsOf(graph, proposal).some((survivor) => !metas.has(survivor)))
+			return undefined;
+		const tree = this.#trees.get(key) ?? cohortTree(graph, metas, metaLeaf);
+		this.#trees.set(key, tree);
+		const around = graph.positionOf(member) < 0 ? [] : neighbourhoodOf(graph, member);
+		const { proof } = partOfTree(graph, tree, around);
+		return { metas: around.flatMap((peer) => metas.get(peer) ?? []), proof: [...proof] };
+	}
+
+	/** The signed input of a survivor of a proposal. */
+	metaOf({ proposal }: Proposed, survivor: PeerId): InputMeta | undefined {
+		return this.#metas.get(toHex(proposalHash(this.#context.sidPre, proposal)))?.get(survivor);
+	}
+
+	/** True when waiting for more reports cannot change the decision, nor add to what it takes to carry it out. */
 	settled(): boolean {
-		return (
-			this.#participant.voter.certified() !== undefined || this.#context.awaited(this.silent()).length === 0
-		);
+		const certified = this.#participant.voter.certified();
+		const ready =
+			certified !== undefined && this.evidenceFor(certified.proposed, this.#context.self) !== undefined;
+		return ready || this.#context.awaited(this.silent()).length === 0;
 	}
 
 	decide(): Decision {
 		const { voter, opener } = this.#participant;
-		if (voter.certified() !== undefined) return { kind: "finish", opening: opener.released ?? this.#opening };
+		if (voter.certified() !== undefined)
+			return { kind: "finish", opening: opener.released?.encoded ?? this.#opening };
 		for (const hash of voter.viableValues()) {
 			const proposed = voter.proposalOf(hash);
-			if (proposed !== undefined) return { kind: "propose", hash, proposed };
+			// Whoever voted for it was shown the inputs around itself; with too few such votes it can be proven dead.
+			if (proposed !== undefined && this.evidenceFor(proposed, this.#context.self) !== undefined)
+				return { kind: "propose", hash, proposed };
 		}
 		return { kind: "abstain" };
 	}

@@ -16,10 +16,16 @@ import {
 	statementFlaw,
 	type Verdict,
 } from "../robust/verdict.ts";
-import { maskMates } from "./cohort.ts";
+import { cohortTree, maskMates, metaLeaf } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
-import type { AggregationTask, AggregationTaskResult } from "./masking.ts";
+import {
+	type AggregationTask,
+	type AggregationTaskResult,
+	droppedMaskKeys,
+	type MaskRemoval,
+	selfMaskKeys,
+} from "./masking.ts";
 import {
 	isAuthentic,
 	type MessageOf,
@@ -28,7 +34,6 @@ import {
 	type ScreenStatement,
 	signStatement,
 } from "./messages.ts";
-import type { UnmaskKeys } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
 import { maskKey } from "./sessionId.ts";
@@ -173,16 +178,13 @@ export class Screener {
 		const judged = proposal.screening && this.#judged.get(toHex(proposal.screening));
 		if (judged === undefined) return "it comes without the screening of its inputs";
 		const { passed } = judged.verdict;
-		const unscreened = proposal.metas.find(
-			({ author, inputHash }) =>
-				!passed.includes(author) ||
-				!judged.screening.metas.some(
-					(meta) => meta.author === author && equalBytes(meta.inputHash, inputHash),
-				),
-		);
-		return unscreened === undefined
-			? undefined
-			: `the input of ${unscreened.author} did not pass its screening`;
+		const { graph } = this.#context;
+		const survivors = survivorsOf(graph, proposal);
+		const unscreened = survivors.find((survivor) => !passed.includes(survivor));
+		if (unscreened !== undefined) return `the input of ${unscreened} did not pass its screening`;
+		const screened = judged.screening.metas.filter(({ author }) => survivors.includes(author));
+		const tree = cohortTree(graph, new Map(screened.map((meta) => [meta.author, meta])), metaLeaf);
+		return equalBytes(tree.root, proposal.metaTree) ? undefined : "its inputs are not the screened ones";
 	}
 
 	/** True when a known screening left this node's input out. */
@@ -192,7 +194,7 @@ export class Screener {
 	}
 
 	/** The work that shows what the statements said of masks that are open now, and of the sum. */
-	openedTask(proposal: Proposal, keys: UnmaskKeys, packedSum: Uint8Array): AggregationTask | undefined {
+	openedTask(proposal: Proposal, masks: MaskRemoval, packedSum: Uint8Array): AggregationTask | undefined {
 		const { bench } = this;
 		const screening = this.screeningOf(proposal);
 		if (bench === undefined || screening === undefined) return undefined;
@@ -202,22 +204,26 @@ export class Screener {
 			seed: signSeed(commitmentOf(sharing, screening.metas)),
 			coordinates: rules.coordinates,
 			vectors: [packedSum],
-			keys: [...keys.self, ...keys.dropped.map(({ key }) => key)],
+			keys: [...selfMaskKeys(masks), ...[...droppedMaskKeys(masks)].map(({ key }) => key)],
 			length,
 			modulusBits,
 		};
 	}
 
 	/** The outcome, from the answer to {@link openedTask}. */
-	outcome(proposal: Proposal, keys: UnmaskKeys, result: AggregationTaskResult): ScreeningOutcome | undefined {
+	outcome(
+		proposal: Proposal,
+		masks: MaskRemoval,
+		result: AggregationTaskResult,
+	): ScreeningOutcome | undefined {
 		const { bench } = this;
 		const judged = proposal.screening && this.#judged.get(toHex(proposal.screening));
 		if (bench === undefined || judged === undefined || result.kind !== "signs") return undefined;
-		const survivors = survivorsOf(proposal);
+		const survivors = survivorsOf(this.#context.graph, proposal);
 		const opened: OpenedMasks = {
 			self: new Map(survivors.map((peer, i) => [peer, result.keys[i] as Uint8Array])),
 			dropped: new Map(
-				keys.dropped.map(({ survivor, gone }, i) => [
+				[...droppedMaskKeys(masks)].map(({ survivor, gone }, i) => [
 					`${survivor} ${gone}`,
 					result.keys[survivors.length + i] as Uint8Array,
 				]),

@@ -14,9 +14,10 @@ import { hashFields, sha256 } from "../../crypto/hash.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import type { Electorate, Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
+import type { CohortParameters } from "./cohortParameters.ts";
 
 /** Version of the wire format and of every derivation below. */
-export const DOMAIN = "althing/aggregation/1";
+export const DOMAIN = "althing/aggregation/2";
 
 export interface SessionParameters {
 	readonly federationId: string;
@@ -29,6 +30,10 @@ export interface SessionParameters {
 	/** Who may contribute; the whole electorate where absent. */
 	readonly selected?: readonly PeerId[] | undefined;
 	readonly minimumSurvivors: number;
+	/** Who holds shares of whom and is masked against whom; follows from the numbers of members. */
+	readonly cohort: CohortParameters;
+	/** 32 bytes that order the members of a sparse cohort. */
+	readonly graphSeed: Uint8Array;
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
 	readonly publicBytes?: number | undefined;
@@ -63,6 +68,8 @@ export function preliminarySessionId(p: SessionParameters): Uint8Array {
 		p.electorate.corruption,
 		encodeCanonical([...(p.selected ?? p.electorate.members)]),
 		p.minimumSurvivors,
+		encodeCanonical({ ...p.cohort }),
+		p.cohort.graph === "ring" ? p.graphSeed : "",
 		p.length,
 		p.modulusBits,
 		p.publicBytes ?? 0,
@@ -72,11 +79,6 @@ export function preliminarySessionId(p: SessionParameters): Uint8Array {
 /** sid: 32 bytes. */
 export function sessionId(sidPre: Uint8Array, rosterRoot: Uint8Array): Uint8Array {
 	return hashFields(`${DOMAIN}/sid`, sidPre, rosterRoot);
-}
-
-/** Shamir threshold over the roster: t = floor(n/2)+1. Safe only together with the one certificate. */
-export function shareThreshold(rosterSize: number): number {
-	return Math.floor(rosterSize / 2) + 1;
 }
 
 /** What a dealer's shares are bound to. */

@@ -13,11 +13,11 @@ import { canonical } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
-import { type MessageOf, type Projection, type Proposed, signStatement } from "./messages.ts";
+import { type Evidence, type MessageOf, type Projection, type Proposed, signStatement } from "./messages.ts";
 import { isProjectionOf } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
-import { proposalFlaw, proposalHash, survivorsOf } from "./proposal.ts";
+import { evidenceFlaw, proposalFlaw, proposalHash, survivorsOf } from "./proposal.ts";
 import type { Screener } from "./screener.ts";
 import { projectionSeed, vectorHash } from "./sessionId.ts";
 
@@ -34,6 +34,8 @@ export class Voter {
 	readonly #box: BallotBox;
 	/** By hex of the proposal hash. */
 	readonly #proposals = new Map<string, Proposed>();
+	/** Signed metas around this node, by hex of the proposal hash. */
+	readonly #evidence = new Map<string, Evidence>();
 	/** Masked sums, by hex of their hash. */
 	readonly #sums = new Map<string, Uint8Array>();
 	readonly #projections = new Map<string, Projection>();
@@ -59,10 +61,17 @@ export class Voter {
 		return this.#certificate && proposed ? { certificate: this.#certificate, proposed } : undefined;
 	}
 
-	/** A certificate made elsewhere; the caller has verified both. */
-	learn(certificate: QuorumCertificate, proposed: Proposed): void {
+	/** A certificate made elsewhere; the caller has verified all three. */
+	learn(certificate: QuorumCertificate, proposed: Proposed, evidence: Evidence | undefined): void {
 		this.#certificate ??= certificate;
-		this.#proposals.set(toHex(certificate.value), proposed);
+		const key = toHex(certificate.value);
+		this.#proposals.set(key, proposed);
+		if (evidence !== undefined) this.#evidence.set(key, evidence);
+	}
+
+	/** The signed metas around this node for a proposal: without them it opens nothing. */
+	evidenceFor(hash: Uint8Array): Evidence | undefined {
+		return this.#evidence.get(toHex(hash));
 	}
 
 	/** Values that can still be certified, most votes first. */
@@ -85,10 +94,10 @@ export class Voter {
 
 	/** Keeps a proposal that another member reported, if it is sound. */
 	learnProposal(proposed: Proposed): void {
-		const { config, sidPre } = this.#context;
-		const key = toHex(proposalHash(sidPre, proposed.proposal));
+		const key = toHex(proposalHash(this.#context.sidPre, proposed.proposal));
 		if (this.#proposals.has(key) || this.#proposals.size >= MAX_PROPOSALS) return;
-		const flaw = proposalFlaw(config, sidPre, proposed, this.#contributor.sharing) ?? this.#ownFlaw(proposed);
+		const flaw =
+			proposalFlaw(this.#context, proposed, this.#contributor.sharing) ?? this.#ownFlaw(proposed, undefined);
 		if (flaw === undefined) this.#proposals.set(key, proposed);
 	}
 
@@ -121,11 +130,11 @@ export class Voter {
 
 	/** Judges a proposal with its masked sum and votes for it, unless this node has voted before. */
 	judge(
-		{ header, proposed, screening }: MessageOf<"propose">,
+		{ header, proposed, evidence, screening }: MessageOf<"propose">,
 		blob: Uint8Array | undefined,
 		out: Outbox,
 	): void {
-		const { config, sidPre, coordinator, headers, members } = this.#context;
+		const { config, sidPre, coordinator, headers, members, self } = this.#context;
 		const hash = proposalHash(sidPre, proposed.proposal);
 		if (header.author !== coordinator || !equalBytes(header.proposalHash, hash)) return;
 		const consistent =
@@ -134,10 +143,11 @@ export class Voter {
 		// Without a share set of its own a node cannot judge a screening, and leaves the vote to the others.
 		if (config.screening !== undefined && this.#screener.bench === undefined) return;
 		const flaw =
-			proposalFlaw(config, sidPre, proposed, this.#contributor.sharing) ??
+			proposalFlaw(this.#context, proposed, this.#contributor.sharing) ??
 			(screening && this.#screener.learn(screening)) ??
 			this.#screener.survivorsFlaw(proposed.proposal) ??
-			this.#ownFlaw(proposed);
+			evidenceFlaw(this.#context, proposed, evidence, self) ??
+			this.#ownFlaw(proposed, evidence);
 		if (flaw !== undefined) {
 			out.fault(
 				coordinator,
@@ -149,6 +159,7 @@ export class Voter {
 		const key = toHex(hash);
 		if (!this.#proposals.has(key) && this.#proposals.size >= MAX_PROPOSALS) return;
 		this.#proposals.set(key, proposed);
+		this.#evidence.set(key, evidence);
 		if (this.sum(proposed.proposal.sumHash) === undefined) {
 			// Who votes must hold the sum, so that a later leader can get it from any voter.
 			const { length, modulusBits } = config;
@@ -173,19 +184,21 @@ export class Voter {
 	#voteWhenComplete(hash: Uint8Array, out: Outbox): void {
 		const proposed = this.#proposals.get(toHex(hash));
 		if (proposed === undefined) return;
-		if (!this.#context.parts.complete(proposed.proposal, out)) this.#waitingForParts = hash;
+		if (!this.#context.parts.complete(this.evidenceFor(hash)?.metas ?? [], out)) this.#waitingForParts = hash;
 		else if (this.project(hash, out)) this.#vote(hash, out);
 	}
 
 	/** Own input must be in the set if the coordinator confirmed it. */
-	#ownFlaw({ proposal }: Proposed): string | undefined {
+	#ownFlaw({ proposal }: Proposed, evidence: Evidence | undefined): string | undefined {
 		const { meta, acknowledged, rosterRoot } = this.#contributor;
 		if (rosterRoot !== undefined && !equalBytes(rosterRoot, proposal.rosterRoot)) {
 			return "it follows from another roster than this node was shown";
 		}
 		if (meta === undefined || !acknowledged || this.#screener.leftOut(proposal)) return undefined;
-		const listed = proposal.metas.find(({ author }) => author === this.#context.self);
-		return listed === undefined || !equalBytes(canonical(listed), canonical(meta))
+		const { graph, self } = this.#context;
+		const listed = evidence?.metas.find(({ author }) => author === self);
+		const other = listed !== undefined && !equalBytes(canonical(listed), canonical(meta));
+		return other || !survivorsOf(graph, proposal).includes(self)
 			? "it leaves out this node's confirmed input"
 			: undefined;
 	}
@@ -195,12 +208,12 @@ export class Voter {
 	 * @returns true when nothing is to be waited for
 	 */
 	project(hash: Uint8Array, out: Outbox): boolean {
-		const { self, config } = this.#context;
+		const { self, config, graph } = this.#context;
 		const key = toHex(hash);
 		const proposed = this.#proposals.get(key);
 		const packed = this.#contributor.packed;
 		if (proposed === undefined || packed === undefined || this.#ownProjections.has(key)) return true;
-		if (!survivorsOf(proposed.proposal).includes(self)) return true;
+		if (!survivorsOf(graph, proposed.proposal).includes(self)) return true;
 		if (!this.#projecting.has(key)) {
 			this.#projecting.add(key);
 			const { length, modulusBits } = config;
@@ -240,8 +253,10 @@ export class Voter {
 			out.output({ kind: "phase", phase: "vote" });
 			out.persist(encodePromise({ kind: "ballot", ballot }));
 		}
+		if (!agrees) return;
 		// The coordinator's repetition asks for it again; the others heard it once.
-		if (agrees) this.#announce(ballot, fresh ? this.#context.members : [this.#context.coordinator], out);
+		const { coordinator, witnesses } = this.#context;
+		this.#announce(ballot, fresh ? [...new Set([...witnesses, coordinator])] : [coordinator], out);
 	}
 
 	/** Promises never to vote here, unless this node has voted; sends whichever holds. */
@@ -290,8 +305,9 @@ export class Voter {
 		const proposed = this.#proposals.get(key);
 		const name = `${projection.author} ${key}`;
 		if (proposed === undefined || this.#projections.has(name)) return;
-		const { modulusBits } = this.#context.config;
-		if (isProjectionOf(projection, projection.proposalHash, proposed.proposal, modulusBits)) {
+		const { graph, config } = this.#context;
+		const survivors = new Set(survivorsOf(graph, proposed.proposal));
+		if (isProjectionOf(projection, projection.proposalHash, survivors, config.modulusBits)) {
 			this.#projections.set(name, projection);
 		}
 	}

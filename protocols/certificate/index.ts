@@ -31,6 +31,7 @@ export {
 	type DeadCertificate,
 	deadCertificateSchema,
 	type Electorate,
+	MAX_ELECTORATE,
 	type QuorumCertificate,
 	quorum,
 	quorumCertificateSchema,

@@ -224,8 +224,9 @@ export function outcomeOf(
 	verdict: Verdict,
 	opened: OpenedMasks,
 ): ScreeningOutcome {
-	const survivors = survivorsOf(proposal);
-	const dropped = new Set(droppedOf(proposal));
+	const { graph } = sharing.roster;
+	const survivors = survivorsOf(graph, proposal);
+	const dropped = new Set(droppedOf(graph, proposal));
 	const offences = new Map(verdict.offenders.map(({ peer, offence }) => [peer, offence]));
 	const total = new Uint32Array(SIGN_PROJECTIONS);
 	let sound = true;

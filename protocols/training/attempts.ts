@@ -10,8 +10,11 @@ import {
 	type AggregationMessage,
 	type AggregationOutput,
 	AggregationSession,
+	cohortParameters,
+	corruptionAmong,
 	decodeMessage,
 	encodeMessage,
+	graphSeedOf,
 	survivorsSlot,
 } from "../aggregation/index.ts";
 import { type DeadCertificate, quorum, slotId, verifyDeadCertificate } from "../certificate/index.ts";
@@ -50,6 +53,7 @@ export class RoundAttempts {
 	#invited: (readonly PeerId[])[] = [];
 	#round = 0;
 	#attempt = 0;
+	#graphSeed: Uint8Array | undefined;
 	#modelHash: Uint8Array = new Uint8Array(32);
 	#session: AggregationSession | undefined;
 	/** Peers whose link is down: no session waits for them. */
@@ -259,6 +263,18 @@ export class RoundAttempts {
 		if (this.#session !== undefined) this.#relay(out, this.#session.provideInput(vector, nowMs), nowMs);
 	}
 
+	/** The graph of a large cohort follows from the beacon of the job's start. */
+	#graphOf(selected: readonly PeerId[]): Pick<AggregationConfig, "cohort" | "graphSeed"> {
+		const { electorate, minimumSurvivors, seed } = this.#options;
+		const cohort = cohortParameters({
+			members: selected.length,
+			corruption: corruptionAmong(electorate, selected.length),
+			dropped: selected.length - minimumSurvivors,
+		});
+		if (cohort.graph === "ring") this.#graphSeed ??= graphSeedOf(seed);
+		return { cohort, graphSeed: this.#graphSeed ?? seed };
+	}
+
 	#create(term: number, coordinator: PeerId): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
 		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs, screening } = this.#options;
@@ -277,6 +293,7 @@ export class RoundAttempts {
 			coordinator,
 			term,
 			minimumSurvivors,
+			...this.#graphOf(this.invitedTo(this.#attempt)),
 			length,
 			modulusBits,
 			phaseTimeoutMs,

@@ -1,15 +1,26 @@
 import { describe, expect, test } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import { merkleRoot } from "../../../crypto/merkle.ts";
-import { canonical, shareSetHashOf } from "../../../protocols/aggregation/cohort.ts";
+import {
+	advertLeaf,
+	bundleLeaf,
+	canonical,
+	cohortTree,
+	metaLeaf,
+	rosterRootOf,
+	shareSetHashOf,
+} from "../../../protocols/aggregation/cohort.ts";
+import { cohortGraph } from "../../../protocols/aggregation/cohortGraph.ts";
 import {
 	type AggregationMessage,
 	encodeMessage,
 	runAggregationTask,
 } from "../../../protocols/aggregation/index.ts";
+import { encodeMembers } from "../../../protocols/aggregation/memberSet.ts";
 import {
 	type Bundle,
 	type Complaint,
+	type InputMeta,
 	type MessageOf,
 	type Projection,
 	type Proposal,
@@ -19,6 +30,7 @@ import {
 	type ShareSetHeader,
 	signStatement,
 } from "../../../protocols/aggregation/messages.ts";
+import { decodeOpening, encodeOpening } from "../../../protocols/aggregation/opening.ts";
 import { proposalHash } from "../../../protocols/aggregation/proposal.ts";
 import { preliminarySessionId } from "../../../protocols/aggregation/sessionId.ts";
 import { type Ballot, signBallot } from "../../../protocols/certificate/index.ts";
@@ -318,7 +330,26 @@ describe("a coordinator", () => {
 		return vectors;
 	}
 
-	function proposeInstead(cohort: CohortSimulation, proposal: Proposal, blob: Uint8Array): Partial<Envelope> {
+	const graphOf = (cohort: CohortSimulation) =>
+		cohortGraph(cohort.peers, { graph: "complete" }, new Uint8Array(32));
+
+	/** The proposal with these inputs as survivors'. */
+	function withMetas(cohort: CohortSimulation, proposal: Proposal, metas: readonly InputMeta[]): Proposal {
+		const authors = metas.map(({ author }) => author);
+		const byAuthor = new Map(metas.map((meta) => [meta.author, meta]));
+		return {
+			...proposal,
+			survivors: encodeMembers(cohort.peers, authors),
+			metaTree: cohortTree(graphOf(cohort), byAuthor, metaLeaf).root,
+		};
+	}
+
+	function proposeInstead(
+		cohort: CohortSimulation,
+		proposal: Proposal,
+		metas: readonly InputMeta[],
+		blob: Uint8Array,
+	): Partial<Envelope> {
 		const key = cohort.keys[0] as SigningKey;
 		const sidPre = preliminarySessionId(cohort.configs[0] as (typeof cohort.configs)[number]);
 		const header = signStatement<ProposalHeader>(key, {
@@ -327,19 +358,21 @@ describe("a coordinator", () => {
 			term: 1,
 			proposalHash: proposalHash(sidPre, proposal),
 		});
-		return { message: { kind: "propose", header, proposed: { proposal, origin: header } }, blob };
+		const evidence = { metas: [...metas], proof: [] };
+		return { message: { kind: "propose", header, proposed: { proposal, origin: header }, evidence }, blob };
 	}
 
 	test("that proposes two survivor sets gets no certificate and is proven to equivocate", () => {
 		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
 		const vectors = captureInputs(cohort);
-		corrupt(cohort, 0, "propose", ({ proposed }, { to }) => {
+		corrupt(cohort, 0, "propose", ({ proposed, evidence }, { to }) => {
 			if (cohort.peers.indexOf(to) < 3) return {};
-			const metas = proposed.proposal.metas.filter(({ author }) => author !== cohort.peer(0));
+			const metas = evidence.metas.filter(({ author }) => author !== cohort.peer(0));
 			const inputs = metas.map(({ author }) => vectors.get(author) as Uint8Array);
 			const sum = runAggregationTask({ kind: "sum", inputs, length: 40, modulusBits: 24 });
 			if (sum.kind !== "sum") throw new Error("not a sum");
-			return proposeInstead(cohort, { ...proposed.proposal, metas, sumHash: sum.hash }, sum.packed);
+			const proposal = withMetas(cohort, { ...proposed.proposal, sumHash: sum.hash }, metas);
+			return proposeInstead(cohort, proposal, metas, sum.packed);
 		});
 		cohort.simulation.run({ untilMs: 30_000 });
 		for (const i of [1, 2, 3, 4]) {
@@ -355,14 +388,23 @@ describe("a coordinator", () => {
 
 	test("that shows two rosters is found out by its successor", () => {
 		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
-		corrupt(cohort, 0, "roster", ({ header, adverts }, { to }) => {
+		corrupt(cohort, 0, "roster", ({ header, adverts, proof }, { to }) => {
 			if (cohort.peers.indexOf(to) < 3) return {};
 			const fewer = adverts.filter(({ author }) => author !== cohort.peer(2));
-			const rosterRoot = merkleRoot(fewer.map(canonical));
+			const members = encodeMembers(
+				cohort.peers,
+				fewer.map(({ author }) => author),
+			);
+			const byAuthor = new Map(fewer.map((advert) => [advert.author, advert]));
+			const { root } = cohortTree(graphOf(cohort), byAuthor, advertLeaf);
+			const rosterRoot = rosterRootOf(members, root);
 			const key = cohort.keys[0] as SigningKey;
 			return {
 				message: {
 					kind: "roster",
+					members,
+					root,
+					proof,
 					adverts: fewer,
 					header: resign<RosterHeader>(key, { ...header, rosterRoot }),
 				},
@@ -392,23 +434,27 @@ describe("a coordinator", () => {
 			return undefined;
 		});
 		const victim = cohort.peer(4);
-		corrupt(cohort, 0, "shareSet", ({ header, opened }, { to }) => {
+		corrupt(cohort, 0, "shareSet", ({ header, opened, proof }, { to }) => {
 			if (to !== victim) return {};
 			const few = [cohort.peer(0), cohort.peer(1), victim];
-			const shareSetHash = shareSetHashOf(header.sid, few, bundles);
+			const bits = encodeMembers(cohort.peers, few);
+			const shown = new Map(few.map((peer) => [peer, bundles.get(peer) as Bundle]));
+			const { root } = cohortTree(graphOf(cohort), shown, bundleLeaf);
+			const shareSetHash = shareSetHashOf(header.sid, bits, root);
 			const forged = resign<ShareSetHeader>(cohort.keys[0] as SigningKey, {
 				...header,
 				shareSetHash,
 			});
-			return { message: { kind: "shareSet", header: forged, cohort: few, opened } };
+			return { message: { kind: "shareSet", header: forged, cohort: bits, root, proof, opened } };
 		});
-		corrupt(cohort, 0, "propose", ({ proposed }) => {
+		corrupt(cohort, 0, "propose", ({ proposed, evidence }) => {
 			const meta = metas.get(victim) as MessageOf<"input">["meta"];
-			const all = [...proposed.proposal.metas.filter(({ author }) => author !== victim), meta];
+			const all = [...evidence.metas.filter(({ author }) => author !== victim), meta];
 			const inputs = all.map(({ author }) => vectors.get(author) ?? new Uint8Array(120));
 			const sum = runAggregationTask({ kind: "sum", inputs, length: 40, modulusBits: 24 });
 			if (sum.kind !== "sum") throw new Error("not a sum");
-			return proposeInstead(cohort, { ...proposed.proposal, metas: all, sumHash: sum.hash }, sum.packed);
+			const proposal = withMetas(cohort, { ...proposed.proposal, sumHash: sum.hash }, all);
+			return proposeInstead(cohort, proposal, all, sum.packed);
 		});
 		cohort.simulation.run({ untilMs: 40_000 });
 		expect(metas.has(victim)).toBe(true);
@@ -421,9 +467,9 @@ describe("a coordinator", () => {
 		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
 		const wrong = new Uint8Array(120).fill(1);
 		const hash = runAggregationTask({ kind: "sum", inputs: [wrong], length: 40, modulusBits: 24 });
-		corrupt(cohort, 0, "propose", ({ proposed }) => {
+		corrupt(cohort, 0, "propose", ({ proposed, evidence }) => {
 			if (hash.kind !== "sum") throw new Error("not a sum");
-			return proposeInstead(cohort, { ...proposed.proposal, sumHash: hash.hash }, wrong);
+			return proposeInstead(cohort, { ...proposed.proposal, sumHash: hash.hash }, evidence.metas, wrong);
 		});
 		cohort.simulation.run({ untilMs: 10_000 });
 		cohort.changeCoordinator(2, 1);
@@ -458,9 +504,11 @@ describe("a coordinator", () => {
 
 	test("that opens with a wrong seed is blamed and nothing is released by the others", () => {
 		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
-		corrupt(cohort, 0, "opening", (message) => {
-			const seeds = message.opening.seeds.map((seed, i) => (i === 2 ? new Uint8Array(32) : seed));
-			return { message: { ...message, opening: { ...message.opening, seeds } } };
+		corrupt(cohort, 0, "opening", (_, { blob }) => {
+			const shape = { length: 40, modulusBits: 24 };
+			const opening = decodeOpening(graphOf(cohort), shape, blob as Uint8Array);
+			const seeds = opening.seeds.map((seed, i) => (i === 2 ? new Uint8Array(32) : seed));
+			return { blob: encodeOpening(graphOf(cohort), { ...opening, seeds }) };
 		});
 		cohort.simulation.run({ untilMs: 30_000 });
 		for (const i of [1, 2, 3, 4]) {

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import {
 	cohortParameters,
 	custodyParameters,
-	LARGEST_COMPLETE_COHORT,
 	mateCountAgainstChance,
 } from "../../../protocols/aggregation/cohortParameters.ts";
+import { LARGEST_COMPLETE_COHORT } from "../../../protocols/aggregation/limits.ts";
 
 interface Reference {
 	readonly members: number;

@@ -9,6 +9,7 @@ import {
 	AggregationSession,
 	type AggregationTask,
 	type AggregationTaskResult,
+	type CohortParameters,
 	decodeMessage,
 	encodeMessage,
 	runAggregationTask,
@@ -29,6 +30,8 @@ export interface CohortOptions {
 	readonly precedingDead?: AggregationConfig["precedingDead"];
 	/** Changes one member's configuration. */
 	readonly configure?: (config: AggregationConfig, index: number) => AggregationConfig;
+	/** Who holds shares of whom and is masked against whom; everybody by default. */
+	readonly cohort?: CohortParameters;
 	readonly keys?: readonly SigningKey[];
 	/** One member's input; random over the whole ring by default. */
 	readonly input?: (index: number, length: number) => Uint32Array;
@@ -96,6 +99,8 @@ export class CohortSimulation {
 				term: 1,
 				self,
 				minimumSurvivors: options.minimumSurvivors ?? Math.ceil(members * 0.6),
+				cohort: options.cohort ?? { graph: "complete" },
+				graphSeed: new Uint8Array(32).fill(seed),
 				length,
 				modulusBits: this.modulusBits,
 				phaseTimeoutMs: 5000,
@@ -132,7 +137,15 @@ export class CohortSimulation {
 					...message.parts.flatMap(({ target, part }) => (part === "seed" ? [target] : [])),
 				);
 			}
-			if (message.kind === "reveal") this.openedSeeds.push(message.reveal.author);
+			if (message.kind === "edgeReply")
+				for (const { peer } of message.edges) note(from, message.sid, peer, "maskKey");
+			if (message.kind === "reveal") {
+				const { author, proposalHash } = message.reveal;
+				this.openedSeeds.push(author);
+				// One session has one certified proposal.
+				for (const { target, part } of message.parts) note(from, proposalHash, target, part);
+				note(from, proposalHash, author, "seed");
+			}
 			return undefined;
 		});
 	}

@@ -111,7 +111,7 @@ describe("promises", () => {
 });
 
 test.each([
-	["two members", { members: 2, minimumSurvivors: 2 }, /3 to 64 members/],
+	["two members", { members: 2, minimumSurvivors: 2 }, /3 to 1024 members/],
 	["a threshold of one", { minimumSurvivors: 1 }, /minimumSurvivors must be 2/],
 	["an electorate without a quorum", { corruption: 5 }, /cannot tolerate 5/],
 ])("a configuration with %s is refused", (_, options, message) => {

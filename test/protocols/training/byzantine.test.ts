@@ -2,12 +2,15 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AlthingError } from "../../../crypto/error.ts";
 import type { SigningKey } from "../../../crypto/identity.ts";
+import { cohortTree, metaLeaf } from "../../../protocols/aggregation/cohort.ts";
+import { cohortGraph } from "../../../protocols/aggregation/cohortGraph.ts";
 import {
 	type AggregationMessage,
 	decodeMessage,
 	encodeMessage,
 	preliminarySessionId,
 } from "../../../protocols/aggregation/index.ts";
+import { encodeMembers } from "../../../protocols/aggregation/memberSet.ts";
 import {
 	type ProposalHeader,
 	type RosterHeader,
@@ -83,15 +86,22 @@ describe("a Byzantine coordinator", () => {
 			corrupt(job, liar, "propose", (message, to) => {
 				const { proposal, origin } = message.proposed;
 				if (!fooled.includes(to) || origin.author !== job.peer(liar)) return message;
-				const metas = proposal.metas.filter(({ author }) => author !== left);
-				const changed = { ...proposal, metas };
+				const metas = message.evidence.metas.filter(({ author }) => author !== left);
+				const byAuthor = new Map(metas.map((meta) => [meta.author, meta]));
+				const graph = cohortGraph([...job.peers], { graph: "complete" }, new Uint8Array(32));
+				const changed = {
+					...proposal,
+					survivors: encodeMembers(graph.members, byAuthor.keys()),
+					metaTree: cohortTree(graph, byAuthor, metaLeaf).root,
+				};
 				const header = signStatement<ProposalHeader>(key, {
 					kind: "proposal",
 					sidPre: message.header.sidPre,
 					term: message.header.term,
 					proposalHash: proposalHash(message.header.sidPre, changed),
 				});
-				return { ...message, header, proposed: { proposal: changed, origin: header } };
+				const evidence = { metas, proof: [] };
+				return { ...message, header, proposed: { proposal: changed, origin: header }, evidence };
 			});
 			job.run();
 			const results = job.check();
@@ -128,7 +138,9 @@ describe("a Byzantine coordinator", () => {
 		// The session id itself names the model: masks under different models never cancel.
 		const id = (index: number) => {
 			const options = job.options[index] as (typeof job.options)[number];
-			return preliminarySessionId({ ...options, round: 0, attempt: 0, modelHash: options.initialState });
+			const cohort = { graph: "complete" } as const;
+			const session = { ...options, round: 0, attempt: 0, modelHash: options.initialState };
+			return preliminarySessionId({ ...session, cohort, graphSeed: options.seed });
 		};
 		expect(id(liar)).not.toEqual(id((liar + 1) % 5));
 	});

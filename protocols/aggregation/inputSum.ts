@@ -1,0 +1,51 @@
+/**
+ * Adds masked inputs up as they arrive. Only the running sum and what came in while a worker was adding
+ * is kept, so a coordinator's memory does not grow with the cohort.
+ */
+import type { AggregationConfig } from "./configuration.ts";
+import type { Outbox } from "./outbox.ts";
+
+export class InputSum {
+	readonly #config: Pick<AggregationConfig, "length" | "modulusBits">;
+	readonly #workId: string;
+	#waiting: Uint8Array[] = [];
+	#total: { readonly packed: Uint8Array; readonly hash: Uint8Array } | undefined;
+	#adding = false;
+
+	/** @param workId of the tasks that the owner passes on to {@link completed} */
+	constructor(config: Pick<AggregationConfig, "length" | "modulusBits">, workId: string) {
+		this.#config = config;
+		this.#workId = workId;
+	}
+
+	/** @param packed a checked masked input; not kept once it is added */
+	add(packed: Uint8Array, out: Outbox): void {
+		this.#waiting.push(packed);
+		this.#dispatch(out);
+	}
+
+	completed(packed: Uint8Array, hash: Uint8Array, out: Outbox): void {
+		this.#adding = false;
+		this.#total = { packed, hash };
+		this.#dispatch(out);
+	}
+
+	/** The sum of everything added, once no addition is under way; undefined for none. */
+	settled(): { readonly packed: Uint8Array; readonly hash: Uint8Array } | undefined {
+		return this.#adding ? undefined : this.#total;
+	}
+
+	clear(): void {
+		this.#waiting = [];
+		this.#total = undefined;
+	}
+
+	#dispatch(out: Outbox): void {
+		if (this.#adding || this.#waiting.length === 0) return;
+		const inputs = this.#total === undefined ? this.#waiting : [this.#total.packed, ...this.#waiting];
+		this.#waiting = [];
+		this.#adding = true;
+		const { length, modulusBits } = this.#config;
+		out.work(this.#workId, { kind: "sum", inputs, length, modulusBits });
+	}
+}
