@@ -1,0 +1,219 @@
+/**
+ * Selection on shared sketches. Every dealer shares the sketch of its input among those who sent one; each
+ * holder opens its share of all inner products, and of 16 random combinations of each sketch; everybody
+ * decodes them and runs the same selection on the inner products.
+ *
+ * A product of two shares lies on a polynomial of degree 2 f with the inner product at zero; sharings of
+ * zero by either dealer hide all else of it. With 4 f + 1 holders that answer, f of them may send anything:
+ * a value counts that at least `degree + 1 + f` holders' shares agree on, f + 1 of whom are honest more than
+ * the polynomial needs, so it is the honest ones' own.
+ */
+import { createCipheriv } from "node:crypto";
+import { correctErrors } from "../../crypto/errorCorrection.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { add, integerOf, multiply, PRIMES, type Prime, residue, weightsAt } from "../../crypto/primeField.ts";
+import { COMBINATIONS, combinationSigns, SKETCH_ROWS } from "../../crypto/signSketch.ts";
+import { type HeldVector, innerProduct, type SharingShape } from "../../crypto/vectorSharing.ts";
+
+const DOMAIN = "althing/sketching/1";
+
+/** How a sketch is shared among `holders`. */
+export function sketchShape(holders: number, attackers: number): SharingShape {
+	return { length: SKETCH_ROWS, zeros: holders, degree: attackers, holders };
+}
+
+/** Holders whose shares decode whatever f of them send; dealers among whom a selection is made, at least. */
+export function leastHolders(attackers: number): number {
+	return 4 * attackers + 1;
+}
+
+/** Seed of the sketch's rows. @param commitment to every masked input */
+export function sketchSeed(commitment: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/rows`, commitment);
+}
+
+/** Seed of the combinations. @param sketches hash of everybody's committed sharing */
+export function combinationSeed(sketches: Uint8Array): Uint8Array {
+	return hashFields(`${DOMAIN}/combinations`, sketches);
+}
+
+/** A dealer's place among the holders, from 0, and what this holder holds of it; undefined for a bad share. */
+export interface HeldSketch {
+	readonly place: number;
+	readonly held: readonly HeldVector[] | undefined;
+}
+
+/** Pairs i <= k of n, in order. */
+export function pairCount(n: number): number {
+	return (n * (n + 1)) / 2;
+}
+
+/**
+ * A holder's shares of all inner products, pair after pair, and of the combinations, dealer after dealer;
+ * zeros where it holds no sound share. Three residues for each value.
+ */
+export function openShares(
+	sketches: readonly HeldSketch[],
+	combinationSeed32: Uint8Array,
+): { readonly products: Uint32Array; readonly combinations: Uint32Array } {
+	const products = new Uint32Array(3 * pairCount(sketches.length));
+	const combinations = new Uint32Array(3 * COMBINATIONS * sketches.length);
+	const signs = combinationSigns(combinationSeed32);
+	for (const [k, prime] of PRIMES.entries()) {
+		const rows = Uint32Array.from(signs, (sign) => residue(sign, prime));
+		let at = 0;
+		for (const [i, one] of sketches.entries()) {
+			const mine = one.held?.[k];
+			for (const other of sketches.slice(i)) {
+				const theirs = other.held?.[k];
+				if (mine !== undefined && theirs !== undefined) {
+					let product = add(
+						innerProduct(mine.vector, theirs.vector, prime),
+						mine.zeros[other.place] as number,
+						prime,
+					);
+					if (other !== one) product = add(product, theirs.zeros[one.place] as number, prime);
+					products[3 * at + k] = product;
+				}
+				at++;
+			}
+			if (mine === undefined) continue;
+			for (let j = 0; j < COMBINATIONS; j++) {
+				const row = rows.subarray(j * SKETCH_ROWS, (j + 1) * SKETCH_ROWS);
+				combinations[3 * (COMBINATIONS * i + j) + k] = innerProduct(row, mine.vector, prime);
+			}
+		}
+	}
+	return { products, combinations };
+}
+
+/** What one holder opened. */
+export interface OpenedShares {
+	/** Its x coordinate. */
+	readonly point: number;
+	/** By dealer: whether its share was sound. */
+	readonly accepted: readonly boolean[];
+	readonly products: Uint32Array;
+	readonly combinations: Uint32Array;
+}
+
+export interface OpenedSketches {
+	/** Inner product of two dealers' sketches, where it could be decoded. */
+	product(i: number, k: number): bigint | undefined;
+	/** The 16 combinations of a dealer's sketch, where they could be decoded. */
+	combinations(i: number): readonly bigint[] | undefined;
+}
+
+/**
+ * Decodes what the holders opened.
+ * @param challenge 32 public bytes over everything they opened, for the batch of decodings
+ */
+export function decodeSketches(
+	dealers: number,
+	opened: readonly OpenedShares[],
+	attackers: number,
+	challenge: Uint8Array,
+): OpenedSketches {
+	const products = new Map<string, bigint>();
+	const combinations = new Map<number, bigint[]>();
+	const groups = new Map<string, { codewords: number[]; holders: OpenedShares[] }>();
+	const names: [number, number][] = [];
+	for (let i = 0; i < dealers; i++) {
+		for (let k = i; k < dealers; k++) {
+			const holders = opened.filter(({ accepted }) => accepted[i] === true && accepted[k] === true);
+			const key = holders.map(({ point }) => point).join();
+			const group = groups.get(key) ?? { codewords: [], holders };
+			groups.set(key, group);
+			group.codewords.push(names.length);
+			names.push([i, k]);
+		}
+	}
+	for (const [key, { codewords, holders }] of groups) {
+		const values = decodeBatch(codewords, holders, ({ products: all }) => all, 2 * attackers, attackers, [
+			challenge,
+			`products ${key}`,
+		]);
+		for (const [c, value] of values?.entries() ?? []) {
+			const [i, k] = names[codewords[c] as number] as [number, number];
+			products.set(`${i} ${k}`, value);
+		}
+	}
+	for (let i = 0; i < dealers; i++) {
+		const holders = opened.filter(({ accepted }) => accepted[i] === true);
+		const codewords = Array.from({ length: COMBINATIONS }, (_, j) => COMBINATIONS * i + j);
+		const values = decodeBatch(codewords, holders, ({ combinations: all }) => all, attackers, attackers, [
+			challenge,
+			`combinations ${i}`,
+		]);
+		if (values !== undefined) combinations.set(i, values);
+	}
+	return {
+		product: (i, k) => products.get(i <= k ? `${i} ${k}` : `${k} ${i}`),
+		combinations: (i) => combinations.get(i),
+	};
+}
+
+/** Random combinations of codewords that find a wrong holder but for 2^-78. */
+const BATCHES = 3;
+
+/**
+ * Values at zero of many codewords with the same holders. Who sent a wrong share of any is found by
+ * decoding random combinations of them; the rest is interpolation.
+ */
+function decodeBatch(
+	codewords: readonly number[],
+	holders: readonly OpenedShares[],
+	valuesOf: (holder: OpenedShares) => Uint32Array,
+	degree: number,
+	attackers: number,
+	label: readonly [Uint8Array, string],
+): bigint[] | undefined {
+	const errors = Math.min(attackers, holders.length - degree - 1 - attackers);
+	if (errors < 0) return undefined;
+	const points = holders.map(({ point }) => point);
+	const wrong = new Set<number>();
+	for (const [k, prime] of PRIMES.entries()) {
+		const weights = challengeWords(BATCHES * codewords.length, label, k);
+		for (let batch = 0; batch < BATCHES; batch++) {
+			const combined = holders.map((holder) => {
+				const values = valuesOf(holder);
+				let sum = 0;
+				for (const [c, codeword] of codewords.entries()) {
+					const weight = (weights[batch * codewords.length + c] as number) % prime.p;
+					sum = add(sum, multiply(values[3 * codeword + k] as number, weight, prime), prime);
+				}
+				return sum;
+			});
+			const decoded = correctErrors(points, combined, degree, errors, prime);
+			if (decoded === undefined) return undefined;
+			for (const position of decoded.wrong) wrong.add(position);
+		}
+	}
+	const sound = holders.filter((_, position) => !wrong.has(position));
+	if (sound.length < degree + 1 + attackers) return undefined;
+	const used = sound.slice(0, degree + 1);
+	const usedPoints = used.map(({ point }) => point);
+	const lagrange = PRIMES.map((prime) => weightsAt(0, usedPoints, prime));
+	return codewords.map((codeword) =>
+		integerOf(
+			PRIMES.map((prime: Prime, k) =>
+				used.reduce((sum, holder, j) => {
+					const value = valuesOf(holder)[3 * codeword + k] as number;
+					return add(sum, multiply(value, (lagrange[k] as number[])[j] as number, prime), prime);
+				}, 0),
+			),
+		),
+	);
+}
+
+function challengeWords(
+	count: number,
+	[challenge, name]: readonly [Uint8Array, string],
+	prime: number,
+): Uint32Array {
+	const key = hashFields(`${DOMAIN}/batch`, challenge, name, prime);
+	const cipher = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
+	const stream = Uint8Array.from(cipher.update(new Uint8Array(4 * count)));
+	const view = new DataView(stream.buffer);
+	return Uint32Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true));
+}
