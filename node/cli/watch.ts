@@ -144,6 +144,7 @@ class Progress {
 			[
 				`round ${data.round}`,
 				`${data.survivors.length}/${data.cohort.length} survivors`,
+				...(data.excluded === undefined ? [] : [`${data.excluded.length} excluded`]),
 				`coordinator ${shortPeer(data.coordinator)} (term ${data.term})`,
 				`loss ${figure(data.evaluationLoss ?? data.trainingLoss) ?? "-"}`,
 				`accuracy ${figure(data.accuracy) ?? "-"}`,

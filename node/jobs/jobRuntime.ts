@@ -363,6 +363,7 @@ export class JobRuntime {
 			length: plan.length,
 			modulusBits: plan.modulusBits,
 			phaseTimeoutMs: this.spec.aggregation.phaseTimeoutMs,
+			screening: plan.screening,
 			seed,
 			initialState: plan.initialState(this.jobId, seed),
 			promises: records,

@@ -594,6 +594,7 @@ export class Jobs implements JobService {
 			coordinator: usage.coordinator,
 			cohort: [...invited],
 			survivors: content.survivors,
+			...(content.excluded === undefined ? {} : { excluded: content.excluded }),
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
 			// At the delta that the job promises, like the records of its executions.

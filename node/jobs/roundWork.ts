@@ -71,10 +71,13 @@ export class RoundWork {
 	/** By job with correlated noise. */
 	readonly #correlations = new Map<string, Correlation>();
 	readonly #unsent: UnsentUpdates;
+	/** Momentum of this site's updates, kept from round to round as what it did not send is. */
+	readonly #momenta: UnsentUpdates;
 
 	constructor(options: RoundWorkOptions) {
 		this.#options = options;
 		this.#unsent = new UnsentUpdates(options.self.peer);
+		this.#momenta = new UnsentUpdates(options.self.peer);
 	}
 
 	/**
@@ -99,6 +102,7 @@ export class RoundWork {
 				const correlation = this.#correlations.get(job.jobId);
 				const history = correlation?.history;
 				const unsent = this.#unsent.before(job.jobId, round, job.training?.lastRound);
+				const momentum = this.#momenta.before(job.jobId, round, job.training?.lastRound);
 				// Moved away: should the worker fail, the next round begins another history.
 				if (correlation !== undefined) correlation.history = undefined;
 				const answer = await this.#run(
@@ -111,6 +115,7 @@ export class RoundWork {
 						...(history === undefined ? {} : { history }),
 						...(unsent === undefined ? {} : { unsent }),
 						...(streamed === undefined ? {} : { streamed }),
+						...(momentum === undefined ? {} : { momentum }),
 					},
 					[...historyBuffers(history), ...streamedBuffers(streamed)],
 				);
@@ -121,6 +126,7 @@ export class RoundWork {
 					level: result.level,
 					participations: result.participations,
 				});
+				if (result.momentum !== undefined) this.#momenta.after(job.jobId, round, result.momentum);
 				if (result.unsent !== undefined) this.#unsent.after(job.jobId, round, result.unsent);
 				if (result.history !== undefined) {
 					const paid = correlation?.paid ?? new Set<string>();
@@ -243,6 +249,7 @@ export class RoundWork {
 	forget(jobId: string): void {
 		this.#correlations.delete(jobId);
 		this.#unsent.forget(jobId);
+		this.#momenta.forget(jobId);
 		this.uses.forget(jobId);
 		this.#options.pool.tell({ kind: "forget", jobId });
 		void this.#options.datasets.streams.forget(jobId);

@@ -45,6 +45,8 @@ export type WorkerTask =
 			readonly unsent?: Float32Array;
 			/** In place of the records, where they are read in passes. */
 			readonly streamed?: StreamedPart;
+			/** Momentum of the site's own updates. */
+			readonly momentum?: Float32Array;
 	  }
 	| {
 			readonly kind: "apply";
@@ -53,6 +55,7 @@ export type WorkerTask =
 			readonly state: Uint8Array;
 			readonly sum: Uint32Array;
 			readonly survivors: number;
+			readonly norms?: readonly number[] | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask }
 	/** Model files, evaluation and predictions, which need an engine too. */
@@ -87,6 +90,8 @@ export type WorkerResult =
 			readonly participations: readonly string[];
 			readonly history?: CorrelationHistory;
 			readonly unsent?: Float32Array;
+			/** Momentum of the site's own updates. */
+			readonly momentum?: Float32Array;
 	  }
 	| {
 			readonly kind: "applied";

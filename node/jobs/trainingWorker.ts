@@ -67,7 +67,7 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 }
 
 async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
-	const { job, round, history, unsent, streamed } = task;
+	const { job, round, history, unsent, momentum, streamed } = task;
 	const { work } = job;
 	if (job.streamed !== (streamed !== undefined))
 		throw new AlthingError(
@@ -88,19 +88,19 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 		async ({ contributor }) => {
 			const state = decodeCommonState(task.state, plan.parameterCount);
 			const passed = streamed?.kind === "round" ? streamed.round : undefined;
-			const contribution = await contributor.contribute(round, state, { history, unsent }, passed);
+			const contribution = await contributor.contribute(round, state, { history, unsent, momentum }, passed);
 			return { ...contribution, samplerDistance: contributor.samplerDistance };
 		},
 	);
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
-	const { job, round, sum, survivors } = task;
+	const { job, round, sum, survivors, norms } = task;
 	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
 	const state = decodeCommonState(task.state, work.plan.parameterCount);
-	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors });
+	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors, norms });
 	return { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } };
 }
 
@@ -111,6 +111,7 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		case "contribute": {
 			const contribution = await contribute(task);
 			const kept = historyBuffers(contribution.history);
+			if (contribution.momentum !== undefined) kept.push(contribution.momentum.buffer as ArrayBuffer);
 			if (contribution.unsent !== undefined) kept.push(contribution.unsent.buffer as ArrayBuffer);
 			return {
 				result: { kind: "contribution", ...contribution },

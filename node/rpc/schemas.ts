@@ -159,6 +159,8 @@ export const roundView = z.object({
 	coordinator: peerId,
 	cohort: z.array(peerId),
 	survivors: z.array(peerId),
+	/** Proven, up to this round, to have broken the rules of its screening: out of the job's sums. */
+	excluded: z.array(peerId).optional(),
 	trainingLoss: z.number().optional(),
 	evaluationLoss: z.number().optional(),
 	accuracy: z.number().min(0).max(1).optional(),

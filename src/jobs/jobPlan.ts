@@ -19,9 +19,10 @@ import {
 	totalCharges,
 	trainingCharges,
 } from "../training/charges.ts";
-import { encodeCommonState, initialState } from "../training/commonState.ts";
+import { decodeCommonState, encodeCommonState, initialState } from "../training/commonState.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "../training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../training/plan.ts";
+import { isScreened, screeningRules } from "../training/robustUpdate.ts";
 import { UNANSWERED } from "./queryRound.ts";
 import { type ResolvedQueryJob, type ResolvedSpecification, specificationHash } from "./specification.ts";
 
@@ -41,6 +42,8 @@ export interface JobPlan {
 	readonly work: JobWork;
 	/** The common state before the first round. @param seed beacon of the job's start */
 	initialState(jobId: string, seed: Uint8Array): Uint8Array;
+	/** What the inputs of the round that starts from a common state are screened by; absent where none are. */
+	screening?(state: Uint8Array): ReturnType<typeof screeningRules>;
 	/** What a site charges its own ledger before its contribution to a round leaves. */
 	charges(facts: ContributionFacts): readonly RoundCharge[];
 	/** All rounds together, for whoever decides whether the job fits a budget. */
@@ -116,6 +119,12 @@ function trainingJobPlan(spec: ResolvedJobSpec, who: Participation, plan: Traini
 		hash: planHash(jobSpecHash(spec), plan, who),
 		work: { kind: "training", spec, plan },
 		initialState: (jobId, seed) => encodeCommonState(initialState(spec, plan, jobId, seed)),
+		...(isScreened(spec)
+			? {
+					screening: (state: Uint8Array) =>
+						screeningRules(spec, plan, decodeCommonState(state, plan.parameterCount)),
+				}
+			: {}),
 		charges: (facts) => trainingCharges(spec, plan, who, facts),
 		total: totalCharges(spec, plan),
 	};

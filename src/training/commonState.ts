@@ -37,6 +37,7 @@ import {
 } from "./compressionState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
+import { initialNormBound } from "./robustUpdate.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
 export interface CommonState {
@@ -48,6 +49,8 @@ export interface CommonState {
 	readonly decoder?: DecoderState;
 	/** Adaptive noise: what the next rounds' noise is decided from. */
 	readonly allocation?: AllocationState;
+	/** Robustness norm_bound: the L2 bound of the next round's updates. */
+	readonly normBound?: number;
 	/** Compression: what the next round's is drawn from. */
 	readonly compression?: CompressionState;
 }
@@ -71,6 +74,7 @@ export function initialState(
 		...("clipping" in privacy && privacy.clipping === "adaptive"
 			? { clippingNorm: privacy.clippingNorm }
 			: {}),
+		...initialNormBound(spec),
 		...(plan.correlation === undefined ? {} : { decoder: [] }),
 		...(plan.allocation === undefined ? {} : { allocation: initialAllocation(plan.allocation) }),
 		...(plan.compression === undefined
@@ -84,13 +88,14 @@ export function initialState(
  * extended form the optimizer state's length u32 before it and canonical CBOR of the rest behind it.
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
-	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
-	const extended = (clippingNorm ?? decoder ?? allocation ?? compression) !== undefined;
+	const { parameters, optimizer, clippingNorm, decoder, allocation, normBound, compression } = state;
+	const extended = (clippingNorm ?? decoder ?? allocation ?? normBound ?? compression) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
 		...(clippingNorm === undefined ? {} : { clippingNorm }),
 		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
 		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
+		...(normBound === undefined ? {} : { normBound }),
 		...(compression === undefined ? {} : { compression: encodeCompression(compression, parameters.length) }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
@@ -104,6 +109,7 @@ const restSchema = z.strictObject({
 	clippingNorm: z.number().positive().optional(),
 	decoder: z.array(z.instanceof(Uint8Array)).optional(),
 	allocation: allocationStateSchema.optional(),
+	normBound: z.number().positive().optional(),
 	compression: encodedCompressionSchema.optional(),
 });
 
@@ -135,6 +141,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				...(rest.data.clippingNorm === undefined ? {} : { clippingNorm: rest.data.clippingNorm }),
 				...(decoder === undefined ? {} : { decoder }),
 				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
+				...(rest.data.normBound === undefined ? {} : { normBound: rest.data.normBound }),
 				...(rest.data.compression === undefined
 					? {}
 					: { compression: decodeCompression(rest.data.compression, parameterCount) }),

@@ -15,6 +15,7 @@ import type { CommonState } from "./commonState.ts";
 import { putFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
+import { robustUpdate } from "./robustUpdate.ts";
 import { type RoundCompression, roundCompression } from "./roundCompression.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
@@ -40,6 +41,8 @@ export interface Contribution {
 	readonly history?: CorrelationHistory;
 	/** Error feedback: what was not sent, for the next round once this one is in a sum. It never leaves the process. */
 	readonly unsent?: Float32Array;
+	/** Momentum of the site's own updates, with this one. */
+	readonly momentum?: Float32Array;
 }
 
 /** What a site keeps from its earlier contributions to the job. */
@@ -47,6 +50,8 @@ export interface Memory {
 	readonly history?: CorrelationHistory | undefined;
 	/** See {@link Contribution.unsent}: of the last round whose sum this site is in. */
 	readonly unsent?: Float32Array | undefined;
+	/** Of the last round whose sum this site is in. */
+	readonly momentum?: Float32Array | undefined;
 }
 
 /** Computes the contributions of one site to one job; keeps the noise tables between rounds. */
@@ -162,9 +167,10 @@ export class Contributor {
 			values.set(combined.values);
 			return { participations: combined.participations, history: combined.history, weight: 0 };
 		}
-		const { update, ...rest } = await this.#siteUpdate(site, state);
+		const { unsent, ...sent } = await this.#siteUpdate(site, state);
+		const { update, ...rest } = robustUpdate(this.#spec, state, sent, memory.momentum);
 		values.set(update);
-		return { ...INDEPENDENT, ...rest };
+		return { ...INDEPENDENT, ...rest, ...(unsent === undefined ? {} : { unsent }) };
 	}
 
 	#siteUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {

@@ -26,6 +26,7 @@ import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
+import { isScreened, SCREENED_ROOM } from "./robustUpdate.ts";
 import { planSharedNoise } from "./sharedNoisePlan.ts";
 import { planSiteNoise } from "./siteNoisePlan.ts";
 import { planWithoutNoise } from "./unprotectedPlan.ts";
@@ -164,11 +165,12 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 	};
+	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
 	switch (privacy.mechanism) {
 		case "none":
-			return planWithoutNoise(outline, spec, who);
+			return planWithoutNoise(outline, spec, room);
 		case "site_gaussian":
-			return planSiteNoise(outline, privacy, spec, who);
+			return planSiteNoise(outline, privacy, spec, room);
 		case "distributed_gaussian":
 			return planSharedNoise(outline, privacy, spec, who);
 	}

@@ -8,6 +8,7 @@ import type { CommonState } from "./commonState.ts";
 import { takeFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { noiseLevelOf, type TrainingPlan } from "./plan.ts";
+import { isScreened, normBoundAfter } from "./robustUpdate.ts";
 import { roundCompression } from "./roundCompression.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
@@ -25,6 +26,8 @@ export function applyRelease(input: {
 	readonly state: CommonState;
 	readonly sum: Uint32Array;
 	readonly survivors: number;
+	/** Where inputs are screened: estimated norms of the survivors' vectors, in integer units. */
+	readonly norms?: readonly number[] | undefined;
 }): { state: CommonState; metrics: RoundMetrics } {
 	const { spec, plan, state, round, survivors } = input;
 	const { metrics: figures, weight } = takeFigures(plan, input.sum);
@@ -56,6 +59,7 @@ export function applyRelease(input: {
 			optimizer: next.state,
 			...(clippingNorm === undefined ? {} : { clippingNorm }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
+			...normBoundAfter(spec, plan, state, input.norms),
 			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined
 				? {}
@@ -68,6 +72,7 @@ export function applyRelease(input: {
 /** Always a public number: the expected batch, the number of survivors, or the sum of weights where no privacy is asked. */
 function divisorOf(spec: ResolvedJobSpec, weightSum: number, survivors: number): number {
 	const { privacy, training, aggregation } = spec;
+	if (isScreened(spec)) return survivors;
 	switch (privacy.mechanism) {
 		case "distributed_gaussian":
 			return privacy.unit === "client" ? survivors : (training.expectedBatch ?? 1);

@@ -54,6 +54,8 @@ export interface NodeSettings {
 	readonly jobs?: Json;
 	readonly network?: Json;
 	readonly health?: Json;
+	/** A module that is loaded into the process and its threads before anything else: to make it misbehave. */
+	readonly preload?: string;
 }
 
 export class FleetNode {
@@ -70,6 +72,7 @@ export class FleetNode {
 	#following = new AbortController();
 	#peer = "";
 	#port = 0;
+	#preload: string | undefined;
 
 	constructor(directory: string, organization: string) {
 		this.directory = directory;
@@ -89,6 +92,7 @@ export class FleetNode {
 		});
 		node.#peer = peer;
 		node.#port = await freePort();
+		node.#preload = settings.preload;
 		await node.configure(settings);
 		return node;
 	}
@@ -158,7 +162,14 @@ export class FleetNode {
 				"--passphrase-file",
 				options.passphraseFile ?? this.passphraseFile,
 			],
-			{ stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env.PATH ?? "", HOME: "/nonexistent" } },
+			{
+				stdio: ["ignore", "ignore", "pipe"],
+				env: {
+					PATH: process.env.PATH ?? "",
+					HOME: "/nonexistent",
+					...(this.#preload === undefined ? {} : { NODE_OPTIONS: `--import ${this.#preload}` }),
+				},
+			},
 		);
 		let stderr = "";
 		createInterface({ input: child.stderr as NodeJS.ReadableStream }).on("line", (line) => {

@@ -23,12 +23,17 @@ describe("robustness of a job", () => {
 	});
 
 	it("in a mode that does not run yet is refused by name", () => {
-		for (const mode of ["norm_bound", "strict"] as const) {
-			const choice = robustnessSchema.parse({ mode, ...(mode === "strict" ? { attackers: 1 } : {}) });
-			expect(robustnessContradiction(choice, { mechanism: "none" })).toMatch(
-				`robustness.mode ${mode} is not offered by this version`,
-			);
-		}
+		const choice = robustnessSchema.parse({ mode: "strict", attackers: 1 });
+		expect(robustnessContradiction(choice, { mechanism: "none" })).toMatch(
+			"robustness.mode strict is not offered by this version",
+		);
+	});
+
+	it("by a norm bound is refused where noise in shares would be all that protects what it shows", () => {
+		const choice = robustnessSchema.parse({ mode: "norm_bound" });
+		expect(robustnessContradiction(choice, { mechanism: "none" })).toBeUndefined();
+		expect(robustnessContradiction(choice, { mechanism: "site_gaussian" })).toBeUndefined();
+		expect(robustnessContradiction(choice, { mechanism: "distributed_gaussian" })).toMatch(/16 numbers/);
 	});
 
 	it("has no mode of another name, and no keys of another mode", () => {

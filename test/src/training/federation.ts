@@ -19,6 +19,7 @@ export interface Overrides {
 	readonly privacy?: object;
 	readonly aggregation?: object;
 	readonly compression?: object;
+	readonly robustness?: object;
 }
 
 /** A job on the 8x8 digits; privacy is distributed_gaussian unless overridden. */
@@ -38,6 +39,7 @@ export function digitsJob(overrides: Overrides = {}): ResolvedJobSpec {
 			},
 			aggregation: overrides.aggregation ?? {},
 			compression: overrides.compression,
+			robustness: overrides.robustness,
 		}),
 	);
 }

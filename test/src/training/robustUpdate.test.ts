@@ -1,0 +1,128 @@
+import { describe, expect, test } from "vitest";
+import { centredResidue, projectSigns, SQUARES_LIMIT } from "../../../crypto/signProjection.ts";
+import { largestScreenedNorm } from "../../../protocols/robust/outcome.ts";
+import { decodeCommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
+import { planTraining } from "../../../src/training/plan.ts";
+import { normBoundAfter, robustUpdate, screeningRules } from "../../../src/training/robustUpdate.ts";
+import { digitsJob, digitsSites, TestFederation, WHO } from "./federation.ts";
+
+const job = (more: { robustness?: object; updateNormBound?: number; privacy?: object } = {}) =>
+	digitsJob({
+		training: {
+			algorithm: "fedavg",
+			rounds: 8,
+			expectedBatch: undefined,
+			serverLearningRate: 1,
+			localEpochs: 2,
+			localBatch: more.privacy === undefined ? 16 : 64,
+		},
+		privacy: more.privacy ?? { mechanism: "none" },
+		aggregation: { updateNormBound: more.updateNormBound ?? 2 },
+		robustness: { mode: "norm_bound", ...more.robustness },
+	});
+const spec = job();
+const plan = planTraining(spec, WHO);
+const start = initialState(spec, plan, "job", new Uint8Array(32));
+const norm = (values: ArrayLike<number>) =>
+	Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0));
+
+describe("an update under a norm bound", () => {
+	test("weighs the same whatever number of records its site claims", () => {
+		const update = Float64Array.of(0.3, -0.4);
+		const plain = job({ robustness: { clientMomentum: 0 } });
+		for (const share of [1, 0.25, 0.001]) {
+			const sent = { update: update.map((value) => value * share), weight: 2 * share };
+			const { update: robust, weight } = robustUpdate(plain, start, sent, undefined);
+			expect(weight).toBe(2);
+			expect(robust[0]).toBeCloseTo(0.3, 12);
+			expect(robust[1]).toBeCloseTo(-0.4, 12);
+		}
+	});
+
+	test("is held to the bound of the round, which the common state carries", () => {
+		const sent = { update: Float64Array.of(1.5, 2), weight: 2 };
+		const plain = job({ robustness: { clientMomentum: 0 } });
+		expect(norm(robustUpdate(plain, start, sent, undefined).update)).toBeCloseTo(2, 12);
+		expect(norm(robustUpdate(plain, { ...start, normBound: 0.5 }, sent, undefined).update)).toBeCloseTo(
+			0.5,
+			12,
+		);
+		const decoded = decodeCommonState(encodeCommonState({ ...start, normBound: 0.5 }), plan.parameterCount);
+		expect(decoded.normBound).toBe(0.5);
+	});
+
+	test("is averaged with the site's earlier ones by its momentum", () => {
+		const sent = { update: Float64Array.of(1, 0), weight: 2 };
+		const halves = job({ robustness: { clientMomentum: 0.5 } });
+		const first = robustUpdate(halves, start, sent, undefined);
+		expect([...first.update]).toEqual([0.5, 0]);
+		const second = robustUpdate(halves, start, { ...sent, update: Float64Array.of(0, 1) }, first.momentum);
+		expect([...second.update]).toEqual([0.25, 0.5]);
+	});
+});
+
+describe("the bound", () => {
+	const next = (normBound: number, median: number) =>
+		normBoundAfter(spec, plan, { ...start, normBound }, [0, median * plan.encoding.scale, 1e30]).normBound;
+
+	test("follows the median of the certified norms, a little above it and step by step", () => {
+		expect(next(1, 0.8)).toBeCloseTo(1, 12);
+		expect(next(1, 1)).toBeCloseTo(1.25, 12);
+		expect(next(1, 1000)).toBe(1.5);
+		expect(next(1, 0)).toBeCloseTo(1 / 1.5, 12);
+		expect(next(1.9, 1000)).toBe(2);
+		expect(next(2 ** -9, 0)).toBe(2 * 2 ** -10);
+	});
+
+	test("stays where no norms were certified, and is none where the job has none", () => {
+		expect(normBoundAfter(spec, plan, { ...start, normBound: 1 }, undefined)).toEqual({ normBound: 1 });
+		expect(start.normBound).toBe(2);
+		const { normBound: _, ...without } = start;
+		expect(normBoundAfter(spec, plan, without, [1])).toEqual({});
+	});
+
+	test("fits the ring at any size of federation", () => {
+		for (const participants of [3, 20, 64]) {
+			const who = { participants, corruption: 0, minimumSurvivors: 3 };
+			const { normBound } = screeningRules(spec, planTraining(spec, who), start);
+			expect(normBound).toBeLessThan(largestScreenedNorm(32));
+		}
+	});
+});
+
+test.each([
+	{ mechanism: "none" },
+	{ mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.2 },
+])("what honest sites send passes the screening of every round, with %o", async (privacy) => {
+	const honest = job({ privacy, updateNormBound: 1 });
+	const federation = await TestFederation.create(honest, digitsSites(5));
+	try {
+		const { scale, modulusBits } = federation.plan.encoding;
+		for (let round = 0; round < 3; round++) {
+			const { coordinates, normBound } = screeningRules(honest, federation.plan, federation.state);
+			const { vector } = await federation.contribution(round);
+			const update = vector.subarray(0, coordinates);
+			const lifted = Array.from(update, (value) => centredResidue(value, modulusBits));
+			expect(norm(lifted)).toBeLessThanOrEqual(normBound);
+			expect(norm(lifted) / scale).toBeGreaterThan(0.01);
+			const squares = [...projectSigns(new Uint8Array(32).fill(round), update, modulusBits)]
+				.map((value) => centredResidue(value, modulusBits) ** 2)
+				.reduce((sum, value) => sum + value, 0);
+			expect(squares).toBeLessThan(SQUARES_LIMIT * normBound * normBound);
+			await federation.round();
+		}
+	} finally {
+		await federation.dispose();
+	}
+});
+
+test("a job under a norm bound learns, with the sites' mean of equal weights", async () => {
+	const data = digitsSites(5);
+	const federation = await TestFederation.create(job({ robustness: { clientMomentum: 0.5 } }), data);
+	try {
+		for (let round = 0; round < 8; round++) await federation.round();
+		expect(await federation.accuracyOn(data)).toBeGreaterThan(0.85);
+	} finally {
+		await federation.dispose();
+	}
+});
