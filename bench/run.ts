@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	samplers: async () => (await import("./samplers.ts")).samplers as unknown as AnyBench,
 	transport: async () => (await import("./transport.ts")).transport as unknown as AnyBench,
 	audit: async () => (await import("./audit.ts")).audit as unknown as AnyBench,
+	compression: async () => (await import("./compression.ts")).compression as unknown as AnyBench,
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
 	jobs: async () => (await import("./jobs.ts")).jobs as unknown as AnyBench,
 };

@@ -200,7 +200,7 @@ class Testnet {
 		let coordinator: string | undefined;
 		let secondsToFirstRound: number | undefined;
 		const inputPhases = new Set<{ from: number; resolve: (round: number) => void }>();
-		const rounds = new Rounds(feed, job, plannedRounds, this.#signal, (_, report) => {
+		const rounds = new Rounds(feed, job, spec, this.#signal, (_, report) => {
 			if (secondsToFirstRound === undefined) {
 				secondsToFirstRound = performance.now() / 1000;
 				reporter.say(

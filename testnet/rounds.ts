@@ -1,16 +1,19 @@
 /** The job's rounds as they are agreed, for a scenario to wait on and the summary to count. */
 import { AlthingError } from "../crypto/error.ts";
+import type { JobSpec } from "../src/training/jobSpec.ts";
 import type { Daemon } from "./daemon.ts";
 import { within } from "./deadline.ts";
 import type { EventFeed, RoundReport } from "./eventFeed.ts";
 import { roundReport } from "./eventFeed.ts";
 
 /** A round may be tried several times around a kill: phases run into their timeouts, terms change. */
-const ROUND_TIMEOUT_MS = 90_000;
+const LEAST_ROUND_TIMEOUT_MS = 90_000;
+const PHASES_OF_A_ROUND = 10;
 
 export class Rounds {
 	readonly #byRound = new Map<number, Map<Daemon, RoundReport>>();
 	readonly #plannedRounds: number;
+	readonly #timeoutMs: number;
 	readonly #signal: AbortSignal;
 	readonly #waiters = new Set<(round: RoundReport) => void>();
 	readonly #onReport: (daemon: Daemon, report: RoundReport, isFirst: boolean) => void;
@@ -22,11 +25,12 @@ export class Rounds {
 	constructor(
 		feed: EventFeed,
 		job: string,
-		plannedRounds: number,
+		{ training, aggregation }: Pick<JobSpec, "training" | "aggregation">,
 		signal: AbortSignal,
 		onReport: (daemon: Daemon, report: RoundReport, isFirst: boolean) => void,
 	) {
-		this.#plannedRounds = plannedRounds;
+		this.#plannedRounds = training.rounds;
+		this.#timeoutMs = Math.max(LEAST_ROUND_TIMEOUT_MS, PHASES_OF_A_ROUND * aggregation.phaseTimeoutMs);
 		this.#signal = signal;
 		this.#onReport = onReport;
 		feed.listen((daemon, event) => {
@@ -69,7 +73,7 @@ export class Rounds {
 			try {
 				const round = await within(coming, {
 					what: `${what} (rounds stand at ${this.#latest?.round ?? "none"})`,
-					timeoutMs: ROUND_TIMEOUT_MS,
+					timeoutMs: this.#timeoutMs,
 					signal: this.#signal,
 				});
 				if (wanted(round)) return round;

@@ -41,6 +41,12 @@ export const DEADLINE_TIMER = "deadline";
 export const REPEAT_TIMER = "repeat";
 
 const REPEAT_MS = 1000;
+/**
+ * What brings vectors is repeated only after this share of a phase: on a slow link, or to a member that
+ * still computes, they would be sent twice while the first is on its way.
+ */
+const VECTOR_REPEAT_SHARE = 1 / 4;
+const VECTOR_STAGES: readonly string[] = ["input", "fetch", "vote", "open"];
 const MAX_REPEAT_MS = 8000;
 const SUM_WORK = `${COORDINATOR_WORK}sum`;
 const COMPARE_WORK = `${COORDINATOR_WORK}compare`;
@@ -314,7 +320,7 @@ export class Coordinator {
 	repeat(out: Outbox): void {
 		if (this.#stage === "closed") return;
 		this.#prompt(out);
-		this.#repeatMs = Math.min(2 * this.#repeatMs, MAX_REPEAT_MS);
+		this.#repeatMs = Math.max(this.#repeatMs, Math.min(2 * this.#repeatMs, MAX_REPEAT_MS));
 		out.timer(REPEAT_TIMER, this.#repeatMs);
 	}
 
@@ -328,9 +334,11 @@ export class Coordinator {
 	}
 
 	#schedule(out: Outbox): void {
-		this.#repeatMs = REPEAT_MS;
-		out.timer(REPEAT_TIMER, REPEAT_MS);
-		out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+		const { phaseTimeoutMs } = this.#context.config;
+		const carriesVectors = VECTOR_STAGES.includes(this.#stage);
+		this.#repeatMs = carriesVectors ? Math.max(REPEAT_MS, phaseTimeoutMs * VECTOR_REPEAT_SHARE) : REPEAT_MS;
+		out.timer(REPEAT_TIMER, this.#repeatMs);
+		out.timer(DEADLINE_TIMER, phaseTimeoutMs);
 	}
 
 	#close(out: Outbox): void {

@@ -17,6 +17,9 @@ import { reachOfRecord } from "./recordReach.ts";
 /** z of an evaluation over z of the round's update, with unit client: both tell about the same organization. */
 const CLIENT_EVALUATION_RATIO = 2;
 
+/** Records whose gradients a site's encoded sum has room for, however small the batch. */
+const LEAST_SITE_BATCH = 16;
+
 /** A level of the schedule, with what the accountant asks for it. */
 type Level = Pick<RoundNoise, "noiseMultiplier" | "evaluationMultiplier">;
 
@@ -54,7 +57,11 @@ export function planSharedNoise(
 				length,
 			}),
 		});
-	const { encoding, ...plan } = smallestVector(outline, reach.perSiteBound, encodingFor);
+	const bounds = {
+		figures: reach.perSiteBound,
+		update: updateBound(outline, reach.perSiteBound, batch / who.participants),
+	};
+	const { encoding, ...plan } = smallestVector(outline, bounds, encodingFor);
 	const noise = levels.map((level): RoundNoise => {
 		const { noiseMultiplier, evaluationMultiplier } = level;
 		const { sigmaLocal } = planNoiseShares({ ...counts, noiseMultiplier, sensitivity: encoding.sensitivity });
@@ -83,25 +90,36 @@ const MOST_COPIES = 4096;
 /**
  * The layout and encoding of the fewest bits. Without compression one coordinate a figure. A rotated
  * update needs a small range of its coordinates; the figures are then split into as many copies as pay.
- * @param perSiteBound largest L2 norm of a site's update that is kept whole, in clipping norms
+ * @param bounds largest |coordinate| of a site's vector, in clipping norms: of one copy of a figure, of the update
  */
 function smallestVector(
 	outline: PlanOutline,
-	perSiteBound: number,
+	bounds: { readonly figures: number; readonly update: number },
 	encodingFor: (length: number, perSiteBound: number) => EncodingPlan,
 ): ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding"> {
-	const { compression } = outline;
-	const range = compression === undefined ? 1 : rangeOfCoordinates(compression);
 	let best: (ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding">) | undefined;
 	for (let copies = 1; copies <= MOST_COPIES; copies *= 4) {
 		const plan = laidOut(outline, { kind: "copies", copies });
-		const bound = perSiteBound * Math.max(range, 1 / Math.sqrt(copies));
+		const figures = bounds.figures / Math.sqrt(copies);
+		const bound = Math.max(bounds.update, figures);
 		const encoding = encodingFor(plan.length, bound);
 		const size = encoding.modulusBits * plan.length;
 		if (best === undefined || size < best.encoding.modulusBits * best.length) best = { ...plan, encoding };
-		if (compression === undefined || 1 / Math.sqrt(copies) <= range) break;
+		if (figures <= bounds.update) break;
 	}
 	return best!;
+}
+
+/**
+ * Largest |coordinate| of an update, in clipping norms. Of a rotated one seven standard deviations, for a
+ * site with twice its even share of a batch whose gradients all point the same way; a site with more,
+ * or with gradients less alike, keeps fewer of them.
+ * @param share of a batch, in records, that each site has on average
+ */
+function updateBound({ compression }: PlanOutline, perSiteBound: number, share: number): number {
+	if (compression === undefined || !compression.rotated) return perSiteBound;
+	const norm = Math.min(perSiteBound, Math.max(LEAST_SITE_BATCH, 2 * share));
+	return norm * rangeOfCoordinates(compression);
 }
 
 function scheduledNoise(
@@ -204,7 +222,7 @@ function reachOf(
 		privacy.clipping === "adaptive" ? Math.sqrt(1 + (withinUnit * withinUnit) / 4) : privacy.clippingNorm;
 	// A whole update is clipped in double precision: its norm is off by less than a float32's rounding.
 	if (privacy.unit === "client") return { clippingNorm: norm * (1 + 2 ** -24), perSiteBound: 1 };
-	const perSiteBound = Math.max(16, batch / 2);
+	const perSiteBound = Math.max(LEAST_SITE_BATCH, batch / 2);
 	const clippingNorm = reachOfRecord(norm, batch, compression?.rotated === true);
 	if (correlation === undefined) return { clippingNorm, perSiteBound };
 	const { columnNorm, rowSum, releases } = participationReach(correlation);
