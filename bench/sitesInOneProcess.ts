@@ -77,8 +77,12 @@ export async function trainTogether(
 		for (let round = 0; round < plan.rounds; round++) {
 			const sum = new Uint32Array(plan.length);
 			for (const member of members) {
-				const { vector, history, unsent } = await member.contributor.contribute(round, state, member.memory);
-				member.memory = { history, unsent };
+				const { vector, history, unsent, own } = await member.contributor.contribute(
+					round,
+					state,
+					member.memory,
+				);
+				member.memory = { history, unsent, own };
 				for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 			}
 			state = applyRelease({

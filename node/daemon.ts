@@ -17,6 +17,7 @@ import { examineNode } from "./doctor.ts";
 import { Federation } from "./federation/federation.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { JobsUnlessMember } from "./jobs/jobsUnlessMember.ts";
+import { SiteStates } from "./jobs/siteStates.ts";
 import { answerOf, type WorkerResult, type WorkerTask } from "./jobs/trainingTasks.ts";
 import { openKeystore } from "./keystore/keystore.ts";
 import { prepareDataDirectory } from "./lifecycle/dataDirectory.ts";
@@ -100,6 +101,7 @@ class Daemon {
 	#budgets: Budgets | undefined;
 	#datasets: Datasets | undefined;
 	#models: Models | undefined;
+	#siteStates: SiteStates | undefined;
 	#privacy: Privacy | undefined;
 	#tunings: Tunings | undefined;
 	#federation: Federation | undefined;
@@ -206,10 +208,12 @@ class Daemon {
 			backend: config.training.backend,
 			log: this.#parts.log.child({ component: "tuning" }),
 		});
+		this.#siteStates = new SiteStates(store, this.#self.peer);
 		this.#models = new Models({
 			store,
-			predict: async (spec, state, features) => {
-				const answer = await this.#openedPool().run({ kind: "predict", spec, state, features });
+			own: (jobId) => this.#openedSiteStates().latest(jobId),
+			predict: async (spec, parameters, features) => {
+				const answer = await this.#openedPool().run({ kind: "predict", spec, parameters, features });
 				return answerOf(answer, "predictions").outputs;
 			},
 		});
@@ -275,6 +279,7 @@ class Daemon {
 			pool: this.#openedPool(),
 			datasets: this.#openedDatasets(),
 			budgets,
+			siteStates: this.#openedSiteStates(),
 			policy,
 			characteristics: config.organization.characteristics,
 			backend: training.backend,
@@ -431,6 +436,11 @@ class Daemon {
 	#openedPool(): WorkerPool<WorkerTask, WorkerResult> {
 		if (this.#pool === undefined) throw new Error("the workers are not started");
 		return this.#pool;
+	}
+
+	#openedSiteStates(): SiteStates {
+		if (this.#siteStates === undefined) throw new Error("the store is not open");
+		return this.#siteStates;
 	}
 
 	#openedDatasets(): Datasets {

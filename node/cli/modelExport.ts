@@ -15,10 +15,10 @@ export interface WrittenFile {
 /** Throws `model.file_exists` unless `replace`, `model.wrong_hash`, and what the node answers. */
 export async function exportModel(
 	client: RpcClient,
-	request: { job: string; format: ModelFormat; directory: string; replace: boolean },
+	request: { job: string; format: ModelFormat; directory: string; replace: boolean; personal: boolean },
 ): Promise<WrittenFile[]> {
-	const { job, format, directory, replace } = request;
-	const { files } = await client.call("model.export", { job, format });
+	const { job, format, directory, replace, personal } = request;
+	const { files } = await client.call("model.export", { job, format, personal });
 	const targets = files.map((file) => ({ ...file, target: join(directory, safeName(file.name)) }));
 	for (const { target } of targets) {
 		if (!replace && (await exists(target))) {

@@ -36,6 +36,7 @@ import { JobSlots } from "./jobSlots.ts";
 import type { JobUse } from "./jobUse.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
 import { RoundWork } from "./roundWork.ts";
+import type { SiteStates } from "./siteStates.ts";
 import type { WorkerResult, WorkerTask } from "./trainingTasks.ts";
 
 /** What the jobs need of the daemon. */
@@ -46,6 +47,7 @@ export interface JobsOptions {
 	readonly pool: WorkerPool<WorkerTask, WorkerResult>;
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
+	readonly siteStates: SiteStates;
 	readonly policy: JobPolicy;
 	/** What this organization declares about itself, for jobs that select by it. */
 	readonly characteristics: Characteristics;
@@ -571,8 +573,25 @@ export class Jobs implements JobService {
 				return;
 			case "done":
 				await this.#setState(job, "completed");
+				// Not waited for: the others may still need answers of this participant.
+				this.#finish(job).catch(this.#options.onFatal);
 				return;
 		}
+	}
+
+	/** The site's own model, after the last round; a failure leaves it as it was, and the next start tries again. */
+	async #finish(job: JobRuntime): Promise<void> {
+		const { log, publish } = this.#options;
+		const { jobId } = job;
+		try {
+			if (await this.#work.finish(job)) {
+				const message = "this organization's own model is ready: `althing model show` tells how it does";
+				publish({ type: "job.personal", job: jobId, data: { message } });
+			}
+		} catch (error) {
+			log.error({ job: jobId, err: error }, "this organization's own model could not be finished");
+		}
+		this.#work.forget(jobId);
 	}
 
 	async #onRound(

@@ -14,12 +14,14 @@ import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import { chargesBuried, chargesReleased, STANDING } from "../../src/privacy/budget/settlement.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
+import { keepsSiteState } from "../../src/training/personalizationChoice.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import type { JobRuntime } from "./jobRuntime.ts";
 import { JobUses } from "./jobUse.ts";
+import type { SiteStates } from "./siteStates.ts";
 import {
 	answerOf,
 	historyBuffers,
@@ -39,6 +41,7 @@ export interface RoundWorkOptions {
 	readonly pool: WorkerPool<WorkerTask, WorkerResult>;
 	readonly datasets: Datasets;
 	readonly budgets: Budgets;
+	readonly siteStates: SiteStates;
 	readonly backend: BackendName;
 	/** Longest that one task of a job may hold a worker thread. */
 	readonly taskTimeoutMs: number;
@@ -52,6 +55,8 @@ interface HeldContribution {
 	/** Of noise that the vector was computed with. */
 	readonly level: number;
 	readonly participations: readonly string[];
+	/** What the site keeps for itself if the contribution is summed. */
+	readonly own: Uint8Array | undefined;
 	/** Of them, those that this contribution's own charge pays for; the same for every attempt. */
 	pays?: readonly string[];
 }
@@ -105,6 +110,7 @@ export class RoundWork {
 				const momentum = this.#momenta.before(job.jobId, round, job.training?.lastRound);
 				// Moved away: should the worker fail, the next round begins another history.
 				if (correlation !== undefined) correlation.history = undefined;
+				const own = await this.#own(job);
 				const answer = await this.#run(
 					job,
 					{
@@ -116,6 +122,7 @@ export class RoundWork {
 						...(unsent === undefined ? {} : { unsent }),
 						...(streamed === undefined ? {} : { streamed }),
 						...(momentum === undefined ? {} : { momentum }),
+						...(own === undefined ? {} : { own }),
 					},
 					[...historyBuffers(history), ...streamedBuffers(streamed)],
 				);
@@ -125,6 +132,7 @@ export class RoundWork {
 					samplerDistance: result.samplerDistance,
 					level: result.level,
 					participations: result.participations,
+					own: result.own,
 				});
 				if (result.momentum !== undefined) this.#momenta.after(job.jobId, round, result.momentum);
 				if (result.unsent !== undefined) this.#unsent.after(job.jobId, round, result.unsent);
@@ -178,7 +186,7 @@ export class RoundWork {
 				`there is no contribution of round ${round} to charge for`,
 			);
 		}
-		const { chargeId, samplerDistance, level, participations } = contribution;
+		const { chargeId, samplerDistance, level, participations, own } = contribution;
 		const paid = this.#correlations.get(jobId)?.paid ?? new Set<string>();
 		const pays = contribution.pays ?? participations.filter((name) => !paid.has(name));
 		await this.#options.budgets.charge(
@@ -196,8 +204,40 @@ export class RoundWork {
 					analyst: proposal.submitter,
 				})),
 		);
+		if (own !== undefined) await this.#options.siteStates.propose(jobId, round, attempt, own);
 		contribution.pays = pays;
 		for (const name of pays) paid.add(name);
+	}
+
+	/** What the site keeps of the job for itself, the last certified round taken into account. */
+	async #own(job: JobRuntime): Promise<Uint8Array | undefined> {
+		if (job.spec.technique === "query" || !keepsSiteState(job.spec)) return undefined;
+		const { siteStates } = this.#options;
+		const last = job.training?.lastRound;
+		if (last !== undefined) await siteStates.settle(job.jobId, last);
+		return await siteStates.latest(job.jobId);
+	}
+
+	/**
+	 * What the job leaves to be done for this site's own model when its rounds are over; nothing where that is done.
+	 * @returns whether anything was done
+	 */
+	async finish(job: JobRuntime): Promise<boolean> {
+		const { siteStates } = this.#options;
+		const { spec, training, jobId } = job;
+		if (spec.technique === "query" || spec.personalization === undefined || training === undefined)
+			return false;
+		const own = await this.#own(job);
+		if (await siteStates.finished(jobId)) return false;
+		const answer = await this.#run(job, {
+			kind: "finish",
+			job: this.#context(job),
+			rounds: training.round,
+			state: training.state,
+			...(own === undefined ? {} : { own }),
+		});
+		await siteStates.finish(jobId, answerOf(answer, "finished").own);
+		return true;
 	}
 
 	#context(job: JobRuntime): JobContext {

@@ -47,6 +47,16 @@ export type WorkerTask =
 			readonly streamed?: StreamedPart;
 			/** Momentum of the site's own updates. */
 			readonly momentum?: Float32Array;
+			/** What this site keeps of the job for itself (encoded SiteState), if anything yet. */
+			readonly own?: Uint8Array;
+	  }
+	/** What is left to be done for the site's own model after the job's last round. */
+	| {
+			readonly kind: "finish";
+			readonly job: JobContext;
+			readonly rounds: number;
+			readonly state: Uint8Array;
+			readonly own?: Uint8Array;
 	  }
 	| {
 			readonly kind: "apply";
@@ -62,7 +72,7 @@ export type WorkerTask =
 	| {
 			readonly kind: "predict";
 			readonly spec: ResolvedJobSpec;
-			readonly state: Uint8Array;
+			readonly parameters: Float32Array;
 			readonly features: Float32Array;
 	  }
 	/** A question to this organization's own records: what it costs, then its answer. */
@@ -92,7 +102,10 @@ export type WorkerResult =
 			readonly unsent?: Float32Array;
 			/** Momentum of the site's own updates. */
 			readonly momentum?: Float32Array;
+			/** What the site keeps if the vector is in the certified sum; left out for jobs that keep nothing. */
+			readonly own?: Uint8Array;
 	  }
+	| { readonly kind: "finished"; readonly own: Uint8Array }
 	| {
 			readonly kind: "applied";
 			readonly state: Uint8Array;

@@ -10,15 +10,19 @@ import { createTrainer } from "../../src/learning/trainer.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { type Contribution, Contributor } from "../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
-import { modelOf, type TrainingPlan } from "../../src/training/plan.ts";
+import { commonParameterCount, modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
 import { loadSiteData, readRawRecords, type SiteData } from "../../src/training/siteData.ts";
+import { decodeSiteState, encodeSiteState, NEW_SITE, type SiteState } from "../../src/training/siteState.ts";
 import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 import { type WarmSite, WarmSites } from "./warmSites.ts";
 
-type NoisedContribution = Contribution & { readonly samplerDistance: number };
+type NoisedContribution = Omit<Contribution, "own"> & {
+	readonly samplerDistance: number;
+	readonly own?: Uint8Array;
+};
 
 interface Site extends WarmSite {
 	readonly contributor: Contributor;
@@ -67,7 +71,7 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 }
 
 async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Promise<NoisedContribution> {
-	const { job, round, history, unsent, momentum, streamed } = task;
+	const { job, round, streamed } = task;
 	const { work } = job;
 	if (job.streamed !== (streamed !== undefined))
 		throw new AlthingError(
@@ -86,12 +90,34 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 		job.jobId,
 		() => openSite(job, spec, plan),
 		async ({ contributor }) => {
-			const state = decodeCommonState(task.state, plan.parameterCount);
+			const state = decodeCommonState(task.state, commonParameterCount(plan));
 			const passed = streamed?.kind === "round" ? streamed.round : undefined;
-			const contribution = await contributor.contribute(round, state, { history, unsent, momentum }, passed);
-			return { ...contribution, samplerDistance: contributor.samplerDistance };
+			const before = ownState(plan, task.own);
+			const memory = { history: task.history, unsent: task.unsent, momentum: task.momentum, own: before };
+			const { own, ...contribution } = await contributor.contribute(round, state, memory, passed);
+			const { samplerDistance } = contributor;
+			return { ...contribution, samplerDistance, ...(own === before ? {} : { own: encodeSiteState(own) }) };
 		},
 	);
+}
+
+async function finish(task: Extract<WorkerTask, { kind: "finish" }>): Promise<Uint8Array> {
+	const { job, rounds } = task;
+	const { work } = job;
+	if (work.kind === "query") throw new AlthingError("job.invalid", "a query has no model to finish");
+	const { spec, plan } = work;
+	return sites.use(
+		job.jobId,
+		() => openSite(job, spec, plan),
+		async ({ contributor }) => {
+			const state = decodeCommonState(task.state, commonParameterCount(plan));
+			return encodeSiteState(await contributor.finish(rounds, state, ownState(plan, task.own)));
+		},
+	);
+}
+
+function ownState({ parameterCount, shared }: TrainingPlan, own: Uint8Array | undefined): SiteState {
+	return own === undefined ? NEW_SITE : decodeSiteState(own, { parameterCount, sharedCount: shared.count });
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
@@ -99,7 +125,7 @@ function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResu
 	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
-	const state = decodeCommonState(task.state, work.plan.parameterCount);
+	const state = decodeCommonState(task.state, commonParameterCount(work.plan));
 	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors, norms });
 	return { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } };
 }
@@ -118,6 +144,8 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 				transfer: [contribution.vector.buffer as ArrayBuffer, ...kept],
 			};
 		}
+		case "finish":
+			return { result: { kind: "finished", own: await finish(task) } };
 		case "apply":
 			return { result: apply(task) };
 		case "aggregate":
@@ -126,8 +154,8 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 			const model = modelOf(task.spec);
 			const trainer = await createTrainer({ model });
 			try {
-				const parameters = decodeCommonState(task.state, trainer.parameterCount).parameters;
-				return { result: { kind: "predictions", outputs: await trainer.predict(parameters, task.features) } };
+				const outputs = await trainer.predict(task.parameters, task.features);
+				return { result: { kind: "predictions", outputs } };
 			} finally {
 				await trainer.dispose();
 			}

@@ -7,11 +7,17 @@
  */
 import { toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { createModelCard, modelCardMarkdown } from "../../src/learning/formats/modelCard.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import {
+	createModelCard,
+	type ModelCardFacts,
+	modelCardMarkdown,
+} from "../../src/learning/formats/modelCard.ts";
 import type { TrainedModel } from "../../src/learning/formats/trainedModel.ts";
 import { parameterCount, parametersHash } from "../../src/learning/model.ts";
 import { decodeCommonState } from "../../src/training/commonState.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../src/training/jobSpec.ts";
+import { clustersOf } from "../../src/training/personalizationChoice.ts";
 import { modelOf } from "../../src/training/plan.ts";
 import { modelFormats } from "../rpc/modelFormats.ts";
 import type {
@@ -26,6 +32,7 @@ import type {
 import type { Collection, Model, Store } from "../store/index.ts";
 import { artifactsOf } from "./artifacts.ts";
 import { cardFacts } from "./card.ts";
+import { commonModelLimits, type PersonalModel, personalCardFacts, personalModelOf } from "./personal.ts";
 import { factsOf, type ModelJob, modelJobSchema, recordedFacts } from "./records.ts";
 import { featuresOf, predictionsOf } from "./rows.ts";
 
@@ -56,12 +63,14 @@ export interface FinishedRound {
 
 export interface ModelsOptions {
 	readonly store: Pick<Store, "models" | "blobs" | "collection">;
-	/** Outputs of the model in a common state (encoded) for scaled features; the worker pool computes it. */
+	/** Outputs of the job's model with these parameters for scaled features; the worker pool computes it. */
 	readonly predict: (
 		spec: ResolvedJobSpec,
-		state: Uint8Array,
+		parameters: Float32Array,
 		features: Float32Array,
 	) => Promise<Float32Array>;
+	/** What this organization keeps of a job for itself, encoded. */
+	readonly own: (jobId: string) => Promise<Uint8Array | undefined>;
 	readonly nowMs?: () => number;
 }
 
@@ -77,6 +86,7 @@ const SHORTEST_PREFIX = 4;
 export class Models implements ModelService {
 	readonly #store: ModelsOptions["store"];
 	readonly #predict: ModelsOptions["predict"];
+	readonly #own: ModelsOptions["own"];
 	readonly #nowMs: () => number;
 	readonly #jobs: Collection<ModelJob>;
 	/**
@@ -85,7 +95,8 @@ export class Models implements ModelService {
 	 */
 	#latest: { readonly key: string; readonly artifacts: readonly ModelArtifact[] } | undefined;
 
-	constructor({ store, predict, nowMs = Date.now }: ModelsOptions) {
+	constructor({ store, predict, own, nowMs = Date.now }: ModelsOptions) {
+		this.#own = own;
 		this.#store = store;
 		this.#predict = predict;
 		this.#nowMs = nowMs;
@@ -112,7 +123,7 @@ export class Models implements ModelService {
 			}
 			return;
 		}
-		const trained = await this.#trained(spec, stateHash);
+		const common = await this.#common(spec, stateHash);
 		const known = before === undefined ? undefined : factsOf(before);
 		const { loss, accuracy } = finished.metrics;
 		const evaluated = loss !== undefined || accuracy !== undefined;
@@ -123,8 +134,8 @@ export class Models implements ModelService {
 			epsilonSpent: finished.epsilonSpent,
 			delta: finished.delta,
 			participants: finished.participants,
-			parameterCount: parameterCount(trained.model),
-			canonicalHash: toHex(parametersHash(trained.model, trained.parameters)),
+			parameterCount: parameterCount(modelOf(spec)),
+			canonicalHash: toHex(canonicalHash(common)),
 			resultHash: finished.resultHash,
 			previousState: before?.parametersHash,
 		});
@@ -156,37 +167,94 @@ export class Models implements ModelService {
 	async show({ job }: { job: string }): Promise<ModelDetail> {
 		const loaded = await this.#find(job);
 		const { record, spec } = loaded;
-		const trained = await this.#trained(spec, record.parametersHash);
-		const card = createModelCard(trained, cardFacts(loaded.job, spec, record.round, factsOf(record), {}));
+		const [trained] = await this.#common(spec, record.parametersHash);
+		const personal = await this.#personal(loaded);
 		return {
 			...summaryOf(loaded),
 			architecture: record.architecture as JsonObject,
-			card: modelCardMarkdown(card),
+			card: modelCardMarkdown(createModelCard(trained, factsFor(loaded, undefined, {}))),
 			formats: [...modelFormats],
+			...(personal === undefined ? {} : { personal: { id: personalId(record), ...personal.evaluation } }),
 		};
 	}
 
-	/** @param params.model the model's id, its job's id or an unambiguous prefix of that */
+	/**
+	 * @param params.model the model's id, its job's id or an unambiguous prefix of that; behind it
+	 *   `-personal` for this organization's own model
+	 * @throws AlthingError `model.not_found`; `model.no_personal` where there is no model of its own,
+	 *   `model.clustered` where there is no one common model
+	 */
 	async artifacts(params: { model: string; format: ModelFormat }): Promise<readonly ModelArtifact[]> {
 		const { model, format } = params;
 		if (this.#latest?.key === `${model}/${format}`) return this.#latest.artifacts;
-		const { record, job, spec } = await this.#find(model);
-		const key = `${record.id}/${format}`;
-		if (this.#latest?.key === key) return this.#latest.artifacts;
-		const trained = await this.#trained(spec, record.parametersHash);
-		const artifacts = artifactsOf(trained, format, (files) =>
-			cardFacts(job, spec, record.round, factsOf(record), files),
-		);
+		const asked = model.endsWith(PERSONAL);
+		const loaded = await this.#find(asked ? model.slice(0, -PERSONAL.length) : model);
+		const personal = asked ? await this.#requirePersonal(loaded) : undefined;
+		const key = `${loaded.record.id}${asked ? PERSONAL : ""}/${format}`;
+		// A personal model may change without a new common one, when the job is over.
+		if (!asked && this.#latest?.key === key) return this.#latest.artifacts;
+		const trained = personal?.trained ?? (await this.#onlyCommon(loaded));
+		const artifacts = artifactsOf(trained, format, (files) => factsFor(loaded, personal, files));
 		this.#latest = { key, artifacts };
 		return artifacts;
 	}
 
-	async predict({ job, rows }: { job: string; rows: number[][] }): Promise<Predictions> {
-		const { record, spec } = await this.#find(job);
+	/** @param params.personal by this organization's own model; as {@link artifacts} otherwise */
+	async predict({
+		job,
+		rows,
+		personal = false,
+	}: {
+		job: string;
+		rows: number[][];
+		personal?: boolean | undefined;
+	}): Promise<Predictions> {
+		const loaded = await this.#find(job);
+		const { spec } = loaded;
 		const { description } = spec.data;
 		const features = featuresOf(rows, description);
-		const state = await this.#state(record.parametersHash);
-		return predictionsOf(await this.#predict(spec, state, features), rows.length, description);
+		const { parameters } = personal
+			? (await this.#requirePersonal(loaded)).trained
+			: await this.#onlyCommon(loaded);
+		return predictionsOf(await this.#predict(spec, parameters, features), rows.length, description);
+	}
+
+	async #personal({ record, spec }: LoadedModel): Promise<PersonalModel | undefined> {
+		if (spec.personalization === undefined) return undefined;
+		const own = await this.#own(record.jobId);
+		if (own === undefined) return undefined;
+		const models = await this.#common(spec, record.parametersHash);
+		const common = new Float32Array(models.length * models[0].parameters.length);
+		models.forEach(({ parameters }, i) => {
+			common.set(parameters, i * parameters.length);
+		});
+		return personalModelOf(spec, common, own);
+	}
+
+	async #requirePersonal(loaded: LoadedModel): Promise<PersonalModel> {
+		const personal = await this.#personal(loaded);
+		if (personal !== undefined) return personal;
+		const why =
+			loaded.spec.personalization === undefined
+				? "its file asks for none (personalization.method)"
+				: "it has not got that far: no round with this organization's part in it is finished, or with fine_tuning the job is not";
+		throw new AlthingError(
+			"model.no_personal",
+			`Job ${loaded.record.jobId} has no personal model here: ${why}.`,
+			{
+				job: loaded.record.jobId,
+			},
+		);
+	}
+
+	async #onlyCommon({ record, spec }: LoadedModel): Promise<TrainedModel> {
+		const [only, ...others] = await this.#common(spec, record.parametersHash);
+		if (others.length === 0) return only;
+		throw new AlthingError(
+			"model.clustered",
+			`Job ${record.jobId} trains ${others.length + 1} common models: ask for the one that fits this organization's records with --personal.`,
+			{ job: record.jobId },
+		);
 	}
 
 	async #recordJob({ jobId, name, federation, backend, spec }: FinishedRound): Promise<void> {
@@ -231,11 +299,41 @@ export class Models implements ModelService {
 		);
 	}
 
-	async #trained(spec: ResolvedJobSpec, stateHash: string): Promise<TrainedModel> {
+	/** The common models of a state: one, unless the job is clustered. */
+	async #common(spec: ResolvedJobSpec, stateHash: string): Promise<CommonModels> {
 		const model = modelOf(spec);
-		const { parameters } = decodeCommonState(await this.#state(stateHash), parameterCount(model));
-		return { model, parameters };
+		const clusters = clustersOf(spec.personalization);
+		const count = parameterCount(model);
+		const { parameters } = decodeCommonState(await this.#state(stateHash), clusters * count);
+		return Array.from({ length: clusters }, (_, cluster) => ({
+			model,
+			parameters: parameters.slice(cluster * count, (cluster + 1) * count),
+		})) as [TrainedModel, ...TrainedModel[]];
 	}
+}
+
+/** Behind a model's id: this organization's own model. */
+const PERSONAL = "-personal";
+
+function personalId({ id }: Model): string {
+	return `${id}${PERSONAL}`;
+}
+
+function factsFor(
+	{ record, job, spec }: LoadedModel,
+	personal: PersonalModel | undefined,
+	files: Record<string, string>,
+): ModelCardFacts {
+	const facts = cardFacts(job, spec, record.round, factsOf(record), files);
+	if (personal !== undefined) return personalCardFacts(spec, facts, personal.evaluation);
+	return { ...facts, limits: [...facts.limits, ...commonModelLimits(spec)] };
+}
+
+type CommonModels = readonly [TrainedModel, ...TrainedModel[]];
+
+function canonicalHash(models: CommonModels): Uint8Array {
+	const hashes = models.map(({ model, parameters }) => parametersHash(model, parameters)) as [Uint8Array];
+	return hashes.length === 1 ? hashes[0] : hashFields("althing/model/clusters/v1", ...hashes);
 }
 
 function summaryOf({ record, job }: LoadedModel): ModelSummary {

@@ -208,12 +208,26 @@ export const modelSummary = z.object({
 	delta: z.number().nonnegative().optional(),
 });
 
+/** On an organization's own records, without noise. */
+const ownFigures = z.object({ loss: z.number().nonnegative(), accuracy: z.number().min(0).max(1) });
+
 export const modelDetail = modelSummary.extend({
 	/** The architecture as in the job spec. */
 	architecture: jsonObject,
 	/** Model card, Markdown. */
 	card: z.string(),
 	formats: z.array(modelFormat),
+	/** This organization's own model, for a job with personalization, and how it does on its own held-out records. */
+	personal: z
+		.object({
+			id: z.string(),
+			/** Rounds that had made the common model it was evaluated beside. */
+			rounds: count.optional(),
+			records: count.optional(),
+			personal: ownFigures.optional(),
+			common: ownFigures.optional(),
+		})
+		.optional(),
 });
 
 export const modelFile = z.object({

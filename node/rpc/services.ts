@@ -123,13 +123,19 @@ export interface ModelService {
 	list(context: CallContext): Promise<ModelSummary[]>;
 	/** Throws `model.not_found`, as the methods below do. `job` is a job's id; its latest model answers. */
 	show(params: { job: string }, context: CallContext): Promise<ModelDetail>;
-	/** All files of the format, the main one first (e.g. tfjs: model.json, then weights.bin). `model` is a model's id. */
+	/** All files of the format, the main one first (e.g. tfjs: model.json, then weights.bin). `model` is a model's id, or that and `-personal`. */
 	artifacts(
 		params: { model: string; format: ModelFormat },
 		context: CallContext,
 	): Promise<readonly ModelArtifact[]>;
-	/** Inputs as the model's description orders them; throws `model.bad_input` naming row and column. */
-	predict(params: { job: string; rows: number[][] }, context: CallContext): Promise<Predictions>;
+	/**
+	 * Inputs as the model's description orders them; throws `model.bad_input` naming row and column,
+	 * `model.no_personal` or `model.clustered` as `artifacts` does.
+	 */
+	predict(
+		params: { job: string; rows: number[][]; personal?: boolean | undefined },
+		context: CallContext,
+	): Promise<Predictions>;
 }
 
 export interface QueryService {

@@ -1,6 +1,6 @@
 /**
- * Local training of federated averaging (McMahan et al. 2017, arXiv:1602.05629): several steps on a
- * site's own records from the common parameters; the difference is the site's update.
+ * Local training of federated averaging (McMahan et al. 2017, arXiv:1602.05629) and of what came
+ * after it (localDescent.ts): several steps on a site's own records; the difference is the site's update.
  *
  * Plain local training gives no privacy of its own: whoever calls it bounds and noises the delta.
  * Private local training is DP-SGD at the site (Abadi et al. 2016, arXiv:1607.00133); the caller
@@ -11,53 +11,57 @@ import { randomBytes } from "../../crypto/random.ts";
 import { type Batch, takeRows } from "./batch.ts";
 import type { Clipping } from "./clipping.ts";
 import { allFinite } from "./finite.ts";
+import { Descent, type DescentRule } from "./localDescent.ts";
 import type { Trainer } from "./trainer.ts";
 
 export interface LocalUpdate {
-	/** Local minus common parameters. */
+	/** Local parameters minus those that training started from. */
 	readonly delta: Float64Array;
 	/** Gradient steps taken. */
 	readonly steps: number;
 }
 
-export interface LocalTrainingPlan {
+export interface LocalTrainingPlan extends DescentRule {
 	/** Passes over the records, >= 1. */
 	readonly epochs: number;
 	/** Records a step, >= 1; the last step of an epoch may have fewer. */
 	readonly batchSize: number;
-	readonly learningRate: number;
+	/** Training ends after this many steps, whatever is left of the epochs; >= 1. */
+	readonly mostSteps?: number;
 }
 
 /**
  * Mini-batch gradient descent over shuffled epochs. No records: a delta of zeros, no steps.
+ * @param start where training starts: the common parameters, or a personal model's
  * @param random source of the shuffles' randomness; the system's generator unless a test seeds it
  * @throws AlthingError `learning.invalid_argument`, `learning.not_finite` when training diverges.
  */
 export async function trainLocally(
 	trainer: Trainer,
-	common: Float32Array,
+	start: Float32Array,
 	data: Batch,
 	plan: LocalTrainingPlan,
 	random: (length: number) => Uint8Array = randomBytes,
 ): Promise<LocalUpdate> {
 	requireCount("number of epochs", plan.epochs);
 	requireCount("local batch size", plan.batchSize);
-	requirePositive("local learning rate", plan.learningRate);
-	const parameters = common.slice();
+	const { mostSteps = Number.POSITIVE_INFINITY } = plan;
+	const parameters = start.slice();
+	const descent = new Descent(plan, parameters);
 	let steps = 0;
 	for (let epoch = 0; epoch < plan.epochs; epoch++) {
 		const order = shuffledRows(data.rows, random);
-		for (let start = 0; start < order.length; start += plan.batchSize) {
-			const batch = takeRows(data, order.subarray(start, start + plan.batchSize));
+		for (let first = 0; first < order.length && steps < mostSteps; first += plan.batchSize) {
+			const batch = takeRows(data, order.subarray(first, first + plan.batchSize));
 			const { sum } = await trainer.gradientSum(parameters, batch);
-			descend(parameters, sum, plan.learningRate / batch.rows);
+			descent.step(sum, batch.rows);
 			steps += 1;
 		}
 	}
-	return { delta: difference(parameters, common), steps };
+	return { delta: difference(parameters, start), steps };
 }
 
-export interface PrivateLocalTrainingPlan {
+export interface PrivateLocalTrainingPlan extends DescentRule {
 	/** Steps, >= 1. */
 	readonly steps: number;
 	readonly clipping: Clipping;
@@ -66,7 +70,6 @@ export interface PrivateLocalTrainingPlan {
 	 * set: both tell whether a record is present.
 	 */
 	readonly expectedBatchSize: number;
-	readonly learningRate: number;
 	/** The Poisson sample of this step: row numbers of the data, each record independently with the accounted rate. */
 	sampleRows(step: number): Uint32Array;
 	/** Adds this step's accounted noise to the clipped sum, in place; called for empty samples too. */
@@ -80,36 +83,33 @@ export interface PrivateLocalTrainingPlan {
  */
 export async function trainLocallyInPrivate(
 	trainer: Trainer,
-	common: Float32Array,
+	start: Float32Array,
 	data: Batch,
 	plan: PrivateLocalTrainingPlan,
 ): Promise<LocalUpdate> {
 	requireCount("number of local steps", plan.steps);
 	requirePositive("expected batch size", plan.expectedBatchSize);
-	requirePositive("local learning rate", plan.learningRate);
-	const parameters = common.slice();
+	const parameters = start.slice();
+	const descent = new Descent(plan, parameters);
 	for (let step = 0; step < plan.steps; step++) {
 		const batch = takeRows(data, plan.sampleRows(step));
 		const { sum } = await trainer.clippedGradientSum(parameters, batch, plan.clipping);
 		plan.addNoise(sum, step);
-		descend(parameters, sum, plan.learningRate / plan.expectedBatchSize);
+		descent.step(sum, plan.expectedBatchSize);
 	}
-	return { delta: difference(parameters, common), steps: plan.steps };
+	return { delta: difference(parameters, start), steps: plan.steps };
 }
 
-function descend(parameters: Float32Array, direction: Float64Array, rate: number): void {
-	for (let i = 0; i < parameters.length; i++) parameters[i]! -= rate * direction[i]!;
-}
-
-function difference(parameters: Float32Array, common: Float32Array): Float64Array {
+/** @throws AlthingError `learning.not_finite` when training has diverged */
+export function difference(parameters: Float32Array, start: Float32Array): Float64Array {
 	const delta = new Float64Array(parameters.length);
-	for (let i = 0; i < delta.length; i++) delta[i] = parameters[i]! - common[i]!;
+	for (let i = 0; i < delta.length; i++) delta[i] = parameters[i]! - start[i]!;
 	if (allFinite(delta)) return delta;
 	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
 }
 
 /** Fisher-Yates with unbiased indices. */
-function shuffledRows(count: number, random: (length: number) => Uint8Array): Uint32Array {
+export function shuffledRows(count: number, random: (length: number) => Uint8Array): Uint32Array {
 	const rows = Uint32Array.from({ length: count }, (_, i) => i);
 	for (let i = count - 1; i > 0; i--) {
 		const j = uniformBelow(i + 1, random);

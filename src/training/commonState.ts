@@ -36,7 +36,7 @@ import {
 	initialCompression,
 } from "./compressionState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import type { TrainingPlan } from "./plan.ts";
+import { commonParameterCount, type TrainingPlan } from "./plan.ts";
 import { initialNormBound } from "./robustUpdate.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
@@ -45,6 +45,10 @@ export interface CommonState {
 	readonly optimizer: OptimizerState;
 	/** Adaptive clipping: the norm of the next round. */
 	readonly clippingNorm?: number;
+	/** SCAFFOLD: c, the mean of the sites' control variates, over the shared parameters. */
+	readonly controlVariate?: Float64Array;
+	/** Clusters: mean loss of each common model over the sites, up to one constant, as they were measured. */
+	readonly clusterLosses?: readonly number[];
 	/** Correlated noise: what decoding the next round needs. */
 	readonly decoder?: DecoderState;
 	/** Adaptive noise: what the next rounds' noise is decided from. */
@@ -55,7 +59,7 @@ export interface CommonState {
 	readonly compression?: CompressionState;
 }
 
-/** Little-endian "ALS1": parameters and optimizer; "ALS2": and what goes with the privacy mode. */
+/** Little-endian "ALS1": parameters and optimizer; "ALS2": and what goes with the privacy mode or the algorithm. */
 const PLAIN_MAGIC = 0x31534c41;
 const EXTENDED_MAGIC = 0x32534c41;
 const HEADER_BYTES = 8;
@@ -67,10 +71,15 @@ export function initialState(
 	jobId: string,
 	seed: Uint8Array,
 ): CommonState {
-	const { privacy } = spec;
+	const { privacy, training } = spec;
+	const parameters = new Float32Array(commonParameterCount(plan));
+	const base = initialParameters(plan.model, hashFields("althing/initial-model/1", jobId, seed));
+	for (let cluster = 0; cluster < plan.whole.clusters; cluster++)
+		parameters.set(cluster === 0 ? base : apart(base, plan, [jobId, seed], cluster), cluster * base.length);
 	return {
-		parameters: initialParameters(plan.model, hashFields("althing/initial-model/1", jobId, seed)),
-		optimizer: initialOptimizerState(optimizerOf(spec), plan.parameterCount),
+		parameters,
+		optimizer: initialOptimizerState(optimizerOf(spec), parameters.length),
+		...(training.algorithm === "scaffold" ? { controlVariate: new Float64Array(plan.shared.count) } : {}),
 		...("clipping" in privacy && privacy.clipping === "adaptive"
 			? { clippingNorm: privacy.clippingNorm }
 			: {}),
@@ -83,16 +92,36 @@ export function initialState(
 	};
 }
 
+/** How far apart the common models of a clustered job begin, in initial values: near, since all are first trained alike. */
+const APART = 2 ** -7;
+
+function apart(
+	base: Float32Array,
+	{ model }: TrainingPlan,
+	fields: readonly (string | Uint8Array)[],
+	cluster: number,
+): Float32Array {
+	const other = initialParameters(
+		model,
+		hashFields("althing/initial-model/1", ...fields, `cluster ${cluster}`),
+	);
+	return base.map((value, i) => value + APART * other[i]!);
+}
+
 /**
  * Layout, little-endian: magic u32, parameter count u32, float32 parameters, optimizer state; in the
  * extended form the optimizer state's length u32 before it and canonical CBOR of the rest behind it.
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
-	const { parameters, optimizer, clippingNorm, decoder, allocation, normBound, compression } = state;
-	const extended = (clippingNorm ?? decoder ?? allocation ?? normBound ?? compression) !== undefined;
+	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
+	const { controlVariate, clusterLosses, normBound } = state;
+	const byMode = clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
+	const extended = (byMode ?? controlVariate ?? clusterLosses) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
 		...(clippingNorm === undefined ? {} : { clippingNorm }),
+		...(controlVariate === undefined ? {} : { controlVariate: float64ToBytes(controlVariate) }),
+		...(clusterLosses === undefined ? {} : { clusterLosses: [...clusterLosses] }),
 		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
 		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
 		...(normBound === undefined ? {} : { normBound }),
@@ -107,6 +136,8 @@ export function encodeCommonState(state: CommonState): Uint8Array {
 
 const restSchema = z.strictObject({
 	clippingNorm: z.number().positive().optional(),
+	controlVariate: z.instanceof(Uint8Array).optional(),
+	clusterLosses: z.array(z.number()).max(4).optional(),
 	decoder: z.array(z.instanceof(Uint8Array)).optional(),
 	allocation: allocationStateSchema.optional(),
 	normBound: z.number().positive().optional(),
@@ -135,10 +166,14 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 			if (!rest.success) return damaged();
 			const decoder = rest.data.decoder?.map(float64FromBytes);
 			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
+			const controlVariate = rest.data.controlVariate && float64FromBytes(rest.data.controlVariate);
+			if (controlVariate !== undefined && !allFinite(controlVariate)) return damaged();
 			return {
 				parameters,
 				optimizer: decodeOptimizerState(bytes.subarray(end + 4, restAt)),
 				...(rest.data.clippingNorm === undefined ? {} : { clippingNorm: rest.data.clippingNorm }),
+				...(controlVariate === undefined ? {} : { controlVariate }),
+				...(rest.data.clusterLosses === undefined ? {} : { clusterLosses: rest.data.clusterLosses }),
 				...(decoder === undefined ? {} : { decoder }),
 				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
 				...(rest.data.normBound === undefined ? {} : { normBound: rest.data.normBound }),

@@ -1,6 +1,7 @@
 /** How a job file says that updates are made smaller before they are masked, and which keys go together. */
 import { z } from "zod";
 import { MOST_COLUMNS, MOST_ROWS } from "../compression/countSketch.ts";
+import type { Personalization } from "./personalizationChoice.ts";
 import type { PrivacyChoice } from "./privacyChoice.ts";
 import type { TrainingChoice } from "./trainingChoice.ts";
 
@@ -67,7 +68,12 @@ export function compressionContradiction(
 	choice: CompressionChoice,
 	privacy: PrivacyChoice,
 	training: TrainingChoice,
+	personalization: Personalization,
 ): string | undefined {
+	if (training.algorithm === "scaffold")
+		return "compression does not go with training.algorithm scaffold: a control variate that is sent in part is no account of what its site keeps; use fedavg or fedprox";
+	if (personalization?.method === "clustered")
+		return "compression does not go with personalization.method clustered, whose models are told apart by coordinates that must all arrive";
 	return (
 		coordinatesContradiction(choice) ??
 		privacyContradiction(choice, privacy) ??

@@ -14,18 +14,21 @@ import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGa
 import type { CommonState } from "./commonState.ts";
 import { putFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { finishedPersonal, personalRound } from "./personalModel.ts";
 import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import { robustUpdate } from "./robustUpdate.ts";
-import { type RoundCompression, roundCompression } from "./roundCompression.ts";
+import { roundCompression } from "./roundCompression.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
+import { NEW_SITE, type SiteState } from "./siteState.ts";
+import { type ModelHere, modelHere, type Site } from "./siteSteps.ts";
 import type { StreamedRound } from "./streamedRound.ts";
 import {
 	clientUpdate,
 	type LocalNoise,
 	privateLocalUpdate,
+	type RoundSite,
 	recordUpdate,
-	type Site,
 	type SiteUpdate,
 	unprotectedUpdate,
 } from "./updates.ts";
@@ -43,6 +46,8 @@ export interface Contribution {
 	readonly unsent?: Float32Array;
 	/** Momentum of the site's own updates, with this one. */
 	readonly momentum?: Float32Array;
+	/** What the site keeps for itself if the round is certified with this vector in its sum. */
+	readonly own: SiteState;
 }
 
 /** What a site keeps from its earlier contributions to the job. */
@@ -52,6 +57,8 @@ export interface Memory {
 	readonly unsent?: Float32Array | undefined;
 	/** Of the last round whose sum this site is in. */
 	readonly momentum?: Float32Array | undefined;
+	/** See {@link Contribution.own}: of the last round whose sum this site is in. */
+	readonly own?: SiteState | undefined;
 }
 
 /** Computes the contributions of one site to one job; keeps the noise tables between rounds. */
@@ -59,7 +66,7 @@ export class Contributor {
 	readonly #spec: ResolvedJobSpec;
 	readonly #plan: TrainingPlan;
 	readonly #data: SiteData;
-	readonly #trainer: Trainer;
+	readonly #site: Site;
 	readonly #roundingWords: FillWords;
 	readonly #samplers = new Map<number, GaussianSampler>();
 	readonly #localNoise: LocalNoise | undefined;
@@ -75,12 +82,14 @@ export class Contributor {
 		readonly participationKey?: Uint8Array;
 		/** Of rounding at random; the system's unless a test compares contributions. */
 		readonly roundingWords?: FillWords;
+		/** See {@link Site}. */
+		readonly random?: Site["random"];
 	}) {
 		const { spec, plan, data } = input;
 		this.#spec = spec;
 		this.#plan = plan;
 		this.#data = data;
-		this.#trainer = input.trainer;
+		this.#site = { spec, plan, train: data.train, trainer: input.trainer, random: input.random };
 		this.#roundingWords = input.roundingWords ?? systemWords;
 		if (spec.privacy.mechanism === "site_gaussian") {
 			const { grid, sigma } = localStepNoise(plan, spec.privacy.clippingNorm, spec.training.localBatch);
@@ -118,11 +127,13 @@ export class Contributor {
 		const values = new Float64Array(layout.update);
 		const compressed =
 			compression === undefined ? undefined : roundCompression(compression, state.compression, round);
-		const { weight, ...rest } = await this.#fillUpdate(round, values, state, memory, compressed, streamed);
-		const metrics =
-			round % evaluateEveryRounds === 0
-				? await this.#metrics(state, noise, streamed)
-				: new Float64Array(METRICS);
+		const own = memory.own ?? NEW_SITE;
+		const site = { ...this.#site, compression: compressed, unsent: memory.unsent, own, streamed };
+		const { weights, ...rest } = await this.#fillUpdate(site, round, values, state, memory);
+		const evaluates = round % evaluateEveryRounds === 0;
+		const metrics = evaluates
+			? await this.#metrics(await modelHere(site, round, state, own), noise, streamed)
+			: new Float64Array(METRICS);
 		const vector = new Uint32Array(length);
 		const update = vector.subarray(0, layout.update);
 		// With this site's share of the noise, before anything is masked.
@@ -133,69 +144,82 @@ export class Contributor {
 			roundAtRandom(values, encoding.scale, this.#roundingWords);
 			encodeToRing(values, { ...encoding, scale: 1 }, share, update);
 		}
-		putFigures(this.#plan, metrics, weight, this.#share(noise.metricSigma), vector);
-		return { vector, level, ...rest };
+		putFigures(this.#plan, metrics, weights, this.#share(noise.metricSigma), vector);
+		const { heldOut } = this.#data;
+		return {
+			vector,
+			level,
+			...rest,
+			own: await personalRound(this.#site, heldOut, { round, evaluates }, state, rest.own),
+		};
+	}
+
+	/**
+	 * What is left to be done for the site's own model when the job's rounds are over.
+	 * @throws AlthingError `learning.*`
+	 */
+	async finish(rounds: number, state: CommonState, own: SiteState): Promise<SiteState> {
+		return await finishedPersonal(this.#site, this.#data.heldOut, rounds, state, own);
 	}
 
 	/** Writes the update. */
 	async #fillUpdate(
+		site: RoundSite,
 		round: number,
 		values: Float64Array,
 		state: CommonState,
-		memory: Memory,
-		compression: RoundCompression | undefined,
-		streamed: StreamedRound | undefined,
-	): Promise<Omit<Contribution, "vector" | "level"> & { readonly weight: number }> {
-		const { correlation } = this.#plan;
+		{ history, momentum }: Memory,
+	): Promise<Omit<Contribution, "vector" | "level"> & Pick<SiteUpdate, "weights">> {
+		const { correlation, whole } = this.#plan;
 		const { privacy } = this.#spec;
-		const site: Site = {
-			spec: this.#spec,
-			plan: this.#plan,
-			train: this.#data.train,
-			trainer: this.#trainer,
-			compression,
-			unsent: memory.unsent,
-			streamed,
-		};
+		const { own } = site;
 		if (privacy.mechanism === "distributed_gaussian" && privacy.unit === "record") {
+			const rest = { own, weights: new Float64Array(whole.weights) };
 			const sum = await recordUpdate(site, privacy, state, round, this.#slots);
 			if (correlation === undefined) {
 				values.set(sum);
-				return INDEPENDENT;
+				return { ...INDEPENDENT, ...rest };
 			}
-			const combined = combine(correlation, memory.history, round, sum);
+			const combined = combine(correlation, history, round, sum);
 			values.set(combined.values);
-			return { participations: combined.participations, history: combined.history, weight: 0 };
+			return { participations: combined.participations, history: combined.history, ...rest };
 		}
-		const { unsent, ...sent } = await this.#siteUpdate(site, state);
-		const { update, ...rest } = robustUpdate(this.#spec, state, sent, memory.momentum);
+		const { unsent, weights, own: after, ...sent } = await this.#siteUpdate(site, round, state);
+		const { update, weight, ...rest } = robustUpdate(
+			this.#spec,
+			state,
+			{ ...sent, weight: weights[0]! },
+			momentum,
+		);
+		weights[0] = weight;
 		values.set(update);
-		return { ...INDEPENDENT, ...rest, ...(unsent === undefined ? {} : { unsent }) };
+		return { ...INDEPENDENT, ...rest, weights, own: after, ...(unsent === undefined ? {} : { unsent }) };
 	}
 
-	#siteUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {
+	#siteUpdate(site: RoundSite, round: number, state: CommonState): Promise<SiteUpdate> {
 		const { privacy } = this.#spec;
 		switch (privacy.mechanism) {
 			case "none":
-				return unprotectedUpdate(site, state);
+				return unprotectedUpdate(site, round, state);
 			case "site_gaussian":
-				return privateLocalUpdate(site, privacy, state, this.#localNoise!);
+				return privateLocalUpdate(site, privacy, round, state, this.#localNoise!);
 			case "distributed_gaussian":
-				return clientUpdate(site, privacy, state);
+				return clientUpdate(site, privacy, round, state);
 		}
 	}
 
 	/** Bounded loss, correct answers and number of the held-out records; with unit client their means, and one. */
 	async #metrics(
-		state: CommonState,
+		{ parameters }: ModelHere,
 		{ metricUnit }: RoundNoise,
 		streamed: StreamedRound | undefined,
 	): Promise<Float64Array> {
 		const { lossBound } = this.#plan;
 		const { privacy } = this.#spec;
 		const { heldOut } = this.#data;
+		const { trainer } = this.#site;
 		const { lossSum, correct, examples } =
-			streamed?.evaluation ?? (await this.#trainer.evaluate(state.parameters, heldOut, lossBound));
+			streamed?.evaluation ?? (await trainer.evaluate(parameters, heldOut, lossBound));
 		const perSite = "unit" in privacy && privacy.unit === "client";
 		const unit = perSite ? metricUnit / Math.max(1, examples) : metricUnit;
 		return Float64Array.of((lossSum / lossBound) * unit, correct * unit, examples * unit);
@@ -212,7 +236,7 @@ export class Contributor {
 	}
 }
 
-const INDEPENDENT = { participations: [], weight: 0 };
+const INDEPENDENT = { participations: [] };
 
 function slotsOf(
 	{ correlation }: TrainingPlan,

@@ -4,6 +4,8 @@ import { chunkSizes } from "../learning/engine/chunkSizes.ts";
 import { exampleValues } from "../learning/gradientCost.ts";
 import { participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import type { CompressionPlan } from "./compressionPlan.ts";
+import { keepsSiteState } from "./personalizationChoice.ts";
+import { commonParameterCount } from "./plan.ts";
 
 /** Records of one site and who takes part in a sum. */
 export interface FootprintFacts {
@@ -16,6 +18,8 @@ const FLOAT32 = 4;
 const FLOAT64 = 8;
 /** The state that a round starts from, the one being computed, and each once more as bytes on its way. */
 const STATES = 4;
+/** What the site keeps for itself: before and after a round, and each once more as bytes. */
+const OWN_STATES = 4;
 /** Most vectors of the model's size that an optimizer keeps. */
 const MOMENTS = 2;
 /** Values before and after encoding, the mask that is added, the sum that is opened. */
@@ -31,10 +35,12 @@ export function footprintBytes(work: JobWork, { rows, participants }: FootprintF
 	const sums = length * (VECTOR_BYTES + FLOAT32 * participants);
 	if (work.kind === "query") return sums;
 	const { model, parameterCount, correlation, compression } = work.plan;
+	const own = keepsSiteState(work.spec) ? OWN_STATES * parameterCount * FLOAT64 : 0;
 	const past = correlation === undefined ? 0 : 2 * participationReach(correlation).releases;
 	return (
 		rows * (model.inputs + 1) * FLOAT32 +
-		STATES * parameterCount * (FLOAT32 + MOMENTS * FLOAT64) +
+		STATES * commonParameterCount(work.plan) * (FLOAT32 + MOMENTS * FLOAT64) +
+		own +
 		sums +
 		past * length * FLOAT64 +
 		(compression === undefined ? 0 : compressionBytes(compression)) +

@@ -14,6 +14,7 @@ import { robustnessContradiction, robustnessSchema } from "../robustness/robustn
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
 import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
+import { personalizationContradiction, personalizationSchema } from "./personalizationChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
 import { trainingContradiction, trainingSchema } from "./trainingChoice.ts";
 
@@ -52,6 +53,9 @@ export const jobSpecSchema = z.strictObject({
 	model: modelChoiceSchema,
 	training: trainingSchema,
 	privacy: privacySchema,
+	personalization: personalizationSchema
+		.optional()
+		.describe("models of the organizations' own beside the common one; they never leave their organization"),
 	selection: selectionSchema
 		.optional()
 		.describe("who is asked to contribute to a round, drawn from the public beacon; without it everybody"),
@@ -88,14 +92,24 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	const refuse = (message: string): never => {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
-	const { privacy, training, robustness, selection, compression } = spec;
+	const { privacy, training, personalization, robustness, selection, compression } = spec;
 	const contradicts =
 		trainingContradiction(training) ??
+		(personalization && personalizationContradiction(personalization, training, privacy)) ??
 		contradiction(privacy, training) ??
 		(selection === undefined ? undefined : selectionContradiction(selection, privacy)) ??
-		(compression === undefined ? undefined : compressionContradiction(compression, privacy, training)) ??
+		(compression === undefined
+			? undefined
+			: compressionContradiction(compression, privacy, training, personalization)) ??
 		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
 	if (contradicts !== undefined) refuse(contradicts);
+	if (
+		robustness !== undefined &&
+		(training.algorithm === "scaffold" || personalization?.method === "clustered")
+	)
+		refuse(
+			"robustness judges whole updates of one common model: not with training.algorithm scaffold, nor personalization.method clustered",
+		);
 	if (compression !== undefined && robustness !== undefined)
 		refuse("compression and robustness do not go together yet: robust rules judge whole updates");
 	return spec;

@@ -28,8 +28,10 @@ import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
 import { isScreened, SCREENED_ROOM } from "./robustUpdate.ts";
 import { planSharedNoise } from "./sharedNoisePlan.ts";
+import { type SharedParameters, sharedParametersOf } from "./sharedParameters.ts";
 import { planSiteNoise } from "./siteNoisePlan.ts";
 import { planWithoutNoise } from "./unprotectedPlan.ts";
+import { type UpdateLayout, updateLayoutOf } from "./updateLayout.ts";
 
 export interface Participation {
 	/** n: sites that may contribute to one sum. */
@@ -40,14 +42,15 @@ export interface Participation {
 }
 
 /**
- * The aggregated vector: [ parameters, or what compression makes of them | gradients within the clipping
- * norm (adaptive clipping alone) | loss, correct, count of held-out records | weight ].
+ * The aggregated vector: [ update, or what compression makes of it | gradients within the clipping norm
+ * (adaptive clipping alone) | loss, correct, count of held-out records | weights ].
  */
 interface VectorLayout {
 	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count. */
 	readonly update: number;
 	/** First of the coordinates of the evaluation: of each of its three figures as the plan says. */
 	readonly metrics: number;
+	/** First of the coordinates of the weights. */
 	readonly weight: number;
 }
 
@@ -70,7 +73,14 @@ export interface RoundNoise {
 
 export interface TrainingPlan {
 	readonly model: Model;
+	/** Of one model; the common state holds one vector of them for each common model. */
 	readonly parameterCount: number;
+	/** Those that are aggregated. */
+	readonly shared: SharedParameters;
+	/** Sites that may contribute to one sum. */
+	readonly participants: number;
+	/** A site's update before compression. */
+	readonly whole: UpdateLayout;
 	readonly layout: VectorLayout;
 	/** Coordinates of the aggregated vector. */
 	readonly length: number;
@@ -102,7 +112,15 @@ export interface TrainingPlan {
 export interface PlanOutline
 	extends Pick<
 		TrainingPlan,
-		"model" | "parameterCount" | "compression" | "lossBound" | "correlation" | "evaluations"
+		| "model"
+		| "parameterCount"
+		| "shared"
+		| "participants"
+		| "whole"
+		| "compression"
+		| "lossBound"
+		| "correlation"
+		| "evaluations"
 	> {
 	/** Coordinates that carry the update and, with adaptive clipping, the count. */
 	readonly update: number;
@@ -115,7 +133,7 @@ export function laidOut(
 ): Omit<PlanOutline, "update"> & Pick<TrainingPlan, "layout" | "length" | "figures"> {
 	const each = coordinatesOfFigure(figures);
 	const weight = update + METRICS * each;
-	const length = weight + (figures.kind === "limbs" ? each : 1);
+	const length = weight + outline.whole.weights * (figures.kind === "limbs" ? each : 1);
 	return { ...outline, layout: { update, metrics: update, weight }, length, figures };
 }
 
@@ -150,15 +168,19 @@ const recentPlans = new Map<string, TrainingPlan>();
 
 function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	const model = modelOf(spec);
-	const parameters = parameterCount(model);
 	const { privacy, training } = spec;
+	const shared = sharedParametersOf(model, spec.personalization);
+	const whole = updateLayoutOf(spec, shared.count);
 	const compression =
-		spec.compression === undefined ? undefined : planCompression(spec.compression, parameters);
+		spec.compression === undefined ? undefined : planCompression(spec.compression, whole.length);
 	const count = "clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0;
-	const update = (compression?.values ?? parameters) + count;
+	const update = (compression?.values ?? whole.length) + count;
 	const outline: PlanOutline = {
 		model,
-		parameterCount: parameters,
+		parameterCount: parameterCount(model),
+		shared,
+		participants: who.participants,
+		whole,
 		update,
 		compression,
 		lossBound: LOSS_BOUND,
@@ -215,18 +237,29 @@ export function noiseLevelOf(
 	return levelIn(state.allocation, round);
 }
 
+/** Parameters in the common state: of all common models together. */
+export function commonParameterCount({
+	parameterCount,
+	whole,
+}: Pick<TrainingPlan, "parameterCount" | "whole">): number {
+	return whole.clusters * parameterCount;
+}
+
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
-	const { length, layout, noise, withinUnit, localSteps, allocation, compression, figures } = plan;
+	const { length, layout, whole, shared, noise, withinUnit, localSteps } = plan;
+	const { allocation, compression, figures } = plan;
 	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
 	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
-		"althing/training-plan/3",
+		"althing/training-plan/4",
 		specHash,
 		encodeCanonical({
 			...who,
 			length,
 			layout: { ...layout },
+			whole: { ...whole },
+			shared: shared.ranges.map((range) => [...range]),
 			...(compression === undefined ? {} : hashedCompression(compression, figures)),
 			encoding,
 			noise: noise.map((level) => ({ ...level })),

@@ -1,5 +1,6 @@
 /** The privacy of a training job as its file states it, and which of its keys go together. */
 import { z } from "zod";
+import type { TrainingChoice } from "./trainingChoice.ts";
 
 const epsilon = z.number().min(0.01).max(100);
 const delta = z.number().positive().max(1e-2);
@@ -110,7 +111,7 @@ const LEAST_ADAPTIVE_EVALUATIONS = 4;
 
 /** What the rules below look at of the training part. */
 interface TrainingKeys {
-	readonly algorithm: "fedsgd" | "fedavg";
+	readonly algorithm: TrainingChoice["algorithm"];
 	readonly rounds: number;
 	readonly evaluateEveryRounds: number;
 	readonly expectedBatch?: number | undefined;
@@ -122,7 +123,9 @@ export function contradiction(privacy: PrivacyChoice, training: TrainingKeys): s
 		case "none":
 			return undefined;
 		case "site_gaussian":
-			if (training.algorithm !== "fedavg")
+			if (training.algorithm === "fednova")
+				return "training.algorithm fednova evens out different numbers of local steps, and with privacy.mechanism site_gaussian all sites take the same number: use fedavg";
+			if (training.algorithm === "fedsgd")
 				return "privacy.mechanism site_gaussian needs training.algorithm fedavg; for fedsgd use distributed_gaussian";
 			if (privacy.server_side === true)
 				return "privacy.server_side true contradicts site_gaussian, where every site adds all the noise itself; use distributed_gaussian";

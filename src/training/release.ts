@@ -7,9 +7,12 @@ import { allocationAfter } from "./adaptiveNoise.ts";
 import type { CommonState } from "./commonState.ts";
 import { takeFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { type ClusterPhase, clusterPhase } from "./personalizationChoice.ts";
 import { noiseLevelOf, type TrainingPlan } from "./plan.ts";
 import { isScreened, normBoundAfter } from "./robustUpdate.ts";
 import { roundCompression } from "./roundCompression.ts";
+import { placeShared } from "./sharedParameters.ts";
+import { LOSS_UNIT, MOST_STEPS, variateUnit } from "./siteSteps.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
 /** Aggregated evaluation of the model a round started from; noised like everything that leaves. */
@@ -30,8 +33,7 @@ export function applyRelease(input: {
 	readonly norms?: readonly number[] | undefined;
 }): { state: CommonState; metrics: RoundMetrics } {
 	const { spec, plan, state, round, survivors } = input;
-	const { metrics: figures, weight } = takeFigures(plan, input.sum);
-	const divisor = divisorOf(spec, weight, survivors);
+	const { metrics: figures, weights } = takeFigures(plan, input.sum);
 	const sent = input.sum.subarray(0, plan.layout.update);
 	const released = decode(fromRing(sent, plan.encoding.modulusBits), plan.encoding);
 	const compression =
@@ -41,23 +43,31 @@ export function applyRelease(input: {
 		plan.correlation === undefined
 			? { estimate: released }
 			: decodeRound(plan.correlation, state.decoder ?? [], round, released);
-	// Adaptive clipping sums gradients in units of the norm of their round.
-	const unit = (state.clippingNorm ?? 1) / divisor;
-	const carrying = plan.compression?.values ?? plan.parameterCount;
-	const mean = decoded.estimate.slice(0, carrying).map((value) => value * unit);
-	const restored = compression?.restore(mean);
-	const gradient = restored?.update ?? mean;
-	const next = applyGradient(optimizerOf(spec), state.optimizer, state.parameters, gradient);
-	const clippingNorm = clippingNormAfter(spec, plan, state, decoded.estimate, divisor);
+	const phase = clusterPhase(spec.personalization, spec.training, round);
+	const units = unitsOf(spec, plan, phase, state, weights, survivors);
+	const sums = decoded.estimate.subarray(0, plan.compression?.values ?? plan.whole.length);
+	const means = meansOf(plan, sums, units);
+	const restored = compression?.restore(means);
+	const { parameters, optimizer, clusterLosses } = stateAfter(
+		spec,
+		plan,
+		phase,
+		state,
+		restored?.update ?? means,
+	);
+	const clippingNorm = clippingNormAfter(spec, plan, state, decoded.estimate, publicDivisor(spec, survivors));
+	const controlVariate = controlVariateAfter(spec, plan, state, decoded.estimate);
 	const { rounds, evaluateEveryRounds } = spec.training;
 	const { metricUnit } = plan.noise[noiseLevelOf(plan, round, rounds, state)]!;
 	const metrics = round % evaluateEveryRounds === 0 ? metricsOf(figures, plan, metricUnit) : {};
 	const { loss } = metrics;
 	return {
 		state: {
-			parameters: next.parameters,
-			optimizer: next.state,
+			parameters,
+			optimizer,
 			...(clippingNorm === undefined ? {} : { clippingNorm }),
+			...(controlVariate === undefined ? {} : { controlVariate }),
+			...(clusterLosses === undefined ? {} : { clusterLosses }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
 			...normBoundAfter(spec, plan, state, input.norms),
 			...(restored === undefined ? {} : { compression: restored.state }),
@@ -69,19 +79,88 @@ export function applyRelease(input: {
 	};
 }
 
-/** Always a public number: the expected batch, the number of survivors, or the sum of weights where no privacy is asked. */
-function divisorOf(spec: ResolvedJobSpec, weightSum: number, survivors: number): number {
-	const { privacy, training, aggregation } = spec;
-	if (isScreened(spec)) return survivors;
-	switch (privacy.mechanism) {
-		case "distributed_gaussian":
-			return privacy.unit === "client" ? survivors : (training.expectedBatch ?? 1);
-		case "site_gaussian":
-			return survivors;
-		case "none":
-			// Nobody had records: the sum is zero as well.
-			return weightSum > 0 ? weightSum / aggregation.updateNormBound : 1;
+/** The expected batch, or the number of survivors: never anything that depends on records. */
+function publicDivisor({ privacy, training }: ResolvedJobSpec, survivors: number): number {
+	const perRecord = privacy.mechanism === "distributed_gaussian" && privacy.unit === "record";
+	return perRecord ? (training.expectedBatch ?? 1) : survivors;
+}
+
+/** What the sum of each common model's updates is multiplied by to be a mean. */
+function unitsOf(
+	spec: ResolvedJobSpec,
+	{ whole }: TrainingPlan,
+	phase: ClusterPhase,
+	{ clippingNorm = 1 }: CommonState,
+	weights: Float64Array,
+	survivors: number,
+): number[] {
+	const { privacy, aggregation } = spec;
+	return Array.from({ length: whole.clusters }, (_, cluster) => {
+		if (privacy.mechanism !== "none" || isScreened(spec)) {
+			// How many sites chose a cluster would have to be noised and charged: each is taken to have an equal part.
+			const parted = phase === "parting" || phase === "apart" ? whole.clusters : 1;
+			// Adaptive clipping sums gradients in units of the norm of their round.
+			return (clippingNorm / publicDivisor(spec, survivors)) * parted;
+		}
+		const weight = weights[cluster]!;
+		// Nobody had records, or nobody chose this model: the sum is zero as well.
+		if (weight <= 0) return 1;
+		const mean = aggregation.updateNormBound / weight;
+		// FedNova: updates by step are moved along by the sites' mean number of steps.
+		return whole.steps === undefined ? mean : mean * ((weights[whole.steps]! / weight) * MOST_STEPS);
+	});
+}
+
+/** Every common model's mean update; what lies behind them in the update is left out. */
+function meansOf(
+	{ whole, compression }: TrainingPlan,
+	sums: Float64Array,
+	units: readonly number[],
+): Float64Array {
+	// Compressed updates are of one common model.
+	if (compression !== undefined) return sums.map((value) => value * units[0]!);
+	const { shared, clusters } = whole;
+	return sums.slice(0, clusters * shared).map((value, i) => value * units[Math.floor(i / shared)]!);
+}
+
+/** The common models moved against their mean gradients, or in the round for it their measured losses. */
+function stateAfter(
+	spec: ResolvedJobSpec,
+	{ whole, shared, parameterCount }: TrainingPlan,
+	phase: ClusterPhase,
+	state: CommonState,
+	means: Float64Array,
+): Pick<CommonState, "parameters" | "optimizer" | "clusterLosses"> {
+	if (phase === "measured") {
+		const clusterLosses = Array.from(means.subarray(0, whole.clusters), (value) => value / LOSS_UNIT);
+		return { ...state, clusterLosses };
 	}
+	const gradient = new Float64Array(whole.clusters * parameterCount);
+	for (let cluster = 0; cluster < whole.clusters; cluster++) {
+		const from = (phase === "joint" ? 0 : cluster) * shared.count;
+		const mean = means.subarray(from, from + shared.count);
+		gradient.set(placeShared(shared, mean), cluster * parameterCount);
+	}
+	const next = applyGradient(optimizerOf(spec), state.optimizer, state.parameters, gradient);
+	const { clusterLosses } = state;
+	return {
+		parameters: next.parameters,
+		optimizer: next.state,
+		...(clusterLosses === undefined ? {} : { clusterLosses }),
+	};
+}
+
+/** c + the sum of the sites' changes over all sites, those that are not in the sum having changed nothing. */
+function controlVariateAfter(
+	{ training }: ResolvedJobSpec,
+	{ whole, participants }: TrainingPlan,
+	{ controlVariate, clippingNorm = 1 }: CommonState,
+	estimate: Float64Array,
+): Float64Array | undefined {
+	if (controlVariate === undefined || whole.variates === undefined) return undefined;
+	const from = whole.variates;
+	const unit = clippingNorm / (variateUnit(training) * participants);
+	return controlVariate.map((value, i) => value + estimate[from + i]! * unit);
 }
 
 /** The norm that the next round clips to, from the noised count of gradients within this round's. */

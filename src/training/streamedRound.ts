@@ -34,9 +34,11 @@ export type StreamedWork =
  * @param localSteps private steps of a round, from the job's plan; 1 where there are none
  */
 export function streamedWork(
-	{ training, privacy }: Pick<ResolvedJobSpec, "training" | "privacy">,
+	{ training, privacy, personalization }: Pick<ResolvedJobSpec, "training" | "privacy" | "personalization">,
 	localSteps = 1,
 ): StreamedWork | string {
+	if (personalization !== undefined)
+		return "its personal models are trained on all records again and again, which needs them in memory; leave out personalization";
 	if (privacy.mechanism === "site_gaussian")
 		return {
 			kind: "batches",

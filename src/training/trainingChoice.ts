@@ -1,12 +1,15 @@
 /** How a job file says that a model is trained: the algorithm, the common optimizer, the steps inside a site. */
 import { z } from "zod";
+import type { LocalTrainingPlan } from "../learning/localTraining.ts";
 import type { OptimizerSettings } from "../learning/optimizer.ts";
 
 export const trainingSchema = z.strictObject({
 	algorithm: z
-		.enum(["fedsgd", "fedavg"])
+		.enum(["fedsgd", "fedavg", "fedprox", "scaffold", "fednova"])
 		.default("fedsgd")
-		.describe("fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates"),
+		.describe(
+			"fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates; and against drift between sites fedprox: steps pulled towards the common model; scaffold: control variates; fednova: updates by step",
+		),
 	rounds: z.int().min(1).max(100_000),
 	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
 	optimizer: z
@@ -40,9 +43,32 @@ export const trainingSchema = z.strictObject({
 		.min(1)
 		.max(100)
 		.default(1)
-		.describe("fedavg: passes over a site's own records each round"),
-	localLearningRate: z.number().positive().max(100).default(0.1).describe("fedavg: step size inside a site"),
-	localBatch: z.int().min(1).max(8192).default(64).describe("fedavg: records a local step"),
+		.describe("local steps: passes over a site's own records each round"),
+	localLearningRate: z
+		.number()
+		.positive()
+		.max(100)
+		.default(0.1)
+		.describe("local steps: step size inside a site"),
+	localLearningRateDecay: z
+		.number()
+		.min(0.5)
+		.max(1)
+		.default(1)
+		.describe("local steps: factor on the step size inside a site from round to round"),
+	localMomentum: z
+		.number()
+		.min(0)
+		.lt(1)
+		.default(0)
+		.describe("local steps: momentum inside a site, which begins anew each round"),
+	localBatch: z.int().min(1).max(8192).default(64).describe("local steps: records a step"),
+	proximalWeight: z
+		.number()
+		.positive()
+		.max(1000)
+		.optional()
+		.describe("fedprox: mu, how strongly local steps are pulled back; 0.1 by default"),
 	expectedBatch: z
 		.number()
 		.positive()
@@ -58,12 +84,37 @@ export type TrainingChoice = z.infer<typeof trainingSchema>;
 
 /** The first contradiction between the keys, with the way out; undefined where there is none. */
 export function trainingContradiction(training: TrainingChoice): string | undefined {
-	const { optimizer, secondMomentDecay, optimizerEpsilon } = training;
+	const { algorithm, optimizer, secondMomentDecay, optimizerEpsilon } = training;
 	if (optimizer === "sgd" && (secondMomentDecay ?? optimizerEpsilon) !== undefined)
 		return "training.secondMomentDecay and optimizerEpsilon belong to training.optimizer adam, yogi or adagrad";
 	if (optimizer === "adagrad" && secondMomentDecay !== undefined)
 		return "training.secondMomentDecay belongs to training.optimizer adam or yogi: adagrad forgets nothing";
+	if (algorithm !== "fedprox" && training.proximalWeight !== undefined)
+		return "training.proximalWeight belongs to training.algorithm fedprox";
+	if (algorithm === "fedsgd" && (training.localMomentum > 0 || training.localLearningRateDecay < 1))
+		return "training.localMomentum and localLearningRateDecay need local steps: training.algorithm fedavg, fedprox, scaffold or fednova";
+	if (algorithm === "scaffold" && training.localMomentum > 0)
+		return "training.localMomentum does not go with training.algorithm scaffold, whose control variates are the mean gradient of plain steps";
 	return undefined;
+}
+
+/** How a site steps in a round; for algorithms with local steps. */
+export function localStepsOf(
+	training: TrainingChoice,
+	round: number,
+	common: Float32Array,
+): Pick<LocalTrainingPlan, "epochs" | "batchSize" | "learningRate" | "momentum" | "proximal"> {
+	const { algorithm, localEpochs: epochs, localBatch: batchSize, localMomentum: momentum } = training;
+	const learningRate = training.localLearningRate * training.localLearningRateDecay ** round;
+	return {
+		epochs,
+		batchSize,
+		learningRate,
+		momentum,
+		...(algorithm === "fedprox"
+			? { proximal: { weight: training.proximalWeight ?? 0.1, anchor: common } }
+			: {}),
+	};
 }
 
 /** The common optimizer of a job. */

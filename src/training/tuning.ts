@@ -216,6 +216,8 @@ function variantOf(
 		checkJobSpec({
 			...spec,
 			training: { ...spec.training, ...training },
+			// A trial's score is the common model's alone.
+			personalization: undefined,
 			privacy: { ...spec.privacy, ...given, ...privacy },
 		}),
 	);

@@ -65,7 +65,7 @@ export function withSiteEncoding(
 		return { ...plain, encoding: fineGrid(plain.length) };
 	}
 	const quantized = planQuantization(compression, choice.bits, aggregation.updateNormBound, participants);
-	const figures = planLimbs(fineGrid(METRICS + 1), quantized.modulusBits, participants);
+	const figures = planLimbs(fineGrid(METRICS + outline.whole.weights), quantized.modulusBits, participants);
 	const plan = laidOut(outline, figures);
 	return { ...plan, encoding: { ...quantized, length: plan.length } };
 }

@@ -1,38 +1,33 @@
 /** What a site computes from its own records in a round, by the job's privacy mode, before encoding and noise. */
 import { AlthingError } from "../../crypto/error.ts";
-import { type Dataset, gather } from "../data/dataset.ts";
+import { gather } from "../data/dataset.ts";
 import { poissonSample } from "../data/poissonSampling.ts";
 import { type Clipping, equalLayerNorms } from "../learning/clipping.ts";
-import { allFinite } from "../learning/finite.ts";
-import { trainLocally, trainLocallyInPrivate } from "../learning/localTraining.ts";
+import { trainLocallyInPrivate } from "../learning/localTraining.ts";
 import type { Model } from "../learning/model.ts";
-import type { Trainer } from "../learning/trainer.ts";
 import { rowsOfRound } from "../privacy/correlatedNoise/participation.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { addNoiseOnGrid } from "../privacy/samplers/bulkEncoding.ts";
 import type { GaussianSampler } from "../privacy/samplers/tableGaussian.ts";
 import type { CommonState } from "./commonState.ts";
-import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
 import { fitsPublicBatch, largestSample } from "./recordReach.ts";
 import type { RoundCompression } from "./roundCompression.ts";
-import { oneAfterAnother, type StreamedRound } from "./streamedRound.ts";
+import type { SiteState } from "./siteState.ts";
+import { MOST_STEPS, plainSteps, type Site, siteSteps } from "./siteSteps.ts";
+import { oneAfterAnother } from "./streamedRound.ts";
 
 /** Weights are records up to this many, so that no site outweighs the others without bound. */
 const WEIGHT_CAP = 100_000;
 
-/** What the updates of a job are computed from. */
-export interface Site {
-	readonly spec: ResolvedJobSpec;
-	readonly plan: TrainingPlan;
-	readonly train: Dataset;
-	readonly trainer: Trainer;
+/** What a round's updates are computed from. */
+export interface RoundSite extends Site {
 	readonly compression: RoundCompression | undefined;
 	/** Error feedback: what the site did not send so far. */
 	readonly unsent: Float32Array | undefined;
-	/** In place of `train` where the records do not fit in memory. */
-	readonly streamed?: StreamedRound | undefined;
+	/** What the site keeps for itself, as it was before. */
+	readonly own: SiteState;
 }
 
 function trainingRows({ train, streamed }: Site): number {
@@ -42,7 +37,10 @@ function trainingRows({ train, streamed }: Site): number {
 /** What a site sends of its own whole update, bounded, and times its weight. */
 export interface SiteUpdate {
 	readonly update: Float64Array;
-	readonly weight: number;
+	/** As the plan's update layout has them; zeros where sites weigh alike. */
+	readonly weights: Float64Array;
+	/** What the site keeps for itself if it is summed. */
+	readonly own: SiteState;
 	/** Error feedback: what it does not send. */
 	readonly unsent?: Float32Array;
 }
@@ -59,7 +57,7 @@ export interface LocalNoise {
  * the count of gradients within the norm, each example half a unit up or down.
  */
 export async function recordUpdate(
-	site: Site,
+	site: RoundSite,
 	privacy: SharedNoise,
 	state: CommonState,
 	round: number,
@@ -108,23 +106,26 @@ function batchOf(
 
 /** The site's whole update, clipped; with adaptive clipping as in {@link recordUpdate}, the site being the one example. */
 export async function clientUpdate(
-	site: Site,
+	site: RoundSite,
 	privacy: SharedNoise,
+	round: number,
 	state: CommonState,
 ): Promise<SiteUpdate> {
-	const { plan } = site;
+	const { plan, own } = site;
 	const norm = state.clippingNorm ?? privacy.clippingNorm;
-	const direction =
+	const steps =
 		trainingRows(site) === 0
-			? new Float64Array(plan.parameterCount)
-			: await zerosIfDiverged(plan, () => descent(site, state));
-	const { sent, ...rest } = split(site, direction);
-	const update = bounded(sent, norm, 1);
+			? undefined
+			: await undefinedIfDiverged(() => siteSteps(site, round, state, own, plainSteps(site)));
+	const { sent, ...rest } = split(site, steps?.direction ?? new Float64Array(plan.whole.length));
+	const factor = shrinkage(sent, norm);
+	const update = sent.map((value) => value * factor);
 	// An organization without records counts neither way: it is what one with records is compared with.
-	const within = trainingRows(site) === 0 ? 0 : normOf(sent) <= norm ? 0.5 : -0.5;
+	const within = trainingRows(site) === 0 ? 0 : factor === 1 ? 0.5 : -0.5;
 	return {
 		update: state.clippingNorm === undefined ? update : withCount(plan, update, norm, within),
-		weight: 0,
+		weights: new Float64Array(plan.whole.weights),
+		own: steps?.keep(factor) ?? own,
 		...rest,
 	};
 }
@@ -134,7 +135,7 @@ export async function clientUpdate(
  * is clipped, so that the bound holds for what is sent, whatever compression made of it.
  */
 function split(
-	{ compression, plan, unsent }: Site,
+	{ compression, plan, unsent }: RoundSite,
 	direction: Float64Array,
 ): { readonly sent: Float64Array; readonly unsent?: Float32Array } {
 	if (compression === undefined) return { sent: direction };
@@ -145,84 +146,76 @@ function split(
 
 /** Private local steps: minus the difference they made. It is private already, and takes no share of noise. */
 export async function privateLocalUpdate(
-	site: Site,
+	site: RoundSite,
 	privacy: Extract<PrivacyChoice, { mechanism: "site_gaussian" }>,
+	round: number,
 	state: CommonState,
 	{ grid, sampler }: LocalNoise,
 ): Promise<SiteUpdate> {
-	const { spec, plan, train, trainer, streamed } = site;
-	const { localBatch, localLearningRate } = spec.training;
+	const { spec, plan, train, trainer, own, streamed } = site;
 	requireRoom(fitsPublicBatch(spec, trainingRows(site)));
 	const planned = streamed === undefined ? undefined : oneAfterAnother(streamed.batches);
-	const delta = await zerosIfDiverged(plan, async () => {
-		const local = await trainLocallyInPrivate(trainer, state.parameters, planned?.records ?? train, {
-			steps: plan.localSteps,
-			clipping: clippingOf(privacy.clipping, plan.model, privacy.clippingNorm),
-			expectedBatchSize: localBatch,
-			learningRate: localLearningRate,
-			sampleRows: (step) =>
-				planned?.rowsOf(step) ?? Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
-			addNoise: (sum) => addNoiseOnGrid(sum, grid, sampler),
-		});
-		return local.delta;
-	});
-	const { sent, ...rest } = split(
-		site,
-		delta.map((value) => -value),
+	const steps = await undefinedIfDiverged(() =>
+		siteSteps(site, round, state, own, (start, rule) =>
+			trainLocallyInPrivate(trainer, start, planned?.records ?? train, {
+				...rule,
+				steps: plan.localSteps,
+				clipping: clippingOf(privacy.clipping, plan.model, privacy.clippingNorm),
+				expectedBatchSize: spec.training.localBatch,
+				sampleRows: (step) =>
+					planned?.rowsOf(step) ?? Uint32Array.from(poissonSample(train.rows, privacy.samplingRate)),
+				addNoise: (sum) => addNoiseOnGrid(sum, grid, sampler),
+			}),
+		),
 	);
-	// Equal weights: a site's record count stays its own.
-	return { update: bounded(sent, spec.aggregation.updateNormBound, 1), weight: 0, ...rest };
+	const { sent, ...rest } = split(site, steps?.direction ?? new Float64Array(plan.whole.length));
+	const factor = shrinkage(sent, spec.aggregation.updateNormBound);
+	return {
+		update: sent.map((value) => value * factor),
+		// Equal weights: a site's record count stays its own.
+		weights: new Float64Array(plan.whole.weights),
+		own: steps?.keep(factor) ?? own,
+		...rest,
+	};
 }
 
-/** Without differential privacy: the site's bounded update times its weight, and the weight. */
-export async function unprotectedUpdate(site: Site, state: CommonState): Promise<SiteUpdate> {
-	const { spec, plan, unsent } = site;
+/** Without differential privacy: the site's bounded update times its weight, and what is weighed. */
+export async function unprotectedUpdate(
+	site: RoundSite,
+	round: number,
+	state: CommonState,
+): Promise<SiteUpdate> {
+	const { spec, plan, unsent, own } = site;
 	const rows = trainingRows(site);
+	const { whole, compression } = plan;
+	const weights = new Float64Array(whole.weights);
 	if (rows === 0) {
-		const nothing = new Float64Array(plan.compression?.values ?? plan.parameterCount);
-		return { update: nothing, weight: 0, ...(unsent === undefined ? {} : { unsent }) };
+		const nothing = new Float64Array(compression?.values ?? whole.length);
+		return { update: nothing, weights, own, ...(unsent === undefined ? {} : { unsent }) };
 	}
 	const bound = spec.aggregation.updateNormBound;
-	const largest = plan.compression?.largestWeight ?? WEIGHT_CAP;
+	const largest = compression?.largestWeight ?? WEIGHT_CAP;
 	const share = Math.min(rows, largest) / largest;
-	const { sent, ...rest } = split(site, await descent(site, state));
-	return { update: bounded(sent, bound, share), weight: share * bound, ...rest };
-}
-
-/** The direction that the common model would be moved against: minus the difference of local epochs, or the mean gradient. */
-async function descent({ spec, train, trainer, streamed }: Site, state: CommonState): Promise<Float64Array> {
-	const {
-		algorithm,
-		localEpochs: epochs,
-		localBatch: batchSize,
-		localLearningRate: learningRate,
-	} = spec.training;
-	if (algorithm === "fedavg") {
-		const { delta } = await trainLocally(trainer, state.parameters, train, {
-			epochs,
-			batchSize,
-			learningRate,
-		});
-		return delta.map((value) => -value);
-	}
-	const { sum, examples } = streamed?.gradient ?? (await trainer.gradientSum(state.parameters, train));
-	if (!allFinite(sum)) throw new AlthingError("learning.not_finite", "The gradient is not finite.");
-	return sum.map((value) => value / examples);
+	const { direction, cluster, steps, keep } = await siteSteps(site, round, state, own, plainSteps(site));
+	const { sent, ...rest } = split(site, direction);
+	const factor = shrinkage(sent, bound);
+	// Control variates are a plain mean over the sites, whatever their weights.
+	const weighted = whole.variates ?? sent.length;
+	const update = sent.map((value, i) => value * factor * (i < weighted ? share : 1));
+	weights[cluster] = share * bound;
+	if (whole.steps !== undefined) weights[whole.steps] = (share * bound * steps) / MOST_STEPS;
+	return { update, weights, own: keep(factor), ...rest };
 }
 
 /**
- * An update of zeros where training diverges. The site would otherwise miss the round, which tells
- * about its records, and without a charge.
+ * Nothing where training diverges: the update is then zeros. The site would otherwise miss the round,
+ * which tells about its records, and without a charge.
  */
-async function zerosIfDiverged(
-	{ parameterCount }: TrainingPlan,
-	update: () => Promise<Float64Array>,
-): Promise<Float64Array> {
+async function undefinedIfDiverged<T>(train: () => Promise<T>): Promise<T | undefined> {
 	try {
-		return await update();
+		return await train();
 	} catch (error) {
-		if (error instanceof AlthingError && error.code === "learning.not_finite")
-			return new Float64Array(parameterCount);
+		if (error instanceof AlthingError && error.code === "learning.not_finite") return undefined;
 		throw error;
 	}
 }
@@ -245,10 +238,9 @@ function normOf(vector: Float64Array): number {
 	return Math.sqrt(squares);
 }
 
-/** `factor` times the vector after scaling it down to an L2 norm of at most `bound`. */
-function bounded(vector: Float64Array, bound: number, factor: number): Float64Array {
-	const scale = Math.min(1, bound / normOf(vector)) * factor;
-	return vector.map((value) => value * scale);
+/** What scales a vector down to an L2 norm of at most `bound`, in (0, 1]. */
+function shrinkage(vector: Float64Array, bound: number): number {
+	return Math.min(1, bound / normOf(vector));
 }
 
 /** Sampling more than the public expected batch foresees would break the bound on summation errors. */

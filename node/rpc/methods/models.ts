@@ -5,6 +5,7 @@ import { sha256 } from "../../../crypto/hash.ts";
 import { defineMethod } from "../registry.ts";
 import { modelDetail, modelFile, modelFormat, modelSummary, predictions } from "../schemas.ts";
 
+const personal = z.boolean().optional().describe("this organization's own model instead of the common one");
 const job = z.string().min(4).max(128);
 
 /** Where a model's file is served: the main file at the format's own path, the others beneath it. */
@@ -35,11 +36,12 @@ export const modelMethods = [
 		name: "model.export",
 		summary: "Name the files of a job's latest model in a format, with hashes and where to fetch them",
 		roles: ["data_scientist"],
-		params: z.strictObject({ job, format: modelFormat }),
+		params: z.strictObject({ job, format: modelFormat, personal }),
 		result: z.object({ model: z.string(), format: modelFormat, files: z.array(modelFile) }),
-		errors: ["model.not_found"],
-		handler: async (context, { job, format }) => {
-			const { id } = await context.services.models.show({ job }, context);
+		errors: ["model.not_found", "model.no_personal", "model.clustered"],
+		handler: async (context, { job, format, personal = false }) => {
+			const shown = await context.services.models.show({ job }, context);
+			const id = personal ? `${shown.id}-personal` : shown.id;
 			const artifacts = await context.services.models.artifacts({ model: id, format }, context);
 			const files = artifacts.map(({ name, mediaType, bytes }, index) => ({
 				name,
@@ -55,9 +57,9 @@ export const modelMethods = [
 		name: "model.predict",
 		summary: "Apply a job's latest model to rows of features",
 		roles: ["data_scientist"],
-		params: z.strictObject({ job, rows: z.array(z.array(z.number()).min(1)).min(1).max(10_000) }),
+		params: z.strictObject({ job, rows: z.array(z.array(z.number()).min(1)).min(1).max(10_000), personal }),
 		result: predictions,
-		errors: ["model.not_found", "model.bad_input"],
+		errors: ["model.not_found", "model.bad_input", "model.no_personal", "model.clustered"],
 		handler: (context, params) => context.services.models.predict(params, context),
 	}),
 ] as const;

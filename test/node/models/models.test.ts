@@ -14,7 +14,7 @@ import { importSafetensors } from "../../../src/learning/formats/safetensors.ts"
 import { initialParameters, parameterCount, parametersHash } from "../../../src/learning/model.ts";
 import { initialOptimizerState } from "../../../src/learning/optimizer.ts";
 import { createTrainer } from "../../../src/learning/trainer.ts";
-import { decodeCommonState, encodeCommonState } from "../../../src/training/commonState.ts";
+import { encodeCommonState } from "../../../src/training/commonState.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { modelOf } from "../../../src/training/plan.ts";
 
@@ -69,9 +69,12 @@ function specOf(parts: { model: unknown; description: unknown; privacy?: unknown
 	);
 }
 
+function parametersOf(spec: ResolvedJobSpec, fill: number): Float32Array {
+	return initialParameters(modelOf(spec), new Uint8Array(32).fill(fill));
+}
+
 function stateOf(spec: ResolvedJobSpec, fill: number): Uint8Array {
-	const model = modelOf(spec);
-	const parameters = initialParameters(model, new Uint8Array(32).fill(fill));
+	const parameters = parametersOf(spec, fill);
 	const optimizer = initialOptimizerState({ learningRate: 1, momentum: 0 }, parameters.length);
 	return encodeCommonState({ parameters, optimizer });
 }
@@ -79,12 +82,12 @@ function stateOf(spec: ResolvedJobSpec, fill: number): Uint8Array {
 /** What the worker pool does in the node. */
 async function predict(
 	spec: ResolvedJobSpec,
-	state: Uint8Array,
+	parameters: Float32Array,
 	features: Float32Array,
 ): Promise<Float32Array> {
 	const model = modelOf(spec);
 	const trainer = await createTrainer({ model });
-	const outputs = await trainer.predict(decodeCommonState(state, parameterCount(model)).parameters, features);
+	const outputs = await trainer.predict(parameters, features);
 	await trainer.dispose();
 	return outputs;
 }
@@ -93,12 +96,16 @@ let directory: string;
 let store: Store;
 let models: Models;
 let clock = 0;
+/** What the organization keeps for itself. */
+let kept: Uint8Array | undefined;
+const own = async () => kept;
 
 beforeEach(async () => {
+	kept = undefined;
 	directory = await mkdtemp(join(tmpdir(), "althing-models-"));
 	store = await openStore({ directory, key });
 	clock = Date.UTC(2026, 0, 1);
-	models = new Models({ store, predict, nowMs: () => clock++ });
+	models = new Models({ store, predict, own, nowMs: () => clock++ });
 });
 afterEach(async () => {
 	await store.close();
@@ -177,7 +184,7 @@ describe("recording", () => {
 		const before = await models.show({ job: jobId });
 		await store.close();
 		store = await openStore({ directory, key });
-		models = new Models({ store, predict, nowMs: () => clock++ });
+		models = new Models({ store, predict, own, nowMs: () => clock++ });
 		await finish(0);
 		await finish(1);
 		expect(await models.show({ job: jobId })).toEqual(before);
@@ -344,7 +351,7 @@ describe("predictions", () => {
 			classes.data.description,
 		);
 		expect([...features]).toEqual([-0.5, 1, 1, -1]);
-		const expected = await predict(classes, stateOf(classes, 0), features);
+		const expected = await predict(classes, parametersOf(classes, 0), features);
 		expect(outputs.flat()).toEqual([...expected]);
 		for (const [row, probabilities] of outputs.entries()) {
 			expect(probabilities.reduce((sum, value) => sum + value)).toBeCloseTo(1, 5);
@@ -354,7 +361,7 @@ describe("predictions", () => {
 	});
 
 	test("a model of two classes tells the probability of both", async () => {
-		models = new Models({ store, predict: async () => Float32Array.of(0.25, 0.75) });
+		models = new Models({ store, own, predict: async () => Float32Array.of(0.25, 0.75) });
 		await finish(0, { spec: binary });
 		expect(await models.predict({ job: jobId, rows: [[0], [1]] })).toEqual({
 			outputs: [
@@ -378,7 +385,7 @@ describe("predictions", () => {
 				values.data.description,
 			).labels;
 		let scaled = new Float32Array();
-		models = new Models({ store, predict: async () => scaled });
+		models = new Models({ store, own, predict: async () => scaled });
 		await finish(0, { spec: values });
 		await fc.assert(
 			fc.asyncProperty(fc.integer({ min: 100, max: 300 }), async (label) => {
@@ -405,14 +412,14 @@ describe("predictions", () => {
 		["beyond float32", [[1e39, 0]], { row: 1, column: 1 }],
 		["no rows", [], { rows: 0 }],
 	])("%s are refused, naming row and column", async (_, rows, facts) => {
-		models = new Models({ store, predict: () => expect.fail("must not be computed") });
+		models = new Models({ store, own, predict: () => expect.fail("must not be computed") });
 		await finish(0);
 		const refused = await refusal(models.predict({ job: jobId, rows }));
 		expect(refused).toMatchObject({ code: "model.bad_input", facts });
 	});
 
 	test("an error of the worker reaches the caller", async () => {
-		models = new Models({ store, predict: () => Promise.reject(new Error("worker gone")) });
+		models = new Models({ store, own, predict: () => Promise.reject(new Error("worker gone")) });
 		await finish(0);
 		expect((await refusal(models.predict({ job: jobId, rows: [[1, 1]] }))).message).toBe("worker gone");
 	});

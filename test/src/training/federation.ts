@@ -3,6 +3,7 @@ import { loadCatalogDataset } from "../../../src/data/catalog.ts";
 import { gather } from "../../../src/data/dataset.ts";
 import { prepare } from "../../../src/data/description.ts";
 import { splitHeldOut } from "../../../src/data/partition.ts";
+import { seededRandomForTests } from "../../../src/data/testnetPartition.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
 import { type CommonState, initialState } from "../../../src/training/commonState.ts";
 import { type Contribution, Contributor, type Memory } from "../../../src/training/contribution.ts";
@@ -10,6 +11,7 @@ import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src
 import { type Participation, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease, type RoundMetrics } from "../../../src/training/release.ts";
 import type { SiteData } from "../../../src/training/siteData.ts";
+import { NEW_SITE, type SiteState } from "../../../src/training/siteState.ts";
 
 export const WHO: Participation = { participants: 5, corruption: 1, minimumSurvivors: 4 };
 
@@ -20,6 +22,7 @@ export interface Overrides {
 	readonly aggregation?: object;
 	readonly compression?: object;
 	readonly robustness?: object;
+	readonly personalization?: object;
 }
 
 /** A job on the 8x8 digits; privacy is distributed_gaussian unless overridden. */
@@ -40,6 +43,7 @@ export function digitsJob(overrides: Overrides = {}): ResolvedJobSpec {
 			aggregation: overrides.aggregation ?? {},
 			compression: overrides.compression,
 			robustness: overrides.robustness,
+			personalization: overrides.personalization,
 		}),
 	);
 }
@@ -68,6 +72,12 @@ interface Site {
 	memory: Memory;
 }
 
+/** Bytes of a seeded generator: shuffles alone are drawn from it. */
+export function seededBytesForTests(seed: number): (length: number) => Uint8Array {
+	const random = seededRandomForTests(seed);
+	return (length) => Uint8Array.from({ length }, () => Math.floor(256 * random()));
+}
+
 /** Sites of one job in one process. `dispose` it. */
 export class TestFederation {
 	readonly plan: TrainingPlan;
@@ -88,7 +98,8 @@ export class TestFederation {
 		this.#trainer = trainer;
 		this.#sites = data.map((records, site) => {
 			const participationKey = new Uint8Array(32).fill(100 + site);
-			const contributor = new Contributor({ spec, plan, data: records, trainer, participationKey });
+			const random = seededBytesForTests(site);
+			const contributor = new Contributor({ spec, plan, data: records, trainer, participationKey, random });
 			return { contributor, memory: {} };
 		});
 		this.state = initialState(spec, plan, "job", new Uint8Array(32));
@@ -107,8 +118,26 @@ export class TestFederation {
 		return contribution;
 	}
 
-	/** One round over `present` sites, all of them by default. */
-	async round(present = this.#sites.map((_, site) => site)): Promise<RoundMetrics> {
+	/** What a site keeps for itself. */
+	own(site: number): SiteState {
+		return this.#sites[site]!.memory.own ?? NEW_SITE;
+	}
+
+	/** What a site keeps when the job is over. */
+	async finished(site: number): Promise<SiteState> {
+		return await this.#sites[site]!.contributor.finish(this.#round, this.state, this.own(site));
+	}
+
+	/** One round over `present` sites, all of them by default; `lost` ones contribute and are left out of the sum. */
+	async round(
+		present = this.#sites.map((_, site) => site),
+		lost: readonly number[] = [],
+	): Promise<RoundMetrics> {
+		for (const site of lost) {
+			const { memory } = this.#sites[site]!;
+			await this.contribution(site);
+			this.#sites[site]!.memory = memory;
+		}
 		const { modulusBits } = this.plan.encoding;
 		const mask = modulusBits === 32 ? 0xffffffff : 2 ** modulusBits - 1;
 		const sum = new Uint32Array(this.plan.length);

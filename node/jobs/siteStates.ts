@@ -1,0 +1,90 @@
+/**
+ * What this organization keeps of its jobs for itself (see src/training/siteState.ts), sealed in the
+ * store: for each job the state that counts, and those that contributions on their way propose.
+ *
+ * A proposal is durable before its contribution leaves. It counts once a certificate names the very
+ * attempt it went with and this organization among the survivors; any other certificate of the round,
+ * or of a later one, drops it.
+ */
+import { z } from "zod";
+import type { PeerId } from "../../crypto/identity.ts";
+import type { RoundResult } from "../../protocols/training/index.ts";
+import type { Collection, Store } from "../store/index.ts";
+
+const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
+
+const recordSchema = z.strictObject({
+	/** Blob of the state that counts; none before the first round that did. */
+	state: blobHash.optional(),
+	/** Everything is done that the job leaves to be done when its rounds are over. */
+	finished: z.boolean().optional(),
+	proposals: z.array(z.strictObject({ round: z.int(), attempt: z.int(), state: blobHash })),
+});
+type Kept = z.infer<typeof recordSchema>;
+
+export class SiteStates {
+	readonly #blobs: Store["blobs"];
+	readonly #records: Collection<Kept>;
+	readonly #self: PeerId;
+
+	constructor(store: Pick<Store, "blobs" | "collection">, self: PeerId) {
+		this.#blobs = store.blobs;
+		this.#records = store.collection("site-states", recordSchema);
+		this.#self = self;
+	}
+
+	/** The state that counts; undefined before there is one. @throws AlthingError `store.corrupt_record` */
+	async latest(jobId: string): Promise<Uint8Array | undefined> {
+		const { state } = await this.#kept(jobId);
+		return state === undefined ? undefined : await this.#blobs.get(state);
+	}
+
+	async finished(jobId: string): Promise<boolean> {
+		return (await this.#kept(jobId)).finished === true;
+	}
+
+	/** Stores durably what the site keeps if its contribution to this attempt is summed. */
+	async propose(jobId: string, round: number, attempt: number, bytes: Uint8Array): Promise<void> {
+		const kept = await this.#kept(jobId);
+		const state = await this.#blobs.put(bytes);
+		const others = kept.proposals.filter((other) => other.round !== round || other.attempt !== attempt);
+		await this.#replace(jobId, kept, { ...kept, proposals: [...others, { round, attempt, state }] });
+	}
+
+	/** Takes up the last certified round of the job; again, or for a round without a proposal, it changes nothing. */
+	async settle(jobId: string, { round, attempt, outcome, survivors }: RoundResult): Promise<void> {
+		const kept = await this.#kept(jobId);
+		if (!kept.proposals.some((proposal) => proposal.round <= round)) return;
+		const summed =
+			outcome === "released" && survivors.includes(this.#self)
+				? kept.proposals.find((proposal) => proposal.round === round && proposal.attempt === attempt)
+				: undefined;
+		await this.#replace(jobId, kept, {
+			...kept,
+			...(summed === undefined ? {} : { state: summed.state }),
+			proposals: kept.proposals.filter((proposal) => proposal.round > round),
+		});
+	}
+
+	/** Stores durably what the site keeps after the job's end. */
+	async finish(jobId: string, bytes: Uint8Array): Promise<void> {
+		const kept = await this.#kept(jobId);
+		const state = await this.#blobs.put(bytes);
+		await this.#replace(jobId, kept, { state, finished: true, proposals: [] });
+	}
+
+	async #kept(jobId: string): Promise<Kept> {
+		return (await this.#records.get(jobId)) ?? { proposals: [] };
+	}
+
+	/** The record first: it must never name a state that is gone. */
+	async #replace(jobId: string, before: Kept, after: Kept): Promise<void> {
+		await this.#records.put(jobId, after);
+		const named = statesIn(after);
+		for (const state of statesIn(before)) if (!named.has(state)) await this.#blobs.delete(state);
+	}
+}
+
+function statesIn({ state, proposals }: Kept): Set<string> {
+	return new Set([...(state === undefined ? [] : [state]), ...proposals.map((proposal) => proposal.state)]);
+}
