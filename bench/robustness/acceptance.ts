@@ -1,0 +1,129 @@
+/** What the robustness experiments must show, and what must fail in them. */
+import type { AttackName } from "../../testnet/attacks/vectorAttacks.ts";
+import type { DefenceName } from "./defences.ts";
+import type { Task } from "./task.ts";
+import { DIGITS, MNIST } from "./task.ts";
+
+/** One line of a part's acceptance: means over the seeds, in points of a hundred. */
+export interface Requirement {
+	readonly defence: DefenceName;
+	readonly attack: AttackName;
+	/** At least so many points, or at most so many below the same part without attack and defence. */
+	readonly accuracy?: { readonly atLeast: number } | { readonly belowClean: number };
+	/** A negative control: the attack works here, and leaves less than this. */
+	readonly fails?: { readonly accuracyBelow: number } | { readonly backdoorAbove: number };
+	readonly backdoorBelow?: number;
+}
+
+export interface Part {
+	readonly title: string;
+	readonly task: Task;
+	readonly defences: readonly DefenceName[];
+	readonly attacks: readonly AttackName[];
+	readonly requirements: readonly Requirement[];
+}
+
+/** The published attacks; that on the rule itself is in the table, and nothing is required of it. */
+const PUBLISHED = [
+	"label_flip",
+	"sign_flip",
+	"bit_flip",
+	"gaussian",
+	"alie",
+	"inner_product",
+	"inner_product_small",
+	"min_max",
+	"mimic",
+	"garbage",
+	"free_rider",
+	"sybil",
+] as const satisfies readonly AttackName[];
+
+const BOUNDED = ["label_flip", "inner_product", "alie", "min_max", "garbage"] as const;
+
+const SELECTED: readonly (readonly [AttackName, number])[] = [
+	["label_flip", 88],
+	["sign_flip", 80],
+	["inner_product", 70],
+	["alie", 85],
+	["min_max", 88],
+	["garbage", 88],
+];
+
+const MNIST_ATTACKS = ["bit_flip", "label_flip", "mimic", "inner_product_small", "alie_small"] as const;
+
+export const parts = {
+	digits: {
+		title: "digits, 25 sites of which 5 attack, Dirichlet 0.3",
+		task: DIGITS,
+		defences: ["mean", "norm_bound", "norm_bound_reputation", "strict"],
+		attacks: ["none", ...PUBLISHED, "aligned_drift"],
+		requirements: [
+			...BOUNDED.map((attack) => ({
+				defence: "norm_bound" as const,
+				attack,
+				accuracy: { belowClean: 5 },
+			})),
+			...SELECTED.map(([attack, atLeast]) => ({
+				defence: "strict" as const,
+				attack,
+				accuracy: { atLeast },
+			})),
+			...PUBLISHED.map((attack) => ({
+				defence: "norm_bound_reputation" as const,
+				attack,
+				accuracy: { belowClean: 5 },
+			})),
+			{ defence: "mean", attack: "sign_flip", fails: { accuracyBelow: 50 } },
+			{ defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } },
+			{ defence: "norm_bound", attack: "sign_flip", fails: { accuracyBelow: 88 } },
+		],
+	},
+	backdoor: {
+		title: "backdoor by one site of 25, boosted 25 times, in the last 50 of 150 rounds on digits",
+		task: { ...DIGITS, attackers: 1, attackFrom: 100 },
+		defences: ["mean", "norm_bound", "norm_bound_reputation"],
+		attacks: ["none", "backdoor"],
+		requirements: [
+			{
+				defence: "norm_bound",
+				attack: "backdoor",
+				accuracy: { belowClean: 1 },
+				backdoorBelow: 20,
+			},
+			{ defence: "mean", attack: "backdoor", fails: { backdoorAbove: 80 } },
+		],
+	},
+	mnist: {
+		title: "mnist10k, 25 sites of which 5 attack, sorted by label",
+		task: MNIST,
+		defences: ["mean", "centered_clipping_buckets", "geometric_median_buckets"],
+		attacks: ["none", ...MNIST_ATTACKS],
+		requirements: [
+			...MNIST_ATTACKS.map((attack) => ({
+				defence: "centered_clipping_buckets" as const,
+				attack,
+				accuracy: { belowClean: 1.5 },
+			})),
+			{ defence: "mean", attack: "label_flip", fails: { accuracyBelow: 88 } },
+		],
+	},
+	rules: {
+		title: "rules in the clear on digits, 25 sites of which 5 attack, Dirichlet 0.3",
+		task: DIGITS,
+		defences: [
+			"coordinate_median",
+			"trimmed_mean",
+			"multi_krum",
+			"bulyan",
+			"geometric_median",
+			"centered_clipping",
+			"spectral",
+			"mixed_trimmed_mean",
+		],
+		attacks: ["none", ...PUBLISHED],
+		requirements: [],
+	},
+} as const satisfies Record<string, Part>;
+
+export type PartName = keyof typeof parts;

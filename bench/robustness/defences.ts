@@ -1,0 +1,144 @@
+/** The ways to aggregate that the experiments compare. */
+import { hashFields } from "../../crypto/hash.ts";
+import { seededRandomForTests } from "../../src/data/testnetPartition.ts";
+import { nextClippingNorm } from "../../src/learning/adaptiveClipping.ts";
+import {
+	alignment,
+	excludedByReputation,
+	nextReputations,
+} from "../../src/robustness/directionReputation.ts";
+import { gramMatrix } from "../../src/robustness/gram.ts";
+import { type RuleChoice, robustAggregate } from "../../src/robustness/robustAggregate.ts";
+import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
+import { mean, medianOf, norm, type Vectors } from "../../src/robustness/vectors.ts";
+
+export interface Combined {
+	readonly aggregate: Float64Array;
+	/** Indices of vectors that count for nothing. */
+	readonly excluded: readonly number[];
+}
+
+/** Aggregates a round; keeps what it carries from one to the next. The attackers' vectors come first. */
+export type Defence = (vectors: Vectors, round: number) => Combined;
+
+export interface Setting {
+	readonly length: number;
+	readonly sites: number;
+	readonly attackers: number;
+	readonly seed: number;
+}
+
+/** Numbers in a sketch. */
+const SKETCH = 256;
+/** Entries of a coordinate in the sketching matrix. */
+const ENTRIES = 4;
+
+export const defences = {
+	mean: () => (vectors) => ({ aggregate: mean(vectors), excluded: [] }),
+	/** Under secure aggregation: every update held to a bound that follows their median norm by counts. */
+	norm_bound: ({ attackers }) => {
+		const bound = new CountedBound(attackers);
+		return (vectors) => ({ aggregate: mean(bound.clip(vectors)), excluded: [] });
+	},
+	/** The same, and reputation by direction from one more number of each participant. */
+	norm_bound_reputation: ({ attackers, sites, length }) => {
+		const bound = new CountedBound(attackers);
+		let reputations: Float64Array = new Float64Array(sites);
+		let previous: Float64Array = new Float64Array(length);
+		return (vectors) => {
+			const clipped = bound.clip(vectors);
+			const alignments = clipped.map((vector) => alignment(vector, previous, bound.used));
+			reputations = nextReputations(reputations, alignments);
+			const excluded = excludedByReputation(reputations, attackers);
+			const kept = clipped.filter((_, index) => !excluded.includes(index));
+			previous = mean(kept);
+			return { aggregate: previous, excluded };
+		};
+	},
+	/** Under secure aggregation, up to 100 participants: spectral selection on sketches, then the bounded mean. */
+	strict:
+		({ attackers, seed }) =>
+		(vectors, round) => {
+			const sketches = sketchesForBench(vectors, 1000 * seed + round);
+			const selected = selectBySpectrum(gramMatrix(sketches), attackers);
+			const bound = medianOf(selected.map((index) => norm(sketches[index]!)));
+			const kept = selected.map((index) => clippedTo(vectors[index]!, bound));
+			const excluded = [...vectors.keys()].filter((index) => !selected.includes(index));
+			return { aggregate: mean(kept), excluded };
+		},
+	coordinate_median: inTheClear({ rule: "coordinate_median", mixing: "none" }),
+	trimmed_mean: inTheClear({ rule: "trimmed_mean", mixing: "none" }),
+	multi_krum: inTheClear({ rule: "multi_krum", mixing: "none" }),
+	bulyan: inTheClear({ rule: "bulyan", mixing: "none" }),
+	geometric_median: inTheClear({ rule: "geometric_median", mixing: "none" }),
+	geometric_median_buckets: inTheClear({ rule: "geometric_median", mixing: "bucketing" }),
+	centered_clipping: inTheClear({ rule: "centered_clipping", mixing: "none" }),
+	centered_clipping_buckets: inTheClear({ rule: "centered_clipping", mixing: "bucketing", radius: 2 }),
+	mixed_trimmed_mean: inTheClear({ rule: "trimmed_mean", mixing: "nearest_neighbours" }),
+	spectral: inTheClear({ rule: "spectral", mixing: "none" }),
+} as const satisfies Record<string, (setting: Setting) => Defence>;
+
+export type DefenceName = keyof typeof defences;
+
+/** A rule over the vectors themselves. */
+function inTheClear(
+	choice: Pick<RuleChoice, "rule" | "mixing"> & Partial<Pick<RuleChoice, "radius">>,
+): (setting: Setting) => Defence {
+	return ({ attackers, length, seed }) => {
+		let reference: Float64Array = new Float64Array(length);
+		return (vectors, round) => {
+			const result = robustAggregate(
+				{ radius: undefined, ...choice, attackers, bucketSize: undefined },
+				{ vectors, seed: hashFields("bench/buckets", seed, round), reference },
+			);
+			reference = result.aggregate;
+			return result;
+		};
+	};
+}
+
+/**
+ * A bound that is moved towards the median norm by how many say that their update is within it. The
+ * attackers always say that theirs is not, and use all of what is allowed.
+ */
+class CountedBound {
+	readonly #attackers: number;
+	#initial: number | undefined;
+	#next = 0;
+	/** Of the round clipped last. */
+	used = 0;
+
+	constructor(attackers: number) {
+		this.#attackers = attackers;
+	}
+
+	clip(vectors: Vectors): Float64Array[] {
+		const norms = vectors.map(norm);
+		// A job states its first bound; here it is what honest sites would have found.
+		this.#initial ??= this.#next = medianOf(norms.slice(this.#attackers));
+		this.used = this.#next;
+		const within = norms.filter((length, i) => i >= this.#attackers && length <= this.used).length;
+		const settings = { targetQuantile: 0.5, rate: 0.2, initialNorm: this.#initial };
+		this.#next = nextClippingNorm(settings, this.used, within / vectors.length);
+		return vectors.map((vector) => clippedTo(vector, this.used));
+	}
+}
+
+function clippedTo(vector: Float64Array, bound: number): Float64Array {
+	const length = norm(vector);
+	return length > bound ? vector.map((value) => (value * bound) / length) : vector;
+}
+
+/** Sketches by a sparse matrix of signs from a seeded generator; lengths and angles hold to some percent. */
+function sketchesForBench(vectors: Vectors, seed: number): Float64Array[] {
+	const random = seededRandomForTests(seed);
+	const sketches = vectors.map(() => new Float64Array(SKETCH));
+	const scale = 1 / Math.sqrt(ENTRIES);
+	for (let i = 0; i < vectors[0]!.length; i++)
+		for (let k = 0; k < ENTRIES; k++) {
+			const draw = Math.floor(2 * SKETCH * random());
+			const sign = draw & 1 ? scale : -scale;
+			for (let s = 0; s < vectors.length; s++) sketches[s]![draw >> 1]! += sign * vectors[s]![i]!;
+		}
+	return sketches;
+}

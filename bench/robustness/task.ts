@@ -1,0 +1,103 @@
+/** The learning problems of the robustness experiments: records dealt unevenly to sites, and a test part. */
+import { fileURLToPath } from "node:url";
+import { catalog, loadCatalogDataset } from "../../src/data/catalog.ts";
+import { type Dataset, gather } from "../../src/data/dataset.ts";
+import { prepare } from "../../src/data/description.ts";
+import { dirichletPartitionForTestnets, seededRandomForTests } from "../../src/data/testnetPartition.ts";
+import { type Model, multilayerPerceptron } from "../../src/learning/model.ts";
+
+export interface Task {
+	readonly set: "digits-8x8" | "mnist10k";
+	readonly sites: number;
+	readonly attackers: number;
+	/**
+	 * Dirichlet(concentration) by label over all sites; or the records sorted by label and cut into as many
+	 * runs as there are honest sites, and for the attackers copies of records of every label.
+	 */
+	readonly split: number | "sorted";
+	readonly hidden: readonly number[];
+	readonly rounds: number;
+	/** The attackers follow the protocol before it. */
+	readonly attackFrom: number;
+	/** Records of a site's gradient in one round. */
+	readonly batch: number;
+	readonly learningRate: number;
+	readonly clientMomentum: number;
+}
+
+export const DIGITS: Task = {
+	set: "digits-8x8",
+	sites: 25,
+	attackers: 5,
+	split: 0.3,
+	hidden: [32],
+	rounds: 150,
+	attackFrom: 0,
+	batch: 32,
+	learningRate: 0.5,
+	clientMomentum: 0.9,
+};
+
+export const MNIST: Task = {
+	...DIGITS,
+	set: "mnist10k",
+	split: "sorted",
+	rounds: 300,
+	learningRate: 0.3,
+};
+
+export interface Dealt {
+	readonly model: Model;
+	/** The attackers are the first. */
+	readonly sites: readonly Dataset[];
+	readonly test: Dataset;
+}
+
+const DATA_FOLDER = fileURLToPath(new URL("../../data", import.meta.url));
+const TEST_FRACTION = 0.2;
+const LEAST_ROWS = 8;
+
+/** Deals the records; which of them are for the test, and who gets what, comes from the seed. */
+export function deal(task: Task, seed: number): Dealt {
+	const all = prepare(loadCatalogDataset(task.set, DATA_FOLDER), catalog.get(task.set)!.description);
+	const random = seededRandomForTests(1000 + seed);
+	const order = shuffled(all.rows, random);
+	const kept = Math.round(TEST_FRACTION * all.rows);
+	const training = gather(all, order.slice(kept));
+	const parts =
+		task.split === "sorted"
+			? sortedParts(training.labels, task, random)
+			: dirichletPartitionForTestnets({
+					labels: training.labels,
+					sites: task.sites,
+					concentration: task.split,
+					leastRows: LEAST_ROWS,
+					seed,
+				});
+	return {
+		model: multilayerPerceptron(all.columns.length, [...task.hidden], 10, "relu", "multiclass"),
+		sites: parts.map((rows) => gather(training, rows)),
+		test: gather(all, order.slice(0, kept)),
+	};
+}
+
+/** As in Karimireddy et al. 2022: what attackers keep to themselves would be missing, whatever the rule. */
+function sortedParts(labels: Float32Array, { sites, attackers }: Task, random: () => number): Int32Array[] {
+	const rows = Int32Array.from(labels.keys()).sort((a, b) => labels[a]! - labels[b]! || a - b);
+	const honest = sites - attackers;
+	const edge = (place: number) => Math.round((rows.length * place) / honest);
+	const copies = Array.from({ length: attackers }, () =>
+		shuffled(rows.length, random).slice(0, Math.round(rows.length / honest)),
+	);
+	const runs = Array.from(shuffled(honest, random), (place) => rows.slice(edge(place), edge(place + 1)));
+	return [...copies, ...runs];
+}
+
+function shuffled(count: number, random: () => number): Int32Array {
+	const order = Int32Array.from({ length: count }, (_, i) => i);
+	for (let i = count - 1; i > 0; i--) {
+		const j = Math.floor(random() * (i + 1));
+		[order[i], order[j]] = [order[j]!, order[i]!];
+	}
+	return order;
+}
