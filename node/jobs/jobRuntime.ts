@@ -38,10 +38,19 @@ import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
 import type { Planner } from "./acceptance.ts";
 import { MachineDriver } from "./machineDriver.ts";
-import { declaredFor, participationOf, selectionFor, selectionOf } from "./selection.ts";
+import {
+	declaredFor,
+	isBuffered,
+	participationOf,
+	patientTiming,
+	selectionFor,
+	selectionOf,
+} from "./selection.ts";
 
 /** Rounds after which the coordinator's role moves on. */
 const ROUNDS_PER_EPOCH = 10;
+/** In buffered rounds a coordinator can prefer some of those that are ready: it moves on after each. */
+const BUFFERED_ROUNDS_PER_EPOCH = 1;
 
 /** What a job needs of the node around it. */
 export interface JobSurroundings {
@@ -358,7 +367,7 @@ export class JobRuntime {
 			electorate: { members, corruption },
 			...selectionFor(this.spec, start, this.#participation),
 			rounds: plan.rounds,
-			roundsPerEpoch: ROUNDS_PER_EPOCH,
+			roundsPerEpoch: isBuffered(this.spec) ? BUFFERED_ROUNDS_PER_EPOCH : ROUNDS_PER_EPOCH,
 			minimumSurvivors: this.#participation.minimumSurvivors,
 			length: plan.length,
 			modulusBits: plan.modulusBits,
@@ -369,7 +378,7 @@ export class JobRuntime {
 			promises: records,
 			states,
 			random: randomBytes,
-			timing: this.#around.timing,
+			timing: patientTiming(this.spec, this.#around.timing),
 		});
 		const driver = new MachineDriver<
 			TrainingMessage,

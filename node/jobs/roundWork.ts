@@ -61,6 +61,13 @@ interface HeldContribution {
 	pays?: readonly string[];
 }
 
+/** Buffered rounds: trained, but not in a round yet. */
+interface PreparedContribution {
+	readonly version: number;
+	readonly vector: Uint32Array;
+	readonly samplerDistance: number;
+}
+
 /** What correlated noise needs from round to round; in memory alone, so a restart begins anew. */
 interface Correlation {
 	history: CorrelationHistory | undefined;
@@ -73,6 +80,8 @@ export class RoundWork {
 	readonly uses = new JobUses();
 	/** By job and round. */
 	readonly #contributions = new Map<string, HeldContribution>();
+	/** By job with buffered rounds: what is ready for a round to take, without its noise. */
+	readonly #prepared = new Map<string, PreparedContribution>();
 	/** By job with correlated noise. */
 	readonly #correlations = new Map<string, Correlation>();
 	readonly #unsent: UnsentUpdates;
@@ -142,6 +151,10 @@ export class RoundWork {
 				}
 				return { kind: "contribution", vector: result.vector };
 			}
+			case "prepare":
+				return await this.#prepare(job, task.version, task.state);
+			case "finish":
+				return await this.#finish(job, task.round, task.version);
 			case "apply":
 				return answerOf(await this.#run(job, { ...task, job: this.#context(job) }), "applied");
 			case "aggregate":
@@ -162,6 +175,51 @@ export class RoundWork {
 			kind: "round",
 			round: await streams.round(job.jobId, { set, spec, plan, backend, round, state }),
 		};
+	}
+
+	/** Buffered rounds: trains, and keeps what comes out until a round takes it; in memory alone. */
+	async #prepare(job: JobRuntime, version: number, state: Uint8Array): Promise<TrainingTaskResult> {
+		const streamed = await this.#streamed(job, version, state);
+		const task = {
+			kind: "contribute" as const,
+			job: this.#context(job),
+			round: version,
+			state,
+			...(streamed === undefined ? {} : { streamed }),
+		};
+		const answer = await this.#run(job, task, streamedBuffers(streamed));
+		const { vector, samplerDistance } = answerOf(answer, "contribution");
+		this.#prepared.set(job.jobId, { version, vector, samplerDistance });
+		return { kind: "prepared" };
+	}
+
+	/** Buffered rounds: what was prepared, once: it is moved away and gone. */
+	async #finish(job: JobRuntime, round: number, version: number): Promise<TrainingTaskResult> {
+		const prepared = this.#prepared.get(job.jobId);
+		this.#prepared.delete(job.jobId);
+		if (prepared?.version !== version) {
+			throw new AlthingError(
+				"training.not_prepared",
+				`there is no contribution from version ${version} here any more; the next one is on its way`,
+			);
+		}
+		const task = {
+			kind: "weigh" as const,
+			job: this.#context(job),
+			prepared: prepared.vector,
+			staleness: round - version,
+		};
+		const answer = await this.#run(job, task, [prepared.vector.buffer as ArrayBuffer]);
+		const { vector, samplerDistance } = answerOf(answer, "weighed");
+		this.#contributions.set(`${job.jobId}/${round}`, {
+			chargeId: `${job.jobId}/${round}/${toHex(randomBytes(8))}`,
+			samplerDistance: Math.max(samplerDistance, prepared.samplerDistance),
+			// Buffered rounds have one level of noise, and none that is correlated.
+			level: 0,
+			participations: [],
+			own: undefined,
+		});
+		return { kind: "contribution", vector };
 	}
 
 	/** Jobs share the threads' time evenly, whatever the size of their tasks. */
@@ -288,6 +346,7 @@ export class RoundWork {
 	/** The job has ended here: gives back what it holds in memory, here and in every worker. */
 	forget(jobId: string): void {
 		this.#correlations.delete(jobId);
+		this.#prepared.delete(jobId);
 		this.#unsent.forget(jobId);
 		this.#momenta.forget(jobId);
 		this.uses.forget(jobId);

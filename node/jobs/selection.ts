@@ -1,14 +1,17 @@
 /** What a job's selection of participants means for this node: how large its sums are, and by what rule it selects. */
+import { AlthingError } from "../../crypto/error.ts";
+import { cohortParameters, LARGEST_COMPLETE_COHORT } from "../../protocols/aggregation/index.ts";
 import type { JobStart } from "../../protocols/agreement/index.ts";
 import { type Charter, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
-import type { TrainingJobOptions } from "../../protocols/training/index.ts";
+import type { CoordinationTiming, TrainingJobOptions } from "../../protocols/training/index.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
-import { contributorsOf, requireSafeCohort } from "../../src/selection/cohort.ts";
+import { contributorsOf, invitedOf, requireSafeCohort } from "../../src/selection/cohort.ts";
 import {
 	type Characteristics,
 	characteristicOf,
 	type SelectionChoice,
 } from "../../src/selection/selectionChoice.ts";
+import { bufferOf } from "../../src/training/bufferedRounds.ts";
 import type { Participation } from "../../src/training/plan.ts";
 
 /** A query asks everybody, once. */
@@ -26,20 +29,26 @@ export function declaredFor(
 	return name === undefined || value === undefined ? undefined : { [name]: value };
 }
 
+/** Contributions that a round of the job is for, of so many participants. */
+function contributorsIn(spec: ResolvedSpecification, participants: number): number {
+	if (spec.technique === "query") return participants;
+	return bufferOf(spec.training, participants)?.capacity ?? contributorsOf(spec.selection, participants);
+}
+
 /** Fewest survivors that the charter allows a job's sums to be opened for: a fraction of those a round is for. */
 export function charterMinimumOf(
 	spec: ResolvedSpecification,
 	charter: Charter,
 	participants: number,
 ): number {
-	return minimumSurvivorsOf(charter, contributorsOf(selectionOf(spec), participants));
+	return minimumSurvivorsOf(charter, contributorsIn(spec, participants));
 }
 
 /**
  * How large the sums of a job are.
  * @param participants of the job; all of them may come to be asked when attempts fail
  * @param corruption how many of them may be corrupt
- * @throws AlthingError `job.cohort_too_small`
+ * @throws AlthingError `job.cohort_too_small`, `job.cohort_too_large`, `aggregation.no_parameters`
  */
 export function participationOf(
 	spec: ResolvedSpecification,
@@ -47,22 +56,40 @@ export function participationOf(
 	participants: number,
 	corruption: number,
 ): Participation {
-	const choice = selectionOf(spec);
 	const minimumSurvivors = spec.aggregation.minimumSurvivors ?? charterMinimumOf(spec, charter, participants);
-	if (choice !== undefined) {
-		const contributors = contributorsOf(choice, participants);
+	const choice = selectionOf(spec);
+	const contributors = contributorsIn(spec, participants);
+	if (contributors < participants || choice !== undefined)
 		requireSafeCohort({ contributors, corruption, minimumSurvivors });
+	if (participants > LARGEST_COMPLETE_COHORT && isOfUnknownSize(spec)) {
+		throw new AlthingError(
+			"job.cohort_too_large",
+			`who contributes to a round of this job is known only when it runs; that is offered for up to ${LARGEST_COMPLETE_COHORT} participants, not ${participants}. Select a fixed number instead.`,
+			{ participants },
+		);
+	}
+	if (choice !== undefined && choice.strategy !== "poisson") {
+		const selected = Math.min(participants, invitedOf(choice));
+		cohortParameters({
+			members: selected,
+			corruption: Math.min(corruption, selected),
+			dropped: selected - minimumSurvivors,
+		});
 	}
 	return { participants, corruption, minimumSurvivors };
 }
 
-/** The rule by which every participant selects alike; nothing where everybody takes part in every round. */
+/** The rules by which a round's contributors are found alike by all; nothing where everybody takes part in every round. */
 export function selectionFor(
 	spec: ResolvedSpecification,
 	start: JobStart,
 	{ minimumSurvivors, participants }: Participation,
-): Pick<TrainingJobOptions, "selection" | "enoughInputs"> {
+): Pick<TrainingJobOptions, "selection" | "enoughInputs" | "buffer"> {
 	const choice = selectionOf(spec);
+	if (spec.technique !== "query" && choice === undefined) {
+		const buffer = bufferOf(spec.training, participants);
+		return buffer === undefined ? {} : { buffer };
+	}
 	if (choice === undefined) return {};
 	const characteristics = new Map(
 		start.participants.map(({ response }) => [response.peer, response.characteristics ?? {}]),
@@ -72,4 +99,21 @@ export function selectionFor(
 		// A Poisson sample has no size to be reached.
 		...(choice.strategy === "poisson" ? {} : { enoughInputs: contributorsOf(choice, participants) }),
 	};
+}
+
+/** The roster of a buffered round, and a Poisson sample, may be much smaller than the set it is taken from. */
+function isOfUnknownSize(spec: ResolvedSpecification): boolean {
+	return isBuffered(spec) || selectionOf(spec)?.strategy === "poisson";
+}
+
+/** Whether sites train at their own pace. */
+export function isBuffered(spec: ResolvedSpecification): boolean {
+	return spec.technique !== "query" && spec.training.schedule === "buffered";
+}
+
+/** A buffer fills when sites are ready: its coordinator is given more time before it counts as stalling. */
+const BUFFER_PATIENCE = 10;
+
+export function patientTiming(spec: ResolvedSpecification, timing: CoordinationTiming): CoordinationTiming {
+	return isBuffered(spec) ? { ...timing, stallMs: BUFFER_PATIENCE * timing.stallMs } : timing;
 }

@@ -58,6 +58,13 @@ export type WorkerTask =
 			readonly state: Uint8Array;
 			readonly own?: Uint8Array;
 	  }
+	/** Buffered rounds: what a `contribute` of an earlier version made, for the round that takes it. */
+	| {
+			readonly kind: "weigh";
+			readonly job: JobContext;
+			readonly prepared: Uint32Array;
+			readonly staleness: number;
+	  }
 	| {
 			readonly kind: "apply";
 			readonly job: JobContext;
@@ -106,6 +113,7 @@ export type WorkerResult =
 			readonly own?: Uint8Array;
 	  }
 	| { readonly kind: "finished"; readonly own: Uint8Array }
+	| { readonly kind: "weighed"; readonly vector: Uint32Array; readonly samplerDistance: number }
 	| {
 			readonly kind: "applied";
 			readonly state: Uint8Array;

@@ -7,6 +7,7 @@ import { planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer } from "../../src/learning/trainer.ts";
+import { finishContribution, withoutShares } from "../../src/training/bufferedRounds.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { type Contribution, Contributor } from "../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
@@ -63,7 +64,13 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 	const data = job.streamed ? NO_RECORDS : dataOf(job);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
 	return {
-		contributor: new Contributor({ spec, plan, data, trainer, participationKey: job.splitKey }),
+		contributor: new Contributor({
+			spec,
+			plan: spec.training.schedule === "buffered" ? withoutShares(plan) : plan,
+			data,
+			trainer,
+			participationKey: job.splitKey,
+		}),
 		// Counted for each job that uses them, although they are shared: an upper bound.
 		bytes: 4 * (plan.model.inputs + 1) * (data.train.rows + data.heldOut.rows) + 8 * plan.length,
 		close: () => trainer.dispose(),
@@ -146,6 +153,15 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		}
 		case "finish":
 			return { result: { kind: "finished", own: await finish(task) } };
+		case "weigh": {
+			const { work } = task.job;
+			if (work.kind === "query") throw new Error("a query has no buffered rounds");
+			const finished = finishContribution(work.plan, task.prepared, task.staleness);
+			return {
+				result: { kind: "weighed", ...finished },
+				transfer: [finished.vector.buffer as ArrayBuffer],
+			};
+		}
 		case "apply":
 			return { result: apply(task) };
 		case "aggregate":

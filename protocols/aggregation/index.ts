@@ -20,6 +20,7 @@
  *
  * Threat model, message diagram and the privacy argument: README.md beside this file.
  */
+export type { BufferRules } from "./admission.ts";
 export { graphSeedOf } from "./cohortGraph.ts";
 export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";

@@ -10,8 +10,7 @@ import {
 	type AggregationMessage,
 	type AggregationOutput,
 	AggregationSession,
-	cohortParameters,
-	corruptionAmong,
+	type BufferRules,
 	decodeMessage,
 	encodeMessage,
 	graphSeedOf,
@@ -24,6 +23,7 @@ import type { Collector, TrainingJobOptions, TrainingTaskResult } from "./contra
 import type { Coordination } from "./coordination.ts";
 import type { TrainingMessage } from "./messages.ts";
 import { encodePromise } from "./promises.ts";
+import { canBeSecured, cohortOfSelected } from "./selectedCohort.ts";
 
 /** After this many dead attempts under one coordinator the next in line is asked, whatever the reasons were. */
 const MAX_DEAD_PER_TERM = 3;
@@ -49,6 +49,8 @@ export class RoundAttempts {
 	readonly #coordination: Coordination;
 	readonly #listener: AttemptListener;
 	#checkpoint: Checkpoint | undefined;
+	/** Buffered rounds: the version that this node's contribution to the round was trained from. */
+	#offered: number | undefined;
 	/** Those invited to the round's attempts, as far as they were asked for. */
 	#invited: (readonly PeerId[])[] = [];
 	#round = 0;
@@ -88,7 +90,38 @@ export class RoundAttempts {
 		const eligible = history.filter((_, index) => !excluded.includes(electorate.members[index] as PeerId));
 		const round = { jobId, round: this.#round, attempt, members, beacon, history: eligible };
 		this.#invited[attempt] ??= selectParticipants(selection, round);
-		return this.#invited[attempt];
+		const invited = this.#invited[attempt];
+		// A set too large for the survivors that are asked of it is no better than the one before.
+		return attempt > 0 && !canBeSecured(this.#options, invited.length)
+			? this.invitedTo(attempt - 1)
+			: invited;
+	}
+
+	/**
+	 * Who can be said to have been asked: those invited to an attempt. Who was ready in time for a buffered
+	 * round is known of its survivors alone.
+	 */
+	askedIn(attempt: number, survivors: readonly PeerId[]): readonly PeerId[] {
+		return this.#options.buffer === undefined ? this.invitedTo(attempt) : survivors;
+	}
+
+	/** Buffered rounds: a contribution, trained from this version, waits to be taken by this round. */
+	offer(out: Collector, version: number, nowMs: number): void {
+		this.#offered = version;
+		if (this.#session !== undefined) this.#relay(out, this.#session.offer(version, nowMs), nowMs);
+	}
+
+	#bufferRules(): BufferRules | undefined {
+		const { buffer, electorate } = this.#options;
+		if (buffer === undefined) return undefined;
+		const { history } = this.#checkpoint ?? {};
+		const stalest = Math.max(0, this.#round - buffer.maximumStaleness);
+		return {
+			capacity: buffer.capacity,
+			// What came of a version before its author's last contribution may have been in that one.
+			oldestVersion: (member) =>
+				Math.max(stalest, 1 + (history?.[electorate.members.indexOf(member)]?.lastSurvived ?? -1)),
+		};
 	}
 
 	/** Whether this node is asked to contribute to the present attempt. */
@@ -103,6 +136,7 @@ export class RoundAttempts {
 	begin(checkpoint: Checkpoint, caughtUp: boolean, nowMs: number): void {
 		this.#checkpoint = checkpoint;
 		this.#invited = [];
+		this.#offered = undefined;
 		this.#round = checkpoint.round;
 		this.#modelHash = sha256(checkpoint.state);
 		this.#dead = [];
@@ -151,11 +185,11 @@ export class RoundAttempts {
 		// of that term is kept from a second beginning by its own promises.
 		const fresh = term === this.#enteredTerm || term === firstTerm(epochOf(term));
 		if (fresh || this.#promises.has(this.#attempt)) {
-			const session = this.#create(term, self.peer);
+			const session = this.#create(term, self.peer, nowMs);
 			this.#relay(out, session.start(nowMs), nowMs);
 		} else {
 			const predecessor = electorate.members.find((peer) => peer !== self.peer) ?? self.peer;
-			const session = this.#create(term - 1, predecessor);
+			const session = this.#create(term - 1, predecessor, nowMs);
 			this.#relay(out, session.coordinatorChanged(term, self.peer, nowMs), nowMs);
 		}
 	}
@@ -198,7 +232,7 @@ export class RoundAttempts {
 		if (this.#session === undefined) {
 			if (body.kind === "dead") this.#adopt(out, [...this.#dead, body.certificate], nowMs);
 			if (body.kind === "dead" || from !== this.#coordination.coordinator) return;
-			const session = this.#create(this.#coordination.term, this.#coordination.coordinator);
+			const session = this.#create(this.#coordination.term, this.#coordination.coordinator, nowMs);
 			this.#relay(out, session.start(nowMs), nowMs);
 		}
 		const before = this.#attempt;
@@ -265,17 +299,13 @@ export class RoundAttempts {
 
 	/** The graph of a large cohort follows from the beacon of the job's start. */
 	#graphOf(selected: readonly PeerId[]): Pick<AggregationConfig, "cohort" | "graphSeed"> {
-		const { electorate, minimumSurvivors, seed } = this.#options;
-		const cohort = cohortParameters({
-			members: selected.length,
-			corruption: corruptionAmong(electorate, selected.length),
-			dropped: selected.length - minimumSurvivors,
-		});
+		const { seed } = this.#options;
+		const cohort = cohortOfSelected(this.#options, selected.length);
 		if (cohort.graph === "ring") this.#graphSeed ??= graphSeedOf(seed);
 		return { cohort, graphSeed: this.#graphSeed ?? seed };
 	}
 
-	#create(term: number, coordinator: PeerId): AggregationSession {
+	#create(term: number, coordinator: PeerId, nowMs: number): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
 		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs, screening } = this.#options;
 		const config: AggregationConfig = {
@@ -289,6 +319,7 @@ export class RoundAttempts {
 			electorate,
 			selected: this.invitedTo(this.#attempt),
 			enoughInputs,
+			buffer: this.#bufferRules(),
 			screening: this.#checkpoint && screening?.(this.#checkpoint.state),
 			coordinator,
 			term,
@@ -303,6 +334,8 @@ export class RoundAttempts {
 		};
 		const session = new AggregationSession(config);
 		for (const peer of this.#unreachable) session.connectivity(peer, false);
+		// Nobody has opened the session yet, so this says nothing to anybody.
+		if (this.#offered !== undefined) session.offer(this.#offered, nowMs);
 		this.#session = session;
 		return session;
 	}

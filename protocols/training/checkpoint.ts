@@ -27,13 +27,13 @@ export interface Checkpoint {
 	readonly beacon: Uint8Array;
 	/** Participants that do not contribute any more. */
 	readonly excluded: readonly PeerId[];
-	/** Of a job with a selection. */
+	/** Of a job with a selection, or with buffered rounds. */
 	readonly history: SelectionHistory | undefined;
 }
 
 /** The checkpoint before the first round. */
 export function firstCheckpoint(options: TrainingJobOptions): Checkpoint {
-	const { jobId, configHash, seed, initialState, selection, electorate } = options;
+	const { jobId, configHash, seed, initialState, selection, buffer, electorate } = options;
 	return {
 		round: 0,
 		state: initialState,
@@ -42,7 +42,7 @@ export function firstCheckpoint(options: TrainingJobOptions): Checkpoint {
 		election: { seed, survivors: [] },
 		beacon: seed,
 		excluded: [],
-		history: selection === undefined ? undefined : emptyHistory(electorate.members.length),
+		history: (selection ?? buffer) === undefined ? undefined : emptyHistory(electorate.members.length),
 	};
 }
 
@@ -76,14 +76,14 @@ export function electionAfter(
 	return { seed, survivors: [...survivors] };
 }
 
-/** The history that a released round leaves, as part of its certified result; nothing without a selection. */
+/** The history that a released round leaves, as part of its certified result; nothing where nothing goes by it. */
 export function certifiedHistory(
-	{ history }: Checkpoint,
+	{ history, round: number }: Checkpoint,
 	{ electorate }: Pick<TrainingJobOptions, "electorate">,
 	round: { readonly invited: readonly PeerId[]; readonly survivors: readonly PeerId[] },
 ): Pick<RoundResult, "history"> {
 	if (history === undefined) return {};
-	return { history: [...historyAfter(history, electorate.members, round)] };
+	return { history: [...historyAfter(history, electorate.members, { ...round, number })] };
 }
 
 /** Who is excluded after a round, as part of its certified result; nothing as long as nobody is. */

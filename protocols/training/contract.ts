@@ -16,6 +16,10 @@ import type { RoundResult } from "./result.ts";
 export type TrainingTask =
 	/** This site's encoded, noised contribution to a round, computed from the common state. */
 	| { readonly kind: "contribute"; readonly round: number; readonly state: Uint8Array }
+	/** Buffered rounds: trains from a version of the model, the state that this round starts from, and keeps the outcome. */
+	| { readonly kind: "prepare"; readonly version: number; readonly state: Uint8Array }
+	/** Buffered rounds: what was prepared from the version, weighted for its staleness, encoded and noised; once. */
+	| { readonly kind: "finish"; readonly round: number; readonly version: number }
 	/** Charge the budget for releasing the round's contribution, durably; an error withdraws this site from the round. */
 	| { readonly kind: "charge"; readonly round: number; readonly attempt: number }
 	/** The next common state from a verified sum. */
@@ -33,6 +37,7 @@ export type TrainingTask =
 /** The answer to a {@link TrainingTask}; a failure is answered with an Error instead. */
 export type TrainingTaskResult =
 	| { readonly kind: "contribution"; readonly vector: Uint32Array }
+	| { readonly kind: "prepared" }
 	| { readonly kind: "charged" }
 	| {
 			readonly kind: "applied";
@@ -64,7 +69,7 @@ export type TrainingOutput =
 			readonly kind: "round";
 			readonly content: RoundResult;
 			readonly resultHash: Uint8Array;
-			/** Who was asked to contribute; of a round that others certified while this node was away, its survivors. */
+			/** Who was asked to contribute; its survivors, of a buffered round or one that this node was away in. */
 			readonly invited: readonly PeerId[];
 	  }
 	| { readonly kind: "done"; readonly rounds: number };
@@ -85,6 +90,8 @@ export interface TrainingJobOptions {
 	readonly selection?: SelectionRule | undefined;
 	/** Contributions that a round is for: it goes on with that many; absent to wait for all that are asked. */
 	readonly enoughInputs?: number | undefined;
+	/** Buffered rounds: contributions that a round takes, and rounds that one may have missed while it was made. */
+	readonly buffer?: { readonly capacity: number; readonly maximumStaleness: number } | undefined;
 	readonly rounds: number;
 	/** Rounds after which the coordinator's role moves on. */
 	readonly roundsPerEpoch: number;

@@ -2,9 +2,12 @@
 import { AlthingError } from "../../crypto/error.ts";
 import type { Collector } from "./contract.ts";
 
+/** The common state that the round starts from; in buffered rounds the version that a contribution was prepared from. */
+type Source = { readonly state: Uint8Array } | { readonly version: number };
+
 export class Contribution {
 	#round = 0;
-	#state: Uint8Array | undefined;
+	#source: Source | undefined;
 	#computing = false;
 	#vector: Uint32Array | undefined;
 	#charge: "none" | "asked" | "made" = "none";
@@ -12,10 +15,10 @@ export class Contribution {
 	#wanted = false;
 	#withdrawn = false;
 
-	/** A new round, that starts from this common state. */
-	begin(round: number, state: Uint8Array): void {
+	/** A new round. @param source what to compute its vector from; absent in a buffered round without a contribution */
+	begin(round: number, source: Source | undefined): void {
 		this.#round = round;
-		this.#state = state;
+		this.#source = source;
 		this.#computing = false;
 		this.#vector = undefined;
 		this.#withdrawn = false;
@@ -24,10 +27,12 @@ export class Contribution {
 
 	/** Starts computing, once a round; before the cohort is known, so that training overlaps with the key exchange. */
 	compute(out: Collector): void {
-		if (this.#computing || this.#state === undefined) return;
+		const source = this.#source;
+		if (this.#computing || source === undefined) return;
 		this.#computing = true;
 		const round = this.#round;
-		out.work(`contribute/${round}`, { kind: "contribute", round, state: this.#state });
+		if ("state" in source) out.work(`contribute/${round}`, { kind: "contribute", round, ...source });
+		else out.work(`finish/${round}`, { kind: "finish", round, ...source });
 	}
 
 	/** A further attempt is charged anew; what the dead one had been charged was never released. */

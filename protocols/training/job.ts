@@ -28,6 +28,7 @@ import type {
 import { Contribution } from "./contribution.ts";
 import { Coordination, DEFAULT_TIMING } from "./coordination.ts";
 import type { TrainingMessage } from "./messages.ts";
+import { Preparation } from "./preparation.ts";
 import { encodePromise, type PersistedStep } from "./promises.ts";
 import type { RoundResult } from "./result.ts";
 import { RESEND_MS, ResultPhase } from "./resultPhase.ts";
@@ -44,6 +45,8 @@ export class TrainingJob
 	readonly #attempts: RoundAttempts;
 	readonly #results: ResultPhase;
 	readonly #contribution = new Contribution();
+	/** Buffered rounds. */
+	readonly #preparation: Preparation | undefined;
 	readonly #catchUp: CatchUp;
 	/** Calls to the next round's session that came while this node still waits for the present one's state. */
 	readonly #early = new Map<PeerId, Extract<TrainingMessage, { kind: "session" }>>();
@@ -81,6 +84,7 @@ export class TrainingJob
 				this.#results.nothingLost();
 			},
 		});
+		this.#preparation = options.buffer && new Preparation(options.buffer.maximumStaleness);
 		this.#catchUp = new CatchUp(this.#coordination, this.#attempts, () => this.#checkpoint);
 		this.#results = new ResultPhase(options, lock, this.#checkpoint, (...result) => this.#commit(...result));
 		if (restored.vote !== undefined) {
@@ -90,7 +94,7 @@ export class TrainingJob
 		this.#resume = (out, nowMs) => {
 			if (options.promises.length === 0) this.#attempts.begin(this.#checkpoint, false, nowMs);
 			else this.#attempts.resume(this.#checkpoint, restored.dead, restored.sessions, nowMs);
-			this.#contribute(out);
+			this.#contribute(out, nowMs);
 		};
 	}
 
@@ -189,7 +193,7 @@ export class TrainingJob
 				break;
 			case "result_ballot":
 				if (this.#inStep(out, from, message.round))
-					this.#results.receiveBallot(out, from, message.ballot, !this.#attempts.invited, nowMs);
+					this.#results.receiveBallot(out, from, message.ballot, this.#idle, nowMs);
 				break;
 			case "result":
 				this.#results.receiveResult(out, from, message, nowMs);
@@ -223,12 +227,17 @@ export class TrainingJob
 	completed(workId: string, result: TrainingTaskResult | Error, nowMs: number): Step {
 		const out = this.#collector();
 		const [kind, round, attempt, ...id] = workId.split("/");
+		if (kind === "prepare") {
+			this.#prepared(out, Number(round), result, nowMs);
+			return out.effects();
+		}
 		if (Number(round) !== this.round) return {};
 		if (kind === "aggregate") {
 			this.#attempts.completed(out, Number(attempt), id.join("/"), result, nowMs);
 		} else if (kind === "apply") {
 			this.#applied(out, result, nowMs);
 		} else if (result instanceof Error) {
+			this.#preparation?.spend();
 			this.#contribution.withdraw(out, result);
 		} else {
 			if (result.kind === "contribution") this.#contribution.computed(result.vector);
@@ -239,8 +248,14 @@ export class TrainingJob
 	}
 
 	/** Trains for the round if this node is asked to; an attempt that asks it later on starts it then. */
-	#contribute(out: Collector): void {
-		this.#contribution.begin(this.round, this.state);
+	#contribute(out: Collector, nowMs: number): void {
+		if (this.#preparation !== undefined) {
+			this.#contribution.begin(this.round, undefined);
+			this.#preparation.begin(out, this.#checkpoint);
+			this.#offer(out, nowMs);
+			return;
+		}
+		this.#contribution.begin(this.round, { state: this.state });
 		if (this.#checkpoint.excluded.includes(this.#options.self.peer)) {
 			const code = "training.excluded";
 			const reason =
@@ -250,10 +265,28 @@ export class TrainingJob
 		if (this.#attempts.invited) this.#contribution.compute(out);
 	}
 
+	/** Buffered rounds: offers what is ready. */
+	#offer(out: Collector, nowMs: number): void {
+		const version = this.#preparation?.ready;
+		if (version === undefined) return;
+		this.#contribution.begin(this.round, { version });
+		this.#attempts.offer(out, version, nowMs);
+	}
+
+	#prepared(out: Collector, version: number, result: TrainingTaskResult | Error, nowMs: number): void {
+		if (this.done) return;
+		if (result instanceof Error) {
+			this.#preparation?.failed();
+			this.#contribution.withdraw(out, result);
+		} else if (this.#preparation?.prepared(out, version) === true) this.#offer(out, nowMs);
+	}
+
 	/** The budget is charged, durably, before the masked contribution leaves. */
 	#provide(out: Collector, nowMs: number): void {
 		const vector = this.#contribution.take(out, this.#attempts.attempt);
-		if (vector !== undefined) this.#attempts.provideInput(out, vector, nowMs);
+		if (vector === undefined) return;
+		this.#preparation?.spend();
+		this.#attempts.provideInput(out, vector, nowMs);
 	}
 
 	#apply(out: Collector, released: Released, nowMs: number): void {
@@ -303,7 +336,7 @@ export class TrainingJob
 			election: electionAfter(this.#checkpoint, this.#options.roundsPerEpoch, { beacon, survivors }),
 			...certifiedExclusion(this.#checkpoint, released.screening?.offenders ?? []),
 			...certifiedHistory(this.#checkpoint, this.#options, {
-				invited: this.#attempts.invitedTo(attempt),
+				invited: this.#attempts.askedIn(attempt, survivors),
 				survivors,
 			}),
 		};
@@ -321,7 +354,7 @@ export class TrainingJob
 		const { content } = result;
 		const invited =
 			content.round === this.round && content.outcome === "released"
-				? this.#attempts.invitedTo(content.attempt)
+				? this.#attempts.askedIn(content.attempt, content.survivors)
 				: content.survivors;
 		this.#checkpoint = checkpointAfter(result, state);
 		this.#released = undefined;
@@ -336,7 +369,7 @@ export class TrainingJob
 			this.#announceCoordinator(out);
 		this.#coordination.progressed(nowMs);
 		this.#attempts.begin(this.#checkpoint, caughtUp, nowMs);
-		this.#contribute(out);
+		this.#contribute(out, nowMs);
 		this.#maybeOpen(out, nowMs);
 		for (const [peer, message] of this.#early)
 			if (message.round === this.round) this.#attempts.receive(out, peer, message, nowMs, undefined);
@@ -376,6 +409,11 @@ export class TrainingJob
 		this.#attempts.coordinatorChanged(out, nowMs);
 		this.#lastHeartbeatMs = Number.NEGATIVE_INFINITY;
 		this.#maybeOpen(out, nowMs);
+	}
+
+	/** Whether this node has no part in the round's sum. */
+	get #idle(): boolean {
+		return this.#preparation === undefined ? !this.#attempts.invited : !this.#preparation.handedOver;
 	}
 
 	#announceCoordinator(out: Collector): void {

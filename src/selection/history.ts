@@ -17,6 +17,8 @@ export const participantRecordSchema = z.strictObject({
 	invited: rounds,
 	/** Of them, those whose sum it is in. */
 	survived: rounds,
+	/** The last round whose sum it is in; -1 before any. */
+	lastSurvived: z.int().min(-1).max(1_000_000),
 	/** Exponential mean of surviving when asked, in 1/1024. */
 	reliability: z.int().min(0).max(FULL_RELIABILITY),
 });
@@ -31,6 +33,7 @@ export function emptyHistory(participants: number): SelectionHistory {
 	return Array.from({ length: participants }, () => ({
 		invited: 0,
 		survived: 0,
+		lastSurvived: -1,
 		reliability: FULL_RELIABILITY,
 	}));
 }
@@ -39,7 +42,11 @@ export function emptyHistory(participants: number): SelectionHistory {
 export function historyAfter(
 	history: SelectionHistory,
 	members: readonly PeerId[],
-	round: { readonly invited: readonly PeerId[]; readonly survivors: readonly PeerId[] },
+	round: {
+		readonly number: number;
+		readonly invited: readonly PeerId[];
+		readonly survivors: readonly PeerId[];
+	},
 ): SelectionHistory {
 	const invited = new Set(round.invited);
 	const survivors = new Set(round.survivors);
@@ -50,6 +57,7 @@ export function historyAfter(
 		return {
 			invited: record.invited + 1,
 			survived: record.survived + survived,
+			lastSurvived: survived === 1 ? round.number : record.lastSurvived,
 			reliability:
 				record.reliability -
 				(record.reliability >> RELIABILITY_SHIFT) +

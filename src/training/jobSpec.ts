@@ -12,6 +12,7 @@ import { type DataDescription, dataDescriptionSchema } from "../data/description
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
+import { scheduleContradiction } from "./bufferedRounds.ts";
 import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { personalizationContradiction, personalizationSchema } from "./personalizationChoice.ts";
@@ -95,6 +96,7 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	const { privacy, training, personalization, robustness, selection, compression } = spec;
 	const contradicts =
 		trainingContradiction(training) ??
+		scheduleContradiction(spec) ??
 		(personalization && personalizationContradiction(personalization, training, privacy)) ??
 		contradiction(privacy, training) ??
 		(selection === undefined ? undefined : selectionContradiction(selection, privacy)) ??

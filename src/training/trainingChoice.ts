@@ -78,6 +78,19 @@ export const trainingSchema = z.strictObject({
 			"fedsgd with privacy: public number that summed gradients are divided by; about samplingRate x all records",
 		),
 	evaluateEveryRounds: z.int().min(1).max(100_000).default(1),
+	schedule: z
+		.enum(["synchronous", "buffered"])
+		.default("synchronous")
+		.describe(
+			"synchronous: all that are asked train from the same model; buffered: sites train at their own pace, and a round takes the first bufferSize contributions that are ready",
+		),
+	bufferSize: z.int().min(3).max(1024).optional().describe("buffered: contributions that a round takes"),
+	maximumStaleness: z
+		.int()
+		.min(0)
+		.max(1000)
+		.optional()
+		.describe("buffered: rounds that a contribution may have missed while it was made; 10 by default"),
 });
 
 export type TrainingChoice = z.infer<typeof trainingSchema>;

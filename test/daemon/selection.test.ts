@@ -1,4 +1,4 @@
-/** Rounds that ask a selection of whole nodes, by what their organizations declare. */
+/** Rounds that ask a selection of whole nodes, by what their organizations declare; and rounds without waiting. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Fleet } from "./fleet.ts";
 
@@ -65,5 +65,33 @@ describe("a stratified job", () => {
 		await expect(fleet.node(0).call("job.submit", { spec })).rejects.toMatchObject({
 			code: "job.cohort_too_small",
 		});
+	});
+});
+
+describe("a buffered job", () => {
+	it("takes three contributions a round, and each site pays for those that were taken", {
+		timeout: TEST_MS,
+	}, async () => {
+		const spec = {
+			...job({ strategy: "fair", size: 3 }),
+			name: "buffered",
+			selection: undefined,
+			training: { rounds: 6, expectedBatch: 345, schedule: "buffered", bufferSize: 3 },
+		};
+		const { id } = await fleet.node(0).call("job.submit", { spec: JSON.parse(JSON.stringify(spec)) });
+		const details = await Promise.all(
+			fleet.nodes.map((node) => node.untilJob(id, ({ state }) => state === "completed")),
+		);
+		expect(new Set(await Promise.all(fleet.nodes.map((node) => node.modelHash(id)))).size).toBe(1);
+		for (const { survivors } of details[0]!.history) expect(survivors).toHaveLength(3);
+		for (const [index, node] of fleet.nodes.entries()) {
+			const { budgets } = await node.call("budget.show", { dataset: "digits-8x8" });
+			const paid = (budgets[0]?.charges ?? []).filter(
+				(charge) => charge.job === id && charge.partition === "train" && charge.state === "released",
+			);
+			const summed = details[index]!.history.filter(({ survivors }) => survivors.includes(node.peer));
+			expect(paid).toHaveLength(summed.length);
+			expect((await node.call("budget.audit", {})).differences).toEqual([]);
+		}
 	});
 });

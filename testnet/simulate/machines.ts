@@ -25,8 +25,10 @@ export interface SimulationOptions<Message, Task, Result> {
 	readonly lossProbability?: number;
 	readonly encode: (message: Message) => Uint8Array;
 	readonly decode: (bytes: Uint8Array) => Message;
-	/** Executes a work task; its result arrives one virtual millisecond later. */
+	/** Executes a work task; its result arrives `taskMs` later. */
 	readonly runTask: (task: Task) => Result;
+	/** Virtual time that a task takes; one millisecond by default. */
+	readonly taskMs?: (task: Task) => number;
 }
 
 /** A message on its way; hooks may change, drop, delay or multiply it. */
@@ -263,7 +265,8 @@ export class MachineSimulation<Message, Task, Result, Output> {
 
 	#work(peer: PeerId, node: Node<Message, Task, Result, Output>, id: string, task: Task): void {
 		const { life } = node;
-		this.#push(this.nowMs + 1, () => {
+		const { taskMs = () => 1 } = this.#options;
+		this.#push(this.nowMs + taskMs(task), () => {
 			if (node.machine === undefined || node.life !== life) return;
 			let result: Result | Error;
 			try {

@@ -37,6 +37,10 @@ export interface JobSimulationOptions {
 	readonly lossProbability?: number;
 	readonly configure?: (options: TrainingJobOptions, index: number) => TrainingJobOptions;
 	readonly jobId?: string;
+	/** Virtual time that a task takes at a participant; one millisecond where undefined. */
+	readonly taskMs?: (index: number, task: TrainingTask) => number | undefined;
+	/** Does a task in place of the fake learner; undefined leaves it to that. */
+	readonly execute?: (index: number, task: TrainingTask) => TrainingTaskResult | undefined;
 	/** What a member contributes instead of {@link contributionOf}. */
 	readonly contribution?: (index: number, round: number) => Uint32Array | undefined;
 }
@@ -76,6 +80,8 @@ export class JobSimulation {
 	readonly #settings: JobSimulationOptions;
 	readonly #states = new Map<PeerId, Map<string, Uint8Array>>();
 	readonly #charged = new Set<string>();
+	/** Buffered rounds: the round that each prepared contribution went into. */
+	readonly #finished = new Map<string, number>();
 	#cut: readonly (readonly PeerId[])[] | undefined;
 
 	constructor(settings: JobSimulationOptions = {}) {
@@ -88,7 +94,9 @@ export class JobSimulation {
 			lossProbability: settings.lossProbability ?? 0,
 			encode: encodeTrainingMessage,
 			decode: decodeTrainingMessage,
-			runTask: (owned) => this.#execute(owned),
+			runTask: (owned) =>
+				settings.execute?.(this.peers.indexOf(owned.peer), owned.task) ?? this.#execute(owned),
+			taskMs: ({ peer, task }) => settings.taskMs?.(this.peers.indexOf(peer), task) ?? 1,
 		});
 		this.options = this.keys.map((self, index) => {
 			const options: TrainingJobOptions = {
@@ -354,6 +362,15 @@ export class JobSimulation {
 			case "contribute": {
 				const other = this.#settings.contribution?.(this.peers.indexOf(peer), task.round);
 				return { kind: "contribution", vector: other ?? contributionOf(peer, task.round) };
+			}
+			case "prepare":
+				return { kind: "prepared" };
+			case "finish": {
+				const before = this.#finished.get(`${peer}/${task.version}`);
+				if (before !== undefined)
+					throw new Error(`${peer} used version ${task.version} in round ${before} already`);
+				this.#finished.set(`${peer}/${task.version}`, task.round);
+				return { kind: "contribution", vector: contributionOf(peer, task.round) };
 			}
 			case "charge":
 				if (this.broke.has(peer))

@@ -41,7 +41,7 @@ function expectSelected(job: JobSimulation, results: readonly RoundResult[]): vo
 			const at = { jobId, round, attempt, members: job.peers, beacon, history };
 			const invited = selectParticipants(selection!, at);
 			expect(invited).toEqual(expect.arrayContaining(survivors));
-			history = historyAfter(history, job.peers, { invited, survivors });
+			history = historyAfter(history, job.peers, { number: round, invited, survivors });
 		}
 		expect(certified).toEqual(history);
 		beacon = next;

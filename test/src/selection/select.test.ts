@@ -54,7 +54,7 @@ function sharesOf(
 		const invited = selectParticipants(rule, { jobId: "job", round, attempt: 0, members, beacon, history });
 		selected.push(invited);
 		const survivors = invited.filter((peer) => survives(peer, round));
-		history = historyAfter(history, members, { invited, survivors });
+		history = historyAfter(history, members, { number: round, invited, survivors });
 	}
 	return { history, selected };
 }
@@ -199,7 +199,7 @@ describe("long-run shares", () => {
 			const beacon = beaconOf("back", round);
 			const at = { jobId: "job", round, attempt: 0, members, beacon, history: recovered };
 			const invited = selectParticipants(RULES.availability(members), at);
-			recovered = historyAfter(recovered, members, { invited, survivors: invited });
+			recovered = historyAfter(recovered, members, { number: round, invited, survivors: invited });
 		}
 		for (const { reliability } of recovered) expect(reliability).toBeGreaterThan(900);
 	});
@@ -223,7 +223,7 @@ describe("long-run shares", () => {
 						const beacon = beaconOf("fair", round);
 						const at = { jobId: "job", round, attempt, members: all, beacon, history };
 						const invited = selectParticipants(rule, at);
-						history = historyAfter(history, all, { invited, survivors: [] });
+						history = historyAfter(history, all, { number: round, invited, survivors: [] });
 						const counts = history.map((record) => record.invited);
 						expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
 					}
