@@ -4,6 +4,7 @@
  */
 import { toHex } from "../../crypto/encoding.ts";
 import type { PeerId } from "../../crypto/identity.ts";
+import { packedSize } from "../../crypto/ringPacking.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
@@ -156,6 +157,8 @@ export class RecordKeeping {
 				minimumSurvivors: participation.minimumSurvivors,
 				modulusBits: plan.modulusBits,
 				length: plan.length,
+				vectorBytes: packedSize(plan.length, plan.modulusBits),
+				wrapProbability: plan.work.plan.encoding.wrapProbability,
 			},
 			resultHash: toHex(content.stateHash),
 			status: content.outcome,

@@ -89,6 +89,20 @@ describe("bench", () => {
 		expect(overhead[0]).toMatchObject({ "CPU median": expect.stringMatching(/^\d+\.\d\dx$/) });
 	});
 
+	test("compression measures bytes beside accuracy, and errors beside the designed ones", async () => {
+		const { tables } = await report("compression", "--data", "digits-8x8, epsilon 8", "--seeds", "1");
+		const [whole, ...compressed] = tables[0].rows;
+		expect(whole).toMatchObject({ compression: "none", "times fewer": 1 });
+		for (const row of compressed) {
+			expect(row["KB up"]).toBeLessThan(whole["KB up"]);
+			expect(Number(row["accuracy %"])).toBeGreaterThan(50);
+		}
+		for (const row of tables[1].rows) {
+			expect(Number(row["error rotated"])).toBeLessThan(Number(row.designed));
+			expect(Number(row["error not rotated"])).toBeGreaterThan(10 * Number(row.designed));
+		}
+	});
+
 	test("prints a table for people by default", async () => {
 		const { code, stdout } = await bench(
 			"secagg",

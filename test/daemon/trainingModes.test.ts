@@ -20,7 +20,10 @@ afterAll(() => fleet?.end());
 
 const shared = { mechanism: "distributed_gaussian", epsilon: 4, delta: 1e-6 };
 
-function digitsJob(name: string, overrides: { training?: object; privacy: object; model?: object }) {
+function digitsJob(
+	name: string,
+	overrides: { training?: object; privacy: object; model?: object; compression?: object },
+) {
 	return {
 		name,
 		technique: "federated_learning",
@@ -28,6 +31,7 @@ function digitsJob(name: string, overrides: { training?: object; privacy: object
 		model: overrides.model ?? { kind: "softmax_regression" },
 		training: { rounds: 6, serverLearningRate: 1, evaluateEveryRounds: 5, ...overrides.training },
 		privacy: { ...shared, ...overrides.privacy },
+		...(overrides.compression === undefined ? {} : { compression: overrides.compression }),
 	};
 }
 
@@ -60,6 +64,16 @@ const jobs = [
 	digitsJob("adaptive-noise", {
 		training: { expectedBatch: 700, rounds: 8, evaluateEveryRounds: 1 },
 		privacy: { ...sampled, noiseSchedule: "adaptive", noiseRatio: 0.5 },
+	}),
+	digitsJob("compressed", {
+		training: { expectedBatch: 700 },
+		privacy: { ...sampled, clipping: "adaptive" },
+		compression: { coordinates: "random", share: 0.5 },
+	}),
+	digitsJob("compressed-organizations", {
+		training: { algorithm: "fedavg" },
+		privacy: { unit: "client" },
+		compression: { coordinates: "informed", share: 0.4, errorFeedback: true },
 	}),
 	digitsJob("organizations", { privacy: { unit: "client" }, training: { algorithm: "fedavg" } }),
 ];
