@@ -15,14 +15,10 @@ function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
 	return {
 		minimumCohort: Math.min(3, members),
 		minimumSurvivorFraction: Math.min(0.8, (members - 1) / members),
-		...(privacy.mechanism === "none"
-			? {}
-			: {
-					privacyFloor: {
-						maximumEpsilon: Math.max(8, privacy.epsilon),
-						techniques: [privacy.mechanism],
-					},
-				}),
+		privacyFloor:
+			privacy.mechanism === "none"
+				? { requireDifferentialPrivacy: false, techniques: ["none"] }
+				: { maximumEpsilon: Math.max(8, privacy.epsilon), techniques: [privacy.mechanism] },
 	};
 }
 

@@ -19,7 +19,7 @@ import { foundOrganizations, writeConfiguration } from "./organizations.ts";
 import { Progress } from "./progress.ts";
 import { createReporter, type Reporter } from "./reporter.ts";
 import { Rounds } from "./rounds.ts";
-import { dropScenario, type Incidents, type Stage, scriptedScenario } from "./scenario.ts";
+import { dropScenario, gossipScenario, type Incidents, type Stage, scriptedScenario } from "./scenario.ts";
 import { concluded, saySummary } from "./summary.ts";
 import { trainingJob } from "./trainingJob.ts";
 
@@ -233,7 +233,7 @@ class Testnet {
 			reporter,
 			signal: this.#signal,
 		};
-		const incidents = await this.#play(stage);
+		const incidents = await this.#play(stage, spec);
 		await rounds.reached(plannedRounds);
 		await this.#untilCompleted(job, plannedRounds);
 		progress.flush();
@@ -246,13 +246,15 @@ class Testnet {
 			slices,
 			secondsToFirstRound: secondsToFirstRound ?? 0,
 			incidents,
+			hasCommonModel: spec.training.schedule !== "gossip",
 		});
 		saySummary(outcome, performance.now() / 1000, reporter);
 		return outcome.problems.length === 0;
 	}
 
-	#play(stage: Stage): Promise<Incidents> {
+	#play(stage: Stage, spec: JobSpec): Promise<Incidents> {
 		const { drop } = this.#options;
+		if (spec.training.schedule === "gossip") return gossipScenario(stage);
 		return drop === undefined ? scriptedScenario(stage) : dropScenario(stage, drop);
 	}
 

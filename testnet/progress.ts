@@ -86,7 +86,9 @@ export class Progress {
 		}
 		const cells = [
 			`${pending.round}/${this.#plannedRounds}`,
-			`${name(first.coordinator)} (${termText(term)})`,
+			first.coordinator === undefined || term === undefined
+				? "none"
+				: `${name(first.coordinator)} (${termText(term)})`,
 			String(cohort.length),
 			String(survivors.length),
 			loss === undefined ? "-" : loss.toFixed(3),
@@ -101,7 +103,7 @@ export class Progress {
 			attempt: first.attempt,
 			term,
 			coordinator: first.coordinator,
-			coordinatorName: name(first.coordinator),
+			coordinatorName: first.coordinator === undefined ? undefined : name(first.coordinator),
 			cohort: cohort.map(name),
 			survivors: survivors.map(name),
 			loss,

@@ -98,7 +98,8 @@ export class Rounds {
 		if (reports.has(daemon)) return;
 		const other = [...reports.values()][0];
 		reports.set(daemon, report);
-		if (other !== undefined && other.survivors.join() !== report.survivors.join()) {
+		// Without a coordinator each node has a cohort of its own.
+		if (other?.coordinator !== undefined && other.survivors.join() !== report.survivors.join()) {
 			this.disagreements.push(report.round);
 		}
 		this.#onReport(daemon, report, isFirst);

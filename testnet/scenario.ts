@@ -68,6 +68,24 @@ export async function scriptedScenario(stage: Stage): Promise<Incidents> {
 	return incidents;
 }
 
+/** Without a coordinator: a node is killed, the others go on among themselves, and it returns. */
+export async function gossipScenario(stage: Stage): Promise<Incidents> {
+	const incidents: Incidents = { killed: [], returned: [], takeovers: [] };
+	const { rounds, plannedRounds, daemons, reporter } = stage;
+	if (plannedRounds < LEAST_ROUNDS_FOR_SCRIPT) {
+		reporter.say(
+			"scenario.skipped",
+			`With fewer than ${LEAST_ROUNDS_FOR_SCRIPT} rounds nothing is killed on the way.`,
+			{ leastRounds: LEAST_ROUNDS_FOR_SCRIPT },
+			"faint",
+		);
+		return incidents;
+	}
+	await rounds.reached(Math.max(2, Math.floor(plannedRounds * 0.3)));
+	await killAndReturn(stage, incidents, daemons.at(-1)!, "participant");
+	return incidents;
+}
+
 /** A share of the participants is killed while one round collects their updates; they return together. */
 export async function dropScenario(stage: Stage, share: number): Promise<Incidents> {
 	const incidents: Incidents = { killed: [], returned: [], takeovers: [] };
@@ -128,12 +146,13 @@ async function killAndReturn(
 			`another coordinator than ${daemon.name} finishing a round`,
 			(round) => round.round > before && round.coordinator !== daemon.peer,
 		);
-		const successor = daemonOf(stage, after.coordinator).name;
+		const { coordinator = "", term = 0 } = after;
+		const successor = daemonOf(stage, coordinator).name;
 		incidents.takeovers.push({ killed: daemon.name, successor, round: after.round });
 		reporter.say(
 			"coordinator.takeover",
-			`>> ${successor}, next in line, took over as coordinator (term ${termText(after.term)}) and finished round ${after.round}`,
-			{ organization: successor, peer: after.coordinator, term: after.term, round: after.round },
+			`>> ${successor}, next in line, took over as coordinator (term ${termText(term)}) and finished round ${after.round}`,
+			{ organization: successor, peer: coordinator, term, round: after.round },
 			"good",
 		);
 	}
@@ -189,7 +208,7 @@ async function comeBack(
 
 /** The newest word on who coordinates, or who did in the round given. */
 function coordinatorOf({ coordinator }: Stage, round: RoundReport): string {
-	return coordinator() ?? round.coordinator;
+	return coordinator() ?? round.coordinator ?? "";
 }
 
 function daemonOf({ daemons }: Stage, peer: string): Daemon {

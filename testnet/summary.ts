@@ -43,6 +43,12 @@ export interface Outcome {
 	};
 	readonly secondsToFirstRound: number;
 	readonly incidents: Incidents;
+	/** Without a common model: accuracy of each node's own, on records that no site had, and how far they are apart. */
+	readonly ownModels?: {
+		readonly accuracies: readonly number[];
+		/** Largest distance of two nodes' parameters, over the largest norm. */
+		readonly relativeDistance: number;
+	};
 }
 
 export async function concluded(facts: {
@@ -54,6 +60,8 @@ export async function concluded(facts: {
 	readonly slices: DataSlices;
 	readonly secondsToFirstRound: number;
 	readonly incidents: Incidents;
+	/** False for gossip, where nodes end with models of their own. */
+	readonly hasCommonModel: boolean;
 }): Promise<Outcome> {
 	const { daemons, job, dataset, plannedRounds, rounds, slices, secondsToFirstRound, incidents } = facts;
 	const problems: string[] = [];
@@ -68,7 +76,7 @@ export async function concluded(facts: {
 		}),
 	);
 	const hashes = new Set(models.map(({ hash }) => hash));
-	if (hashes.size !== 1) {
+	if (facts.hasCommonModel && hashes.size !== 1) {
 		problems.push(
 			`the nodes ended with ${hashes.size} different models: ${models.map(({ organization, hash }) => `${organization} ${hash.slice(0, 12)}`).join(", ")}`,
 		);
@@ -76,6 +84,7 @@ export async function concluded(facts: {
 	for (const round of rounds.disagreements) problems.push(`nodes name different survivors of round ${round}`);
 
 	const trained = await downloadedModel(running[0]!, job);
+	const ownModels = facts.hasCommonModel ? undefined : await ownModelsOf(running, job, slices);
 	const budgets = await Promise.all(
 		running.map(async ({ name, client }) => {
 			const { budgets: shown } = await client.call("budget.show", { dataset });
@@ -98,7 +107,28 @@ export async function concluded(facts: {
 		},
 		secondsToFirstRound,
 		incidents,
+		...(ownModels === undefined ? {} : { ownModels }),
 	};
+}
+
+async function ownModelsOf(
+	daemons: readonly Daemon[],
+	job: string,
+	slices: DataSlices,
+): Promise<NonNullable<Outcome["ownModels"]>> {
+	const models = await Promise.all(daemons.map((daemon) => downloadedModel(daemon, job)));
+	const accuracies: number[] = [];
+	for (const { model, parameters } of models)
+		accuracies.push((await qualityOf(model, parameters, slices.test)).accuracy);
+	const distance = (one: ArrayLike<number>, other: (at: number) => number) => {
+		let squares = 0;
+		for (let i = 0; i < one.length; i++) squares += (one[i]! - other(i)) ** 2;
+		return Math.sqrt(squares);
+	};
+	const vectors = models.map(({ parameters }) => parameters);
+	const farthest = Math.max(...vectors.flatMap((one) => vectors.map((two) => distance(one, (i) => two[i]!))));
+	const largest = Math.max(...vectors.map((one) => distance(one, () => 0)));
+	return { accuracies, relativeDistance: farthest / largest };
 }
 
 async function downloadedModel({ client }: Daemon, job: string) {
@@ -126,10 +156,18 @@ function averageCosts(rounds: Rounds) {
 export function saySummary(outcome: Outcome, seconds: number, reporter: Reporter): void {
 	const { problems, models, privateModel, pooledModel, budgets, perRound } = outcome;
 	const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+	const { ownModels } = outcome;
 	const lines = [
 		"",
 		"Summary",
-		`  model         ${outcome.parameters} parameters, hash ${models[0]?.hash.slice(0, 16)} at ${models.length} nodes`,
+		...(ownModels === undefined
+			? [
+					`  model         ${outcome.parameters} parameters, hash ${models[0]?.hash.slice(0, 16)} at ${models.length} nodes`,
+				]
+			: [
+					`  models        ${outcome.parameters} parameters each, one of its own at ${models.length} nodes, at most ${percent(ownModels.relativeDistance)} apart`,
+					`  accuracies    ${ownModels.accuracies.map(percent).join(", ")}`,
+				]),
 		`  accuracy      ${percent(privateModel.accuracy)} trained together in private; ${percent(pooledModel.accuracy)} trained on the pooled records without privacy`,
 		"                (on records that no organization had)",
 		"  budget left   " +

@@ -143,9 +143,13 @@ class Progress {
 		this.#out.line({ type: "job.round", data: round }, ({ data }) =>
 			[
 				`round ${data.round}`,
-				`${data.survivors.length}/${data.cohort.length} survivors`,
-				...(data.excluded === undefined ? [] : [`${data.excluded.length} excluded`]),
-				`coordinator ${shortPeer(data.coordinator)} (term ${data.term})`,
+				...(data.coordinator === undefined
+					? [`${data.survivors.length - 1}/${data.cohort.length - 1} neighbours`]
+					: [
+							`${data.survivors.length}/${data.cohort.length} survivors`,
+							...(data.excluded === undefined ? [] : [`${data.excluded.length} excluded`]),
+							`coordinator ${shortPeer(data.coordinator)} (term ${data.term})`,
+						]),
 				`loss ${figure(data.evaluationLoss ?? data.trainingLoss) ?? "-"}`,
 				`accuracy ${figure(data.accuracy) ?? "-"}`,
 				`epsilon ${figure(data.epsilonSpent)}`,

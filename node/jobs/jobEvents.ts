@@ -2,6 +2,7 @@
 import type { PeerId } from "../../crypto/identity.ts";
 import type { AgreementOutput } from "../../protocols/agreement/index.ts";
 import { type Charter, memberOf } from "../../protocols/federation/index.ts";
+import type { GossipOutput } from "../../protocols/gossip/index.ts";
 import type { TrainingOutput } from "../../protocols/training/index.ts";
 import type { JsonObject } from "../rpc/services.ts";
 
@@ -60,6 +61,24 @@ export function trainingEvent(charter: Charter, output: TrainingOutput): JobEven
 		case "withdrawn": {
 			const { round, code, reason } = output;
 			const message = `we do not contribute to round ${round}: ${reason}`;
+			return { type: "job.withdrawn", data: { message, round, code, reason } };
+		}
+		default:
+			return undefined;
+	}
+}
+
+/** What a job without a coordinator says; undefined where the round or a change of the job's state says it already. */
+export function gossipEvent(output: GossipOutput): JobEventData | undefined {
+	switch (output.kind) {
+		case "skipped": {
+			const { from, to } = output;
+			const message = `most neighbours are at round ${to}: rounds ${from} to ${to - 1} are left out`;
+			return { type: "job.skipped", data: { message, from, to } };
+		}
+		case "withdrawn": {
+			const { round, code, reason } = output;
+			const message = `we release no model in round ${round}: ${reason}`;
 			return { type: "job.withdrawn", data: { message, round, code, reason } };
 		}
 		default:

@@ -16,6 +16,7 @@ import {
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { Fault } from "../../protocols/contract.ts";
 import { type Charter, charterHash, electorateOf } from "../../protocols/federation/index.ts";
+import type { GossipOutput, GossipTask, GossipTaskResult } from "../../protocols/gossip/index.ts";
 import {
 	type CoordinationTiming,
 	decodeTrainingMessage,
@@ -37,6 +38,7 @@ import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
 import type { Planner } from "./acceptance.ts";
+import { GossipRun, gossipKind } from "./gossipRun.ts";
 import { MachineDriver } from "./machineDriver.ts";
 import {
 	declaredFor,
@@ -77,6 +79,8 @@ export interface JobSurroundings {
 	readonly admitted: (job: JobRuntime) => boolean;
 	/** Runs a task of this job; `charge` goes to the ledger, the rest to the worker pool. */
 	readonly execute: (job: JobRuntime, task: TrainingTask) => Promise<TrainingTaskResult>;
+	/** The same for a job without a coordinator. */
+	readonly executeGossip: (job: JobRuntime, task: GossipTask) => Promise<GossipTaskResult>;
 	readonly onEvent: (job: JobRuntime, event: JobEvent) => void | Promise<void>;
 	readonly onFatal: (error: unknown) => void;
 }
@@ -84,6 +88,7 @@ export interface JobSurroundings {
 export type JobEvent =
 	| { readonly kind: "agreement"; readonly output: AgreementOutput }
 	| { readonly kind: "training"; readonly output: TrainingOutput }
+	| { readonly kind: "gossip"; readonly output: GossipOutput; readonly usage: RoundUsage | undefined }
 	| {
 			readonly kind: "round";
 			readonly content: RoundResult;
@@ -102,8 +107,9 @@ export interface RoundUsage {
 	readonly bytesReceived: number;
 	readonly seconds: number;
 	readonly cpuSeconds: number;
-	readonly coordinator: PeerId;
-	readonly term: number;
+	/** None in a job without one. */
+	readonly coordinator?: PeerId;
+	readonly term?: number;
 }
 
 function agreementKind(jobId: string): string {
@@ -112,6 +118,16 @@ function agreementKind(jobId: string): string {
 
 export function trainingKind(jobId: string): string {
 	return `training/${jobId}`;
+}
+
+/** Journal kind of what a started job promises. */
+export function promisesKind(spec: ResolvedSpecification, jobId: string): string {
+	return runsGossip(spec) ? gossipKind(jobId) : trainingKind(jobId);
+}
+
+/** Whether the job has no coordinator. */
+export function runsGossip(spec: ResolvedSpecification): boolean {
+	return spec.technique === "federated_learning" && spec.training.schedule === "gossip";
 }
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
@@ -126,7 +142,10 @@ function specOf(proposal: JobProposal): ResolvedSpecification {
  * @returns what an error of the training machine comes of, if that is the job's alone
  */
 export function ownFailureIn(error: unknown): AlthingError | undefined {
-	if (!(error instanceof AlthingError) || error.code !== "training.apply_failed") return undefined;
+	if (!(error instanceof AlthingError)) return undefined;
+	// Nothing of others depends on a node's own model.
+	if (error.code === "gossip.mixing_failed") return error;
+	if (error.code !== "training.apply_failed") return undefined;
 	const { cause } = error;
 	const own = cause instanceof AlthingError && OWN_FAILURES.includes(cause.code);
 	return own ? cause : undefined;
@@ -154,6 +173,7 @@ export class JobRuntime {
 				>;
 		  }
 		| undefined;
+	#gossip: GossipRun | undefined;
 	#start: JobStart | undefined;
 	/** Training is stopped here by this organization, also for a start still to come. */
 	#paused = false;
@@ -230,6 +250,11 @@ export class JobRuntime {
 		return this.#training?.job;
 	}
 
+	/** In place of {@link training} for a job without a coordinator. */
+	get gossip(): GossipRun | undefined {
+		return this.#gossip;
+	}
+
 	open(): void {
 		this.#agreementDriver.step((nowMs) => this.agreement.start(nowMs));
 	}
@@ -273,6 +298,19 @@ export class JobRuntime {
 		);
 	}
 
+	receiveGossip(from: PeerId, packet: Packet): void {
+		const gossip = this.#gossip;
+		if (gossip === undefined) return;
+		this.#usage.bytesReceived += packet.body.length + (packet.blob?.length ?? 0);
+		this.#decoded(
+			from,
+			() => gossip.receive(from, packet),
+			(taken) => {
+				if (!taken) throw busy(this.jobId);
+			},
+		);
+	}
+
 	/** Somebody says that this round is certified: if we are behind, ask it. */
 	heardOfRound(from: PeerId, round: number): void {
 		const training = this.#training;
@@ -286,6 +324,7 @@ export class JobRuntime {
 		this.#agreementDriver.step(() => this.agreement.connectivity(peer, connected));
 		const training = this.#training;
 		training?.driver.step((nowMs) => training.job.connectivity(peer, connected, nowMs));
+		this.#gossip?.connectivity(peer, connected);
 	}
 
 	/** Why no round can end at present, as far as this node's links tell: too few participants are connected. */
@@ -305,9 +344,10 @@ export class JobRuntime {
 	/** Stops training on this node; the job goes on elsewhere. {@link resume} takes it up again. */
 	async pause(): Promise<void> {
 		this.#paused = true;
-		const training = this.#training;
+		const [training, gossip] = [this.#training, this.#gossip];
 		this.#training = undefined;
-		await training?.driver.stop();
+		this.#gossip = undefined;
+		await Promise.all([training?.driver.stop(), gossip?.stop()]);
 	}
 
 	/** Not stopped here any more: {@link resume} comes when the job's turn does. */
@@ -318,7 +358,7 @@ export class JobRuntime {
 	/** @param records the job's training records, all that the journal holds by now */
 	async resume(records: readonly Uint8Array[]): Promise<void> {
 		this.#paused = false;
-		if (this.#start !== undefined && this.#training === undefined)
+		if (this.#start !== undefined && this.#training === undefined && this.#gossip === undefined)
 			await this.#beginTraining(this.#start, records);
 	}
 
@@ -351,6 +391,10 @@ export class JobRuntime {
 		const plan = await this.#around.plan(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);
+		if (plan.work.kind === "training" && plan.work.spec.training.schedule === "gossip") {
+			await this.#beginGossip(plan, plan.work, members, seed, records);
+			return;
+		}
 		const states = new Map<string, Uint8Array>();
 		for (const hash of statesNeeded(records)) {
 			const state = await blobs.get(hash);
@@ -412,6 +456,43 @@ export class JobRuntime {
 		driver.step((now) => job.start(now));
 	}
 
+	async #beginGossip(
+		plan: JobPlan,
+		{ spec, plan: training }: Extract<JobPlan["work"], { kind: "training" }>,
+		participants: readonly PeerId[],
+		seed: Uint8Array,
+		records: readonly Uint8Array[],
+	): Promise<void> {
+		const run = await GossipRun.open({
+			...this.#around,
+			federationId: this.proposal.federationId,
+			jobId: this.jobId,
+			spec,
+			plan: training,
+			planHash: plan.hash,
+			charterHash: charterHash(this.charter),
+			participants,
+			seed,
+			initialState: plan.initialState(this.jobId, seed),
+			records,
+			execute: (task) => this.#around.executeGossip(this, task),
+			onOutput: (output) => {
+				const usage = output.kind === "round" ? this.#takeUsage() : undefined;
+				return this.#around.onEvent(this, { kind: "gossip", output, usage });
+			},
+			onFault: (fault) => this.#around.onEvent(this, { kind: "fault", fault }),
+			onFatal: (error) => this.#trainingEnded(error),
+			onSent: (sizeBytes) => {
+				this.#usage.bytesSent += sizeBytes;
+			},
+		});
+		// Stopped, or stopped and taken up again, in the meantime.
+		if (this.#paused || this.#gossip !== undefined) return;
+		this.#gossip = run;
+		this.#resetUsage();
+		run.start();
+	}
+
 	#trainingEnded(error: unknown): void {
 		const { onEvent, onFatal } = this.#around;
 		const own = ownFailureIn(error);
@@ -436,8 +517,8 @@ export class JobRuntime {
 		await this.#around.onEvent(this, { kind: "training", output });
 	}
 
-	/** @param job what the round was run by: it may have been paused since */
-	#takeUsage(job: TrainingJob): RoundUsage {
+	/** @param job what the round was run by, which may have been paused since; none without a coordinator */
+	#takeUsage(job?: TrainingJob): RoundUsage {
 		const { bytesSent, bytesReceived, sinceMs, cpu } = this.#usage;
 		const { user, system } = process.cpuUsage(cpu);
 		this.#resetUsage();
@@ -446,8 +527,7 @@ export class JobRuntime {
 			bytesReceived,
 			seconds: (this.#around.nowMs() - sinceMs) / 1000,
 			cpuSeconds: (user + system) / 1e6,
-			coordinator: job.coordinator,
-			term: job.term,
+			...(job === undefined ? {} : { coordinator: job.coordinator, term: job.term }),
 		};
 	}
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { decodeCanonical, encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
+import { sha256 } from "../../crypto/hash.ts";
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
@@ -13,6 +14,7 @@ import {
 	verifyProposal,
 } from "../../protocols/agreement/index.ts";
 import { type Charter, charterHash } from "../../protocols/federation/index.ts";
+import type { GossipOutput } from "../../protocols/gossip/index.ts";
 import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
 import { answerIn } from "../../src/jobs/queryRound.ts";
 import { checkAnyJob, privacyPromiseOf, roundsOf } from "../../src/jobs/specification.ts";
@@ -30,8 +32,9 @@ import type { Collection, Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
 import { AttendedClock } from "./attendedClock.ts";
-import { agreementEvent, trainingEvent } from "./jobEvents.ts";
-import { type JobEvent, JobRuntime, type RoundUsage, trainingKind } from "./jobRuntime.ts";
+import { gossipKind } from "./gossipRun.ts";
+import { agreementEvent, gossipEvent, trainingEvent } from "./jobEvents.ts";
+import { type JobEvent, JobRuntime, promisesKind, type RoundUsage, trainingKind } from "./jobRuntime.ts";
 import { JobSlots } from "./jobSlots.ts";
 import type { JobUse } from "./jobUse.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
@@ -67,7 +70,7 @@ export interface JobsOptions {
 	readonly publish: (event: { type: string; job?: string; data: JsonObject }) => void;
 	readonly onRound: (
 		job: JobRuntime,
-		content: RoundResult,
+		content: Pick<RoundResult, "round" | "metrics">,
 		stateHash: string,
 		resultHash: string,
 	) => Promise<void>;
@@ -145,6 +148,9 @@ export class Jobs implements JobService {
 			network.onMessage("training/", (from, channel, packet) => {
 				jobs.#jobs.get(channel.slice("training/".length))?.receiveTraining(from, packet);
 			}),
+			network.onMessage("gossip/", (from, channel, packet) => {
+				jobs.#jobs.get(channel.slice("gossip/".length))?.receiveGossip(from, packet);
+			}),
 			network.onAnnouncement(ROUNDS_TOPIC, (from, body) => jobs.#heardOfRound(from, body)),
 			network.onPeerChange((peer, connected) => {
 				for (const job of jobs.#jobs.values()) {
@@ -161,6 +167,10 @@ export class Jobs implements JobService {
 			if (kind.startsWith("training/")) {
 				const last = await jobs.#work.reconcile(kind.slice("training/".length), records);
 				if (last !== undefined) await jobs.#keeping.recover(last.charges, last.content.metrics);
+			}
+			if (kind.startsWith("gossip/")) {
+				const charges = await jobs.#work.reconcileGossip(kind.slice("gossip/".length), records);
+				await jobs.#keeping.recover(charges, {});
 			}
 			if (!kind.startsWith("agreement/")) continue;
 			const proposal = proposalAmong(records);
@@ -242,6 +252,9 @@ export class Jobs implements JobService {
 			...(job.training === undefined
 				? {}
 				: { term: job.training.term, coordinator: job.training.coordinator }),
+			...(job.gossip === undefined
+				? {}
+				: { neighbours: [...job.gossip.neighbours], spectralGap: job.gossip.spectralGap }),
 			participants: members.map(({ peer, organization }) => {
 				const response = job.agreement.responses.find((known) => known.peer === peer);
 				return {
@@ -315,7 +328,7 @@ export class Jobs implements JobService {
 	/** Training begins, or goes on from what the journal holds by now. */
 	async #takeUp(job: JobRuntime): Promise<void> {
 		const records: Uint8Array[] = [];
-		for await (const record of this.#options.store.journal.replay(trainingKind(job.jobId)))
+		for await (const record of this.#options.store.journal.replay(promisesKind(job.spec, job.jobId)))
 			records.push(record.body);
 		await this.#setState(job, "running");
 		await job.resume(records);
@@ -388,10 +401,14 @@ export class Jobs implements JobService {
 				plan: (spec, who) => this.#work.plan(spec, who, proposal.submitter),
 				admitted: ({ jobId: id }) => this.#slots.holds(id) || this.#standing.get(id)?.state === "completed",
 				execute: (runtime, task) => this.#work.execute(runtime, task),
+				executeGossip: (runtime, task) => this.#work.executeGossip(runtime, task),
 				onEvent: (runtime, event) => this.#onEvent(runtime, event),
 				onFatal: options.onFatal,
 			},
-			{ agreement: agreementRecords, training: options.records.get(trainingKind(jobId)) ?? [] },
+			{
+				agreement: agreementRecords,
+				training: options.records.get(trainingKind(jobId)) ?? options.records.get(gossipKind(jobId)) ?? [],
+			},
 			// What this organization stopped, or what failed here, stays stopped over a restart.
 			{ paused: STOPPED.includes(this.#standing.get(jobId)?.state ?? "proposed") },
 		);
@@ -508,6 +525,9 @@ export class Jobs implements JobService {
 			case "training":
 				await this.#onTraining(job, event.output);
 				return;
+			case "gossip":
+				await this.#onGossip(job, event);
+				return;
 		}
 	}
 
@@ -600,53 +620,117 @@ export class Jobs implements JobService {
 		invited: readonly PeerId[],
 		usage: RoundUsage,
 	): Promise<void> {
-		const { publish, budgets, onRound } = this.#options;
 		const id = job.jobId;
 		this.#slots.progressed(id, this.#nowMs);
 		const released = await this.#work.settle(id, content);
 		await this.#keeping.round(job, content, invited, usage, released);
-		const { loss, accuracy } = content.metrics;
-		const view: RoundView = {
-			round: content.round,
-			attempt: content.attempt,
-			term: usage.term,
-			coordinator: usage.coordinator,
-			cohort: [...invited],
-			survivors: content.survivors,
-			...(content.excluded === undefined ? {} : { excluded: content.excluded }),
-			...(loss === undefined ? {} : { evaluationLoss: loss }),
-			...(accuracy === undefined ? {} : { accuracy }),
-			// At the delta that the job promises, like the records of its executions.
-			epsilonSpent: budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)),
-			bytesSent: usage.bytesSent,
-			bytesReceived: usage.bytesReceived,
-			seconds: usage.seconds,
-			finishedAt: new Date().toISOString(),
-		};
-		this.#history.set(id, [
-			...(this.#history.get(id) ?? []).filter((known) => known.round !== view.round),
-			view,
-		]);
-		await this.#rounds.put(`${id}/${String(content.round).padStart(7, "0")}`, view);
+		const view = await this.#noteRound(job, usage, { ...content, cohort: invited });
 		const stateHash = toHex(content.stateHash);
 		this.#measure(job, content, usage);
 		if (usage.coordinator === this.#options.self.peer) this.#announceRound(id, content.round);
-		await onRound(job, content, stateHash, toHex(resultHash(content)));
+		await this.#options.onRound(job, content, stateHash, toHex(resultHash(content)));
 		if (this.#standing.get(id)?.state === "waiting") await this.#setState(job, "running");
-		publish({
-			type: "job.round",
-			job: id,
-			data: {
-				...view,
-				outcome: content.outcome,
-				stateHash,
-				cpuSeconds: usage.cpuSeconds,
-				rounds: roundsOf(job.spec),
-			},
-		});
+		this.#publishRound(job, view, { outcome: content.outcome, stateHash, cpuSeconds: usage.cpuSeconds });
 	}
 
-	#measure(job: JobRuntime, content: RoundResult, usage: RoundUsage): void {
+	async #onGossip(job: JobRuntime, { output, usage }: Extract<JobEvent, { kind: "gossip" }>): Promise<void> {
+		const id = job.jobId;
+		const event = gossipEvent(output);
+		if (event !== undefined) this.#options.publish({ ...event, job: id });
+		switch (output.kind) {
+			case "released": {
+				const { round } = output;
+				const released = await this.#work.settleRelease(id, round);
+				await this.#keeping.executed(job, { round, metrics: {}, seconds: 0 }, released);
+				return;
+			}
+			case "round":
+				if (usage !== undefined) await this.#onExchange(job, output, usage);
+				return;
+			case "isolated":
+				await this.#setState(job, "waiting", "no neighbour is in reach; it goes on by itself");
+				return;
+			case "withdrawn":
+				await this.#setState(job, "waiting", output.reason);
+				return;
+			case "skipped":
+				return;
+			case "done":
+				await this.#setState(job, "completed");
+				return;
+		}
+	}
+
+	/** An exchange of a job without a coordinator is over: its state is this node's own model, which nobody else has. */
+	async #onExchange(
+		job: JobRuntime,
+		output: Extract<GossipOutput, { kind: "round" }>,
+		usage: RoundUsage,
+	): Promise<void> {
+		const { round, metrics, mixed, released, state } = output;
+		const { self, onRound } = this.#options;
+		this.#slots.progressed(job.jobId, this.#nowMs);
+		const neighbours = job.gossip?.neighbours.map(({ peer }) => peer) ?? [];
+		const view = await this.#noteRound(job, usage, {
+			round,
+			metrics,
+			attempt: 0,
+			cohort: [self.peer, ...neighbours],
+			survivors: [self.peer, ...mixed],
+		});
+		const stateHash = toHex(sha256(state));
+		this.#measure(job, { outcome: "released" }, usage);
+		// The figures are of this site's own records, without noise: they stay out of the model's card.
+		await onRound(job, { round, metrics: {} }, stateHash, stateHash);
+		if (released && this.#standing.get(job.jobId)?.state === "waiting") await this.#setState(job, "running");
+		this.#publishRound(job, view, { outcome: "released", stateHash, cpuSeconds: usage.cpuSeconds });
+	}
+
+	/** What `job show` tells of a round, from now on and after a restart. */
+	async #noteRound(
+		job: JobRuntime,
+		usage: RoundUsage,
+		content: Pick<RoundResult, "round" | "attempt" | "survivors" | "excluded" | "metrics"> & {
+			readonly cohort: readonly PeerId[];
+		},
+	): Promise<RoundView> {
+		const id = job.jobId;
+		const { round, attempt, cohort, survivors, excluded, metrics } = content;
+		const { loss, accuracy } = metrics;
+		const { term, coordinator, bytesSent, bytesReceived, seconds } = usage;
+		const view: RoundView = {
+			round,
+			attempt,
+			...(term === undefined ? {} : { term }),
+			...(coordinator === undefined ? {} : { coordinator }),
+			cohort: [...cohort],
+			survivors: [...survivors],
+			...(excluded === undefined ? {} : { excluded: [...excluded] }),
+			...(loss === undefined ? {} : { evaluationLoss: loss }),
+			...(accuracy === undefined ? {} : { accuracy }),
+			// At the delta that the job promises, like the records of its executions.
+			epsilonSpent: this.#options.budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)),
+			bytesSent,
+			bytesReceived,
+			seconds,
+			finishedAt: new Date().toISOString(),
+		};
+		const earlier = (this.#history.get(id) ?? []).filter((known) => known.round !== round);
+		this.#history.set(id, [...earlier, view]);
+		await this.#rounds.put(`${id}/${String(round).padStart(7, "0")}`, view);
+		return view;
+	}
+
+	#publishRound(
+		job: JobRuntime,
+		view: RoundView,
+		more: { readonly outcome: string; readonly stateHash: string; readonly cpuSeconds: number },
+	): void {
+		const data = { ...view, ...more, rounds: roundsOf(job.spec) };
+		this.#options.publish({ type: "job.round", job: job.jobId, data });
+	}
+
+	#measure(job: JobRuntime, content: Pick<RoundResult, "outcome">, usage: RoundUsage): void {
 		const { metrics, budgets } = this.#options;
 		metrics.rounds.inc({ outcome: content.outcome });
 		metrics.roundSeconds.observe(usage.seconds);
@@ -690,7 +774,7 @@ export class Jobs implements JobService {
 			decision: own === undefined ? "pending" : own.accept ? "accepted" : "rejected",
 			proposer: job.proposal.submitter,
 			createdAt: job.proposal.createdAt,
-			round: job.training?.round ?? history.length,
+			round: job.training?.round ?? job.gossip?.job.round ?? history.length,
 			rounds: roundsOf(job.spec),
 			...(standing?.reason === undefined ? {} : { reason: standing.reason }),
 		};

@@ -63,18 +63,28 @@ export class RecordKeeping {
 		const at = new Date().toISOString();
 		await this.#participants(job, content, invited, usage, at);
 		await this.#session(job, content, at);
+		await this.executed(job, { ...content, seconds: usage.seconds }, released);
+	}
+
+	/** What a release ran and spent here. @param released charges that paid for it and became final now */
+	async executed(
+		job: JobRuntime,
+		{ round, metrics, seconds }: Pick<RoundResult, "round" | "metrics"> & { readonly seconds: number },
+		released: readonly ChargeView[],
+	): Promise<void> {
 		if (released.length === 0) return;
+		const at = new Date().toISOString();
 		const { spec, plan, jobId } = job;
 		await this.#settle(spec, jobId);
 		for (const charge of released) {
-			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, content.round, released);
+			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, round, released);
 			await this.#execution(charge, {
 				mechanism: spec.technique === "query" ? "distributed_gaussian" : spec.privacy.mechanism,
 				delta: this.#deltaOf(spec),
 				filterEpsilon: privacyPromiseOf(spec)?.filterEpsilon,
 				parameters,
-				metrics: content.metrics,
-				durationMs: usage.seconds * 1000,
+				metrics,
+				durationMs: seconds * 1000,
 				at,
 			});
 		}

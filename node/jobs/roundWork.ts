@@ -6,6 +6,7 @@ import { toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
+import { type GossipTask, type GossipTaskResult, roundsReleased } from "../../protocols/gossip/index.ts";
 import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
 import { type JobPlan, jobPlanOf } from "../../src/jobs/jobPlan.ts";
@@ -159,6 +160,42 @@ export class RoundWork {
 				return answerOf(await this.#run(job, { ...task, job: this.#context(job) }), "applied");
 			case "aggregate":
 				return answerOf(await this.#run(job, { kind: "aggregate", task: task.task }), "aggregated");
+		}
+	}
+
+	/** The same for a job without a coordinator. */
+	async executeGossip(job: JobRuntime, task: GossipTask): Promise<GossipTaskResult> {
+		const { jobId } = job;
+		switch (task.kind) {
+			case "train": {
+				const { round, state } = task;
+				const streamed = await this.#streamed(job, round, state);
+				const work = {
+					kind: "trainOwn" as const,
+					job: this.#context(job),
+					round,
+					state,
+					...(streamed === undefined ? {} : { streamed }),
+				};
+				const answer = await this.#run(job, work, streamedBuffers(streamed));
+				const { model, metrics, samplerDistance } = answerOf(answer, "trainedOwn");
+				this.#contributions.set(`${jobId}/${round}`, {
+					chargeId: `${jobId}/${round}/${toHex(randomBytes(8))}`,
+					samplerDistance,
+					level: 0,
+					participations: [],
+					own: undefined,
+				});
+				return { kind: "trained", model, metrics };
+			}
+			case "charge":
+				await this.#charge(job, task.round, 0);
+				return { kind: "charged" };
+			case "mix": {
+				const { kind: _, round: __, ...exchange } = task;
+				const answer = await this.#run(job, { kind: "exchange", job: this.#context(job), exchange });
+				return { kind: "mixed", ...answerOf(answer, "exchanged").exchanged };
+			}
 		}
 	}
 
@@ -333,7 +370,10 @@ export class RoundWork {
 	 * The round is certified: if its sum was released with this site's part, what paid for that is final.
 	 * @returns the charges that became final now
 	 */
-	async settle(jobId: string, content: RoundResult): Promise<readonly ChargeView[]> {
+	async settle(
+		jobId: string,
+		content: Pick<RoundResult, "round" | "outcome" | "attempt" | "survivors">,
+	): Promise<readonly ChargeView[]> {
 		const { budgets, self } = this.#options;
 		const { round, outcome, attempt, survivors } = content;
 		this.#contributions.delete(`${jobId}/${round}`);
@@ -341,6 +381,26 @@ export class RoundWork {
 		const released = chargesReleased(budgets.ledger.chargesOf(jobId, round), attempt);
 		for (const { chargeId } of released) await budgets.finalise(chargeId);
 		return released;
+	}
+
+	/** Gossip: the model of a round has left, or is promised to; what paid for it is final. */
+	settleRelease(jobId: string, round: number): Promise<readonly ChargeView[]> {
+		const survivors = [this.#options.self.peer];
+		return this.settle(jobId, { round, outcome: "released", attempt: 0, survivors });
+	}
+
+	/**
+	 * Brings the ledger in line with the models that a gossip job's journal promises, after a restart.
+	 * @returns every charge that pays for one of them
+	 */
+	async reconcileGossip(jobId: string, records: readonly Uint8Array[]): Promise<readonly ChargeView[]> {
+		const charges: ChargeView[] = [];
+		for (const round of roundsReleased(records)) {
+			await this.settleRelease(jobId, round);
+			const { ledger } = this.#options.budgets;
+			charges.push(...ledger.chargesOf(jobId, round).filter(({ state }) => state === "released"));
+		}
+		return charges;
 	}
 
 	/** The job has ended here: gives back what it holds in memory, here and in every worker. */

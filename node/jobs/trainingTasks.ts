@@ -2,6 +2,7 @@
 import { AlthingError } from "../../crypto/error.ts";
 import type { AggregationTask, AggregationTaskResult } from "../../protocols/aggregation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
+import type { Exchange, Exchanged } from "../../src/gossip/exchange.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
@@ -75,6 +76,16 @@ export type WorkerTask =
 			readonly norms?: readonly number[] | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask }
+	/** Gossip: this site's own model after a round's local training, to be released to its neighbours. */
+	| {
+			readonly kind: "trainOwn";
+			readonly job: JobContext;
+			readonly round: number;
+			readonly state: Uint8Array;
+			readonly streamed?: StreamedPart;
+	  }
+	/** Gossip: the average with the neighbours' models. */
+	| { readonly kind: "exchange"; readonly job: JobContext; readonly exchange: Exchange }
 	/** Model files, evaluation and predictions, which need an engine too. */
 	| {
 			readonly kind: "predict";
@@ -120,6 +131,14 @@ export type WorkerResult =
 			readonly metrics: Readonly<Record<string, number>>;
 	  }
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
+	| {
+			readonly kind: "trainedOwn";
+			/** Parameters, float32 little-endian. */
+			readonly model: Uint8Array;
+			readonly samplerDistance: number;
+			readonly metrics: Readonly<Record<string, number>>;
+	  }
+	| { readonly kind: "exchanged"; readonly exchanged: Exchanged }
 	| { readonly kind: "predictions"; readonly outputs: Float32Array }
 	| { readonly kind: "questionCost"; readonly cost: QuestionCost }
 	| { readonly kind: "questionAnswer"; readonly answer: QuestionAnswer }

@@ -3,8 +3,10 @@ import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { runAggregationTask } from "../../protocols/aggregation/index.ts";
-import { planWork } from "../../src/jobs/jobPlan.ts";
+import { exchange } from "../../src/gossip/exchange.ts";
+import { type JobWork, planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
+import { float32ToBytes } from "../../src/learning/littleEndian.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
 import { createTrainer } from "../../src/learning/trainer.ts";
 import { finishContribution, withoutShares } from "../../src/training/bufferedRounds.ts";
@@ -127,6 +129,29 @@ function ownState({ parameterCount, shared }: TrainingPlan, own: Uint8Array | un
 	return own === undefined ? NEW_SITE : decodeSiteState(own, { parameterCount, sharedCount: shared.count });
 }
 
+async function trainOwn(
+	task: Extract<WorkerTask, { kind: "trainOwn" }>,
+): Promise<Extract<WorkerResult, { kind: "trainedOwn" }>> {
+	const { job, round, streamed } = task;
+	const { spec, plan } = trainingOf(job);
+	return sites.use(
+		job.jobId,
+		() => openSite(job, spec, plan),
+		async ({ contributor }) => {
+			const state = decodeCommonState(task.state, plan.parameterCount);
+			const passed = streamed?.kind === "round" ? streamed.round : undefined;
+			const { parameters, metrics } = await contributor.ownModel(round, state, passed);
+			const { samplerDistance } = contributor;
+			return { kind: "trainedOwn", model: float32ToBytes(parameters), samplerDistance, metrics };
+		},
+	);
+}
+
+function trainingOf({ work }: JobContext): Extract<JobWork, { kind: "training" }> {
+	if (work.kind === "training") return work;
+	throw new AlthingError("workers.protocol", `a ${work.kind} job trains no model`);
+}
+
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
 	const { job, round, sum, survivors, norms } = task;
 	const { work } = job;
@@ -166,6 +191,14 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 			return { result: apply(task) };
 		case "aggregate":
 			return { result: { kind: "aggregated", result: runAggregationTask(task.task) } };
+		case "trainOwn": {
+			const trained = await trainOwn(task);
+			return { result: trained, transfer: [trained.model.buffer as ArrayBuffer] };
+		}
+		case "exchange": {
+			const { spec, plan } = trainingOf(task.job);
+			return { result: { kind: "exchanged", exchanged: exchange(spec, plan, task.exchange) } };
+		}
 		case "predict": {
 			const model = modelOf(task.spec);
 			const trainer = await createTrainer({ model });

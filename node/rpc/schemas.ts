@@ -155,8 +155,9 @@ export const jobSummary = z.object({
 export const roundView = z.object({
 	round: count,
 	attempt: count,
-	term: count,
-	coordinator: peerId,
+	/** None in a job without a coordinator, whose cohort is this node and its neighbours. */
+	term: count.optional(),
+	coordinator: peerId.optional(),
 	cohort: z.array(peerId),
 	survivors: z.array(peerId),
 	/** Proven, up to this round, to have broken the rules of its screening: out of the job's sums. */
@@ -176,6 +177,10 @@ export const jobDetail = jobSummary.extend({
 	spec: jsonObject,
 	term: count.optional(),
 	coordinator: peerId.optional(),
+	/** A job without a coordinator: whose models this node takes, with their weights. */
+	neighbours: z.array(z.object({ peer: peerId, weight: z.number() })).optional(),
+	/** Share by which an exchange brings all models together at least. */
+	spectralGap: z.number().optional(),
 	participants: z.array(
 		z.object({
 			peer: peerId,

@@ -65,6 +65,8 @@ export type GossipTaskResult =
 
 /** What a job tells its surroundings. */
 export type GossipOutput =
+	/** This node's model of the round is promised and leaves: what paid for it is spent. */
+	| { readonly kind: "released"; readonly round: number }
 	/** An exchange is over; the state after it is this node's model. */
 	| {
 			readonly kind: "round";

@@ -22,4 +22,4 @@ export type {
 } from "./contract.ts";
 export { GossipJob } from "./job.ts";
 export { decodeGossipMessage, encodeGossipMessage, type GossipMessage } from "./messages.ts";
-export { bytesNeeded, type PersistedStep } from "./promises.ts";
+export { bytesNeeded, type PersistedStep, roundsReleased } from "./promises.ts";

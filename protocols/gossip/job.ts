@@ -179,6 +179,7 @@ export class GossipJob
 		this.#released = this.#signed(model);
 		out.persist(releases(this.#round, model));
 		for (const peer of this.#neighbourhood.peers) out.send(peer, this.#released.message, model);
+		out.output({ kind: "released", round: this.#round });
 		this.#exchange(out);
 	}
 

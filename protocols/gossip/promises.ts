@@ -59,3 +59,8 @@ export function bytesNeeded(records: readonly Uint8Array[]): string[] {
 	const { state, model } = standingIn(records);
 	return [state, model].flatMap((hash) => (hash === undefined ? [] : [toHex(hash)]));
 }
+
+/** Rounds in which this node has promised a model, in order. */
+export function roundsReleased(records: readonly Uint8Array[]): number[] {
+	return records.map(decodePromise).flatMap(({ kind, round }) => (kind === "released" ? [round] : []));
+}

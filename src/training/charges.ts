@@ -167,8 +167,9 @@ function evaluationEvent(plan: TrainingPlan, level: number): PrivacyEvent {
 	return gaussian(plan.noise[level]!.evaluationMultiplier);
 }
 
+/** Whether a round releases an evaluation; in gossip each node's own stays at the node. */
 function evaluates({ training }: ResolvedJobSpec, round: number): boolean {
-	return round % training.evaluateEveryRounds === 0;
+	return training.schedule !== "gossip" && round % training.evaluateEveryRounds === 0;
 }
 
 function isClientLevel({ privacy }: ResolvedJobSpec): boolean {

@@ -162,6 +162,36 @@ export class Contributor {
 		return await finishedPersonal(this.#site, this.#data.heldOut, rounds, state, own);
 	}
 
+	/**
+	 * Gossip: this site's own model after the round's local training, bounded, and private as the job
+	 * says; and what its held-out records say of the state the round starts from, which stays at the site.
+	 * @throws AlthingError as {@link contribute}
+	 */
+	async ownModel(
+		round: number,
+		state: CommonState,
+		streamed?: StreamedRound,
+	): Promise<{ readonly parameters: Float32Array; readonly metrics: Readonly<Record<string, number>> }> {
+		const { training, aggregation } = this.#spec;
+		const site = { ...this.#site, compression: undefined, unsent: undefined, own: NEW_SITE, streamed };
+		const { update, weights } = await this.#siteUpdate(site, round, state);
+		// Without privacy the update comes times the site's weight, which an average of equals leaves out.
+		const share = (weights[0] ?? 0) / aggregation.updateNormBound;
+		const step = training.serverLearningRate / (share === 0 ? 1 : share);
+		const parameters = state.parameters.map((value, i) => value - step * update[i]!);
+		if (round % training.evaluateEveryRounds !== 0) return { parameters, metrics: {} };
+		const { lossBound, model } = this.#plan;
+		const { lossSum, correct, examples } =
+			streamed?.evaluation ??
+			(await this.#site.trainer.evaluate(state.parameters, this.#data.heldOut, lossBound));
+		if (examples === 0) return { parameters, metrics: {} };
+		const loss = lossSum / examples;
+		return {
+			parameters,
+			metrics: model.task === "regression" ? { loss } : { loss, accuracy: correct / examples },
+		};
+	}
+
 	/** Writes the update. */
 	async #fillUpdate(
 		site: RoundSite,

@@ -9,6 +9,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { catalog } from "../data/catalog.ts";
 import { type DataDescription, dataDescriptionSchema } from "../data/description.ts";
+import { gossipContradiction } from "../gossip/gossipChoice.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
@@ -95,6 +96,7 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	};
 	const { privacy, training, personalization, robustness, selection, compression } = spec;
 	const contradicts =
+		gossipContradiction(spec) ??
 		trainingContradiction(training) ??
 		scheduleContradiction(spec) ??
 		(personalization && personalizationContradiction(personalization, training, privacy)) ??

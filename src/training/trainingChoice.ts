@@ -1,5 +1,6 @@
 /** How a job file says that a model is trained: the algorithm, the common optimizer, the steps inside a site. */
 import { z } from "zod";
+import { gossipSchema } from "../gossip/gossipChoice.ts";
 import type { LocalTrainingPlan } from "../learning/localTraining.ts";
 import type { OptimizerSettings } from "../learning/optimizer.ts";
 
@@ -10,6 +11,13 @@ export const trainingSchema = z.strictObject({
 		.describe(
 			"fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates; and against drift between sites fedprox: steps pulled towards the common model; scaffold: control variates; fednova: updates by step",
 		),
+	schedule: z
+		.enum(["synchronous", "gossip"])
+		.default("synchronous")
+		.describe(
+			"synchronous: rounds of all, summed under masks; gossip: no coordinator and no sum, models averaged with neighbours",
+		),
+	gossip: gossipSchema.optional().describe("gossip: who exchanges with whom, and how far a step goes"),
 	rounds: z.int().min(1).max(100_000),
 	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
 	optimizer: z

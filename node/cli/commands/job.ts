@@ -108,7 +108,7 @@ function jobText(job: JobDetail, out: Output): string {
 		job.history.map((one) => [
 			one.round,
 			one.term,
-			shortPeer(one.coordinator),
+			one.coordinator === undefined ? undefined : shortPeer(one.coordinator),
 			`${one.survivors.length}/${one.cohort.length}`,
 			figure(one.evaluationLoss ?? one.trainingLoss),
 			figure(one.accuracy),
@@ -119,5 +119,15 @@ function jobText(job: JobDetail, out: Output): string {
 		"No rounds yet.",
 		out.colors.bold,
 	);
-	return [jobLine(job), participants, rounds].join("\n\n");
+	const neighbours = (job.neighbours ?? []).map(({ peer, weight }) => `${shortPeer(peer)} ${figure(weight)}`);
+	const topology =
+		job.neighbours === undefined
+			? []
+			: [
+					fields([
+						["neighbours (weight)", neighbours.join(", ")],
+						["spectral gap", figure(job.spectralGap)],
+					]),
+				];
+	return [jobLine(job), ...topology, participants, rounds].join("\n\n");
 }
