@@ -11,13 +11,6 @@ export const trainingSchema = z.strictObject({
 		.describe(
 			"fedsgd: one summed gradient a round; fedavg: local epochs, averaged updates; and against drift between sites fedprox: steps pulled towards the common model; scaffold: control variates; fednova: updates by step",
 		),
-	schedule: z
-		.enum(["synchronous", "gossip"])
-		.default("synchronous")
-		.describe(
-			"synchronous: rounds of all, summed under masks; gossip: no coordinator and no sum, models averaged with neighbours",
-		),
-	gossip: gossipSchema.optional().describe("gossip: who exchanges with whom, and how far a step goes"),
 	rounds: z.int().min(1).max(100_000),
 	serverLearningRate: z.number().positive().max(1000).default(1).describe("step size of the common model"),
 	optimizer: z
@@ -87,11 +80,12 @@ export const trainingSchema = z.strictObject({
 		),
 	evaluateEveryRounds: z.int().min(1).max(100_000).default(1),
 	schedule: z
-		.enum(["synchronous", "buffered"])
+		.enum(["synchronous", "buffered", "gossip"])
 		.default("synchronous")
 		.describe(
-			"synchronous: all that are asked train from the same model; buffered: sites train at their own pace, and a round takes the first bufferSize contributions that are ready",
+			"synchronous: all that are asked train from the same model; buffered: sites train at their own pace, and a round takes the first bufferSize contributions that are ready; gossip: no coordinator and no sum, each site averages its model with its neighbours'",
 		),
+	gossip: gossipSchema.optional().describe("gossip: who exchanges with whom, and how far a step goes"),
 	bufferSize: z.int().min(3).max(1024).optional().describe("buffered: contributions that a round takes"),
 	maximumStaleness: z
 		.int()
