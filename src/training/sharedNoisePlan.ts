@@ -1,18 +1,19 @@
 /** The plan of a job whose noise is added in shares under the masks: for records, for organizations, or correlated. */
 import { AlthingError } from "../../crypto/error.ts";
+import { ROUNDING_TAIL } from "../compression/stochasticRounding.ts";
 import { calibrate, calibrateNoiseMultiplier, roundEvent } from "../privacy/accounting/calibration.ts";
 import { composed, selfComposed } from "../privacy/accounting/events.ts";
 import { cycleOf, participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import { type EncodingPlan, type EncodingRequest, planEncoding } from "../privacy/fixedPoint.ts";
 import { largestNoiseMultiplier, planNoiseShares } from "../privacy/noiseShares.ts";
-import { accountedDelta } from "../privacy/slack.ts";
+import { accountedDelta, DELTA_RESERVE } from "../privacy/slack.ts";
 import { planAllocation } from "./adaptiveNoise.ts";
 import { rangeOfCoordinates } from "./compressionPlan.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
 import { laidOut, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
-import { reachOfRecord } from "./recordReach.ts";
+import { reachOfRecord, SAMPLE_TAIL } from "./recordReach.ts";
 
 /** z of an evaluation over z of the round's update, with unit client: both tell about the same organization. */
 const CLIENT_EVALUATION_RATIO = 2;
@@ -38,6 +39,7 @@ export function planSharedNoise(
 	const multipliers = levels.map(({ noiseMultiplier }) => noiseMultiplier);
 	const batch = privacy.unit === "client" ? who.participants : (training.expectedBatch ?? 1);
 	const withinUnit = privacy.clipping === "adaptive" ? unitOfCount(Math.min(...multipliers), batch) : 0;
+	if (outline.compression !== undefined) requireRoomInDelta(privacy.delta, training.rounds);
 	const reach = reachOf(privacy, outline, batch, withinUnit);
 	const counts = {
 		minimumSurvivors: who.minimumSurvivors,
@@ -82,6 +84,17 @@ export function planSharedNoise(
 		localSteps: 0,
 		...(allocation === undefined ? {} : { allocation: { prices: allocation.prices } }),
 	};
+}
+
+/** What rounding at random, and tails of samples, are charged must fit what is set aside of delta. */
+function requireRoomInDelta(delta: number, rounds: number): void {
+	const most = Math.floor((DELTA_RESERVE * delta) / (SAMPLE_TAIL + ROUNDING_TAIL));
+	if (rounds <= most) return;
+	throw new AlthingError(
+		"job.invalid",
+		`compression at privacy.delta ${delta} is for at most ${most} training.rounds, not ${rounds}: each is charged the probability that rounding at random moves a vector too far; allow a larger delta, or leave compression out`,
+		{ rounds, most },
+	);
 }
 
 /** Most copies of a figure that are tried. */

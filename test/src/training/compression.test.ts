@@ -352,6 +352,13 @@ describe("compression in a job file", () => {
 		expect(() => planTraining(job, WHO)).toThrow(expect.objectContaining({ code: "job.invalid" }));
 	});
 
+	it("is refused where so many roundings would not fit the delta", () => {
+		const spec = recordJob({}, { ...records, delta: 1e-9 });
+		const job = (rounds: number) => ({ ...spec, training: { ...spec.training, rounds } });
+		expect(planTraining(job(40), WHO).length).toBeGreaterThan(0);
+		expect(() => planTraining(job(60), WHO)).toThrowError(/at most 50 training.rounds/);
+	});
+
 	it("takes the bits that the cohort needs, and no more", () => {
 		const bitsOf = (bits: number, participants: number) => {
 			const job = digitsJob({ privacy: none, compression: { bits, largestWeight: 1 } });
