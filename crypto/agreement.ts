@@ -1,5 +1,6 @@
 /** Key agreement: X25519 (RFC 7748) and HKDF-SHA256 (RFC 5869), through node:crypto. */
-import { createPrivateKey, createPublicKey, diffieHellman, hkdfSync } from "node:crypto";
+import { createPrivateKey, createPublicKey, diffieHellman, hkdfSync, type KeyObject } from "node:crypto";
+import { toHex } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
 import { randomBytes } from "./random.ts";
 
@@ -36,12 +37,7 @@ export function agreementPublicKey(secret: Uint8Array): Uint8Array {
  *   chose a point that makes the secret predictable (RFC 7748 section 6.1); `crypto.bad_key`
  */
 export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
-	if (publicKey.length !== KEY_BYTES) throw badKey(publicKey.length);
-	const other = createPublicKey({
-		key: Buffer.concat([SPKI_PREFIX, publicKey]),
-		format: "der",
-		type: "spki",
-	});
+	const other = publicKeyObject(publicKey);
 	const own = privateKeyObject(secret);
 	let shared: Uint8Array;
 	try {
@@ -52,6 +48,27 @@ export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
 	}
 	if (shared.every((byte) => byte === 0)) throw lowOrder();
 	return shared;
+}
+
+/**
+ * u coordinates of the points of order 1, 2, 4 and 8, canonical and not, high bit cleared: every secret
+ * gives an all-zero result with them (the list of libsodium's and curve25519-dalek's tests).
+ */
+const LOW_ORDER = new Set([
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+	"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+]);
+
+/** True for a public key that {@link agree} refuses whatever the own secret. */
+export function isLowOrder(publicKey: Uint8Array): boolean {
+	const u = Uint8Array.from(publicKey);
+	u[31] = (u[31] ?? 0) & 0x7f;
+	return LOW_ORDER.has(toHex(u));
 }
 
 /**
@@ -68,11 +85,31 @@ export function deriveKey(
 	return new Uint8Array(hkdfSync("sha256", secret, salt, info, lengthBytes));
 }
 
-function privateKeyObject(secret: Uint8Array) {
+/** Parsed keys, of which a session agrees on a secret with each neighbour's more than once. */
+const publicKeyObjects = new Map<string, KeyObject>();
+const CACHED_KEYS = 4096;
+/** By identity: what is overwritten in place afterwards keeps its first value here. */
+const privateKeyObjects = new WeakMap<Uint8Array, KeyObject>();
+
+function publicKeyObject(raw: Uint8Array): KeyObject {
+	if (raw.length !== KEY_BYTES) throw badKey(raw.length);
+	const name = toHex(raw);
+	const known = publicKeyObjects.get(name);
+	if (known !== undefined) return known;
+	const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: "der", type: "spki" });
+	if (publicKeyObjects.size >= CACHED_KEYS) publicKeyObjects.clear();
+	publicKeyObjects.set(name, key);
+	return key;
+}
+
+function privateKeyObject(secret: Uint8Array): KeyObject {
 	if (secret.length !== KEY_BYTES) throw badKey(secret.length);
+	const known = privateKeyObjects.get(secret);
+	if (known !== undefined) return known;
 	const der = Buffer.concat([PKCS8_PREFIX, secret]);
 	const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
 	der.fill(0);
+	privateKeyObjects.set(secret, key);
 	return key;
 }
 

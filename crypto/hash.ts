@@ -1,12 +1,27 @@
 /** SHA-256 (FIPS 180-4), plain and over a list of fields that cannot be confused with another list. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { AlthingError } from "./error.ts";
 
 /** SHA-256 of the concatenation of `parts`: 32 bytes. */
 export function sha256(...parts: Uint8Array[]): Uint8Array {
-	const hash = createHash("sha256");
-	for (const part of parts) hash.update(part);
-	return Uint8Array.from(hash.digest());
+	return digest(parts.length === 1 ? (parts[0] as Uint8Array) : concatenated(parts));
+}
+
+function digest(data: Uint8Array): Uint8Array {
+	return Uint8Array.from(hash("sha256", data, "buffer"));
+}
+
+/** One call on joined bytes is several times as fast as one for each short field. */
+function concatenated(parts: readonly Uint8Array[]): Uint8Array {
+	let size = 0;
+	for (const part of parts) size += part.length;
+	const joined = new Uint8Array(size);
+	let at = 0;
+	for (const part of parts) {
+		joined.set(part, at);
+		at += part.length;
+	}
+	return joined;
 }
 
 const TYPE = { domain: 0, bytes: 1, text: 2, integer: 3 } as const;
@@ -19,13 +34,13 @@ const TYPE = { domain: 0, bytes: 1, text: 2, integer: 3 } as const;
  * @throws AlthingError `crypto.bad_field` for a number that is not a safe integer
  */
 export function hashFields(domain: string, ...fields: (Uint8Array | string | number)[]): Uint8Array {
-	const hash = createHash("sha256");
+	const parts: Uint8Array[] = [];
 	const add = (type: number, value: Uint8Array): void => {
-		const prefix = new DataView(new ArrayBuffer(9));
-		prefix.setUint8(0, type);
-		prefix.setBigUint64(1, BigInt(value.length));
-		hash.update(prefix);
-		hash.update(value);
+		const prefix = new Uint8Array(9);
+		prefix[0] = type;
+		// Lengths are below 2^32 in memory; the upper half of the eight bytes stays zero.
+		new DataView(prefix.buffer).setUint32(5, value.length);
+		parts.push(prefix, value);
 	};
 	add(TYPE.domain, utf8.encode(domain));
 	for (const field of fields) {
@@ -33,7 +48,7 @@ export function hashFields(domain: string, ...fields: (Uint8Array | string | num
 		else if (typeof field === "number") add(TYPE.integer, int64(field));
 		else add(TYPE.bytes, field);
 	}
-	return Uint8Array.from(hash.digest());
+	return digest(concatenated(parts));
 }
 
 const utf8 = new TextEncoder();

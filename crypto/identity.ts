@@ -9,6 +9,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 
 import { base58btc } from "multiformats/bases/base58";
 import { equalBytes, toHex } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
+import { hashFields } from "./hash.ts";
 import { randomBytes } from "./random.ts";
 
 /** Text form of a libp2p Ed25519 peer id, `12D3KooW...`. */
@@ -45,7 +46,7 @@ const SMALL_ORDER = new Set([
 ]);
 
 /** Parsed keys kept; a federation has at most a few hundred members. */
-const CACHED_KEYS = 1024;
+const CACHED_KEYS = 2048;
 const keyObjects = new Map<PeerId, KeyObject>();
 
 /** A fresh secret seed of 32 bytes from the system CSPRNG. */
@@ -111,9 +112,23 @@ export function isPeerId(text: string): boolean {
 /** True when `signature` is the Ed25519 signature of `message` by `peer`; false for anything malformed. */
 export function verifySignature(peer: PeerId, message: Uint8Array, signature: Uint8Array): boolean {
 	if (signature.length !== SIGNATURE_BYTES) return false;
+	const known = toHex(hashFields("althing/verified/1", peer, signature, message));
+	verification.asked++;
+	if (verifiedSignatures.has(known)) return true;
 	const key = keyObjectOf(peer);
-	return key !== undefined && verify(null, message, key, signature);
+	verification.computed++;
+	if (key === undefined || !verify(null, message, key, signature)) return false;
+	if (verifiedSignatures.size >= REMEMBERED_SIGNATURES) verifiedSignatures.clear();
+	verifiedSignatures.add(known);
+	return true;
 }
+
+/** Sound signatures seen lately, by hash: a ballot comes alone, then in certificates, again and again. */
+const verifiedSignatures = new Set<string>();
+const REMEMBERED_SIGNATURES = 16_384;
+
+/** How many signatures were to be verified in this process, and how many had not been seen before. */
+export const verification = { asked: 0, computed: 0 };
 
 function keyObjectOf(peer: PeerId): KeyObject | undefined {
 	const cached = keyObjects.get(peer);

@@ -14,6 +14,7 @@ import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { footprintBytes } from "../../src/training/footprint.ts";
 import { modelOf, type Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/recordReach.ts";
+import { cohortSecurityOf } from "./cohortSecurity.ts";
 import { charterMinimumOf, participationOf } from "./selection.ts";
 
 /** The organization's limits, from its configuration. */
@@ -36,7 +37,7 @@ export type Acceptance =
  * Checks a specification against the charter's floor: a job that breaks it is refused by
  * everybody, so its submitter is told at once.
  * @returns who the job is to be planned for: every member, taking part
- * @throws AlthingError `job.below_privacy_floor`, `job.cohort_too_small`
+ * @throws AlthingError `job.below_privacy_floor`, `job.cohort_too_small`, `aggregation.no_parameters`
  */
 export function requireCharter(spec: ResolvedSpecification, charter: Charter): Participation {
 	const { privacyFloor } = charter.rules;
@@ -68,7 +69,10 @@ export function requireCharter(spec: ResolvedSpecification, charter: Charter): P
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	return participationOf(spec, charter, charter.members.length, corruptionOf(charter));
+	const who = participationOf(spec, charter, charter.members.length, corruptionOf(charter));
+	// A large cohort needs a graph that its numbers allow: better refused now than at the first round.
+	cohortSecurityOf(spec, who);
+	return who;
 }
 
 function sameDescription(one: DataDescription, other: DataDescription): boolean {

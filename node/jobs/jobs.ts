@@ -32,6 +32,7 @@ import type { Collection, Store } from "../store/index.ts";
 import type { WorkerPool } from "../workers/workerPool.ts";
 import { type JobPolicy, judgeJob, requireCharter } from "./acceptance.ts";
 import { AttendedClock } from "./attendedClock.ts";
+import { cohortSecurityOf } from "./cohortSecurity.ts";
 import { gossipKind } from "./gossipRun.ts";
 import { agreementEvent, gossipEvent, trainingEvent } from "./jobEvents.ts";
 import { type JobEvent, JobRuntime, promisesKind, type RoundUsage, trainingKind } from "./jobRuntime.ts";
@@ -265,6 +266,7 @@ export class Jobs implements JobService {
 				};
 			}),
 			history,
+			secureSum: job.participation && cohortSecurityOf(job.spec, job.participation),
 			...(job.spec.technique !== "query" && history.length > 0 ? { model: job.jobId } : {}),
 			...this.#answer(job),
 		};

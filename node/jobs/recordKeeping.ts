@@ -5,7 +5,6 @@
 import { toHex } from "../../crypto/encoding.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { packedSize } from "../../crypto/ringPacking.ts";
-import { quorum } from "../../protocols/certificate/index.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type Specification } from "../../src/jobs/specification.ts";
@@ -16,6 +15,7 @@ import { levelCharged } from "../../src/training/charges.ts";
 import { noiseLevelOf } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
+import { cohortSecurityOf } from "./cohortSecurity.ts";
 import type { JobRuntime, RoundUsage } from "./jobRuntime.ts";
 
 type Facts = MechanismExecution["parameters"];
@@ -153,7 +153,7 @@ export class RecordKeeping {
 
 	async #session(job: JobRuntime, content: RoundResult, at: string): Promise<void> {
 		const id = `${job.jobId}/${content.round}/${content.attempt}`;
-		const { participation, plan, participants = [] } = job;
+		const { participation, plan } = job;
 		if (participation === undefined || plan === undefined) return;
 		await this.#store.sessions.put(id, {
 			id,
@@ -161,10 +161,7 @@ export class RecordKeeping {
 			type: "secure_aggregation",
 			parties: [...content.survivors],
 			securityParameters: {
-				participants: participation.participants,
-				assumedCorrupt: participation.corruption,
-				quorum: quorum({ members: participants, corruption: participation.corruption }),
-				minimumSurvivors: participation.minimumSurvivors,
+				...cohortSecurityOf(job.spec, participation),
 				modulusBits: plan.modulusBits,
 				length: plan.length,
 				vectorBytes: packedSize(plan.length, plan.modulusBits),

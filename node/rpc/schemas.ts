@@ -190,6 +190,20 @@ export const jobDetail = jobSummary.extend({
 		}),
 	),
 	history: z.array(roundView),
+	/** What its sums are secured by, computed from its participants; once it has begun here. */
+	secureSum: z
+		.object({
+			participants: count,
+			assumedCorrupt: count,
+			quorum: count,
+			minimumSurvivors: count,
+			graph: z.enum(["complete", "ring"]),
+			shareHolders: count,
+			threshold: count,
+			maskedNeighbours: count,
+			windowSurvivors: count.optional(),
+		})
+		.optional(),
 	/** Id of the latest model, once a round has been agreed. */
 	model: z.string().optional(),
 	/** What a query found, once its round has been agreed. */

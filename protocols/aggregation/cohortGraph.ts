@@ -119,6 +119,8 @@ class RingGraph implements CohortGraph {
 	readonly order: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
 	readonly #parameters: RingCohort;
+	/** Nearest members by degree and position, as far as they were asked for. */
+	readonly #near = new Map<number, (readonly PeerId[] | undefined)[]>();
 
 	constructor(members: readonly PeerId[], order: readonly PeerId[], parameters: RingCohort) {
 		this.members = members;
@@ -152,13 +154,19 @@ class RingGraph implements CohortGraph {
 	}
 
 	/** The `degree` nearest, half of them on each side, from the farthest before to the farthest after. */
-	#around(member: PeerId, degree: number): PeerId[] {
+	#around(member: PeerId, degree: number): readonly PeerId[] {
 		const at = this.#positions.get(member);
 		if (at === undefined) return [];
+		const known = this.#near.get(degree)?.[at];
+		if (known !== undefined) return known;
 		const size = this.order.length;
 		const reach = degree / 2;
 		const offsets = Array.from({ length: degree }, (_, i) => (i < reach ? i - reach : i - reach + 1));
-		return offsets.map((offset) => this.order[(at + offset + size) % size] as PeerId);
+		const near = offsets.map((offset) => this.order[(at + offset + size) % size] as PeerId);
+		const ofDegree = this.#near.get(degree) ?? new Array<readonly PeerId[] | undefined>(size);
+		ofDegree[at] = near;
+		this.#near.set(degree, ofDegree);
+		return near;
 	}
 
 	/**

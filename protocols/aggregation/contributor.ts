@@ -1,7 +1,7 @@
 /** A participant's phases 0 to 2: keys, verifiable sharing, masked input. */
 
 import { open, seal } from "../../crypto/aead.ts";
-import { type AgreementKey, generateAgreementKey } from "../../crypto/agreement.ts";
+import { type AgreementKey, agree, generateAgreementKey } from "../../crypto/agreement.ts";
 import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
@@ -79,6 +79,7 @@ export class Contributor {
 	#selfSeed: Uint8Array | undefined;
 	#bundle: MessageOf<"bundle"> | undefined;
 	#dealt: ReadonlyMap<PeerId, DealtShare> = new Map();
+	readonly #channels = new Map<PeerId, Uint8Array>();
 	readonly #pairSeeds = new Map<PeerId, Uint8Array>();
 	readonly #bundles = new Map<PeerId, Bundle>();
 	/** Whose sharings came, sound or not. */
@@ -126,6 +127,7 @@ export class Contributor {
 		this.#selfSeed = undefined;
 		this.#dealt = new Map();
 		this.#pairSeeds.clear();
+		this.#channels.clear();
 		this.#held.clear();
 		this.packed = undefined;
 	}
@@ -232,7 +234,7 @@ export class Contributor {
 		const sealed = holders.map((holder, i) => {
 			const advert = roster.adverts.get(holder);
 			if (advert === undefined) return new Uint8Array();
-			const key = channelKey(roster.sid, keys.channel.secret, advert.channelKey, self.peer, holder);
+			const key = channelKey(roster.sid, this.#channelTo(advert, keys), self.peer, holder);
 			const { share, salt, proof } = dealt.shares[i] as DealtShare;
 			const plain = encodeCanonical([share, salt, [...proof]]);
 			return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
@@ -258,6 +260,13 @@ export class Contributor {
 		});
 		this.#bundles.set(self.peer, bundle);
 		return { kind: "bundle", bundle, sealed };
+	}
+
+	/** The secret shared with a neighbour's channel key: one agreement serves both directions. */
+	#channelTo(advert: Advert, keys: Keys): Uint8Array {
+		const known = this.#channels.get(advert.author) ?? agree(keys.channel.secret, advert.channelKey);
+		this.#channels.set(advert.author, known);
+		return known;
 	}
 
 	/** Verifies the shares dealt to this node and acknowledges them, or complains. */
@@ -322,8 +331,8 @@ export class Contributor {
 		const { self } = this.#context.config;
 		const advert = roster.adverts.get(bundle.author) as Advert;
 		try {
-			const secret = (this.#keys as Keys).channel.secret;
-			const key = channelKey(roster.sid, secret, advert.channelKey, bundle.author, self.peer);
+			const shared = this.#channelTo(advert, this.#keys as Keys);
+			const key = channelKey(roster.sid, shared, bundle.author, self.peer);
 			const plain = open(key, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self.peer));
 			const [share, salt, proof] = decodeCanonical(plain) as [Uint8Array, Uint8Array, Uint8Array[]];
 			const held = { index, share, salt, proof };

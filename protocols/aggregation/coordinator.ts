@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 import { Disclosure } from "./disclosure.ts";
 import { Examination } from "./examination.ts";
 import type { AggregationTaskResult } from "./masking.ts";
-import { decodeMembers, encodeMembers } from "./memberSet.ts";
+import { decodeMembers, encodeMembers, packCertificate } from "./memberSet.ts";
 import {
 	type AggregationMessage,
 	type Certified,
@@ -465,7 +465,9 @@ export class Coordinator {
 
 	#sendCertified(to: PeerId, certified: Certified, out: Outbox): void {
 		const evidence = this.#evidenceFor(certified.proposed, to);
-		out.send(to, { kind: "certified", certified, evidence });
+		const { certificate, proposed } = certified;
+		const packed = packCertificate(this.#context.members, certificate);
+		out.send(to, { kind: "certified", certified: { certificate: packed, proposed }, evidence });
 	}
 
 	#evidenceFor(proposed: Proposed, member: PeerId): Evidence | undefined {

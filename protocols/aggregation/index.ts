@@ -32,5 +32,5 @@ export {
 	decodeMessage,
 	encodeMessage,
 } from "./messages.ts";
-export { AggregationSession } from "./session.ts";
+export { type AggregationEffects, AggregationSession } from "./session.ts";
 export { preliminarySessionId, survivorsSlot } from "./sessionId.ts";

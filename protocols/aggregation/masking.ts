@@ -1,5 +1,5 @@
 /** The heavy vector work, as pure tasks for a worker thread. All values are mod 2^modulusBits. */
-import { addMask, subtractMask } from "../../crypto/maskStream.ts";
+import { applyMasks } from "../../crypto/maskStream.ts";
 import { type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
 import { projectSigns } from "../../crypto/signProjection.ts";
@@ -76,8 +76,7 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 	switch (task.kind) {
 		case "mask": {
 			const masked = Uint32Array.from(task.values);
-			for (const key of task.add) addMask(masked, key);
-			for (const key of task.subtract) subtractMask(masked, key);
+			applyMasks(masked, modulusBits, task.add, task.subtract);
 			const packed = packRing(masked, modulusBits);
 			return { kind: "mask", packed, hash: vectorHash(packed) };
 		}
@@ -104,7 +103,7 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 				vectors: task.vectors.map((packed) => signs(unpackRing(packed, modulusBits, length))),
 				keys: task.keys.map((key) => {
 					const mask = new Uint32Array(coordinates);
-					addMask(mask, key);
+					applyMasks(mask, modulusBits, [key], []);
 					return signs(mask);
 				}),
 			};
@@ -122,19 +121,19 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 				const actual = projectRing(task.seed, total, modulusBits);
 				if (actual.some((value, k) => value !== (expected[k] as number) % modulus)) return { kind: "unmask" };
 			}
-			if (task.masks !== undefined) removeMasks(total, task.masks);
+			if (task.masks !== undefined) removeMasks(total, modulusBits, task.masks);
 			return { kind: "unmask", sum: total.map((value) => value % modulus) };
 		}
 	}
 }
 
-function removeMasks(total: Uint32Array, removal: MaskRemoval): void {
-	for (const key of selfMaskKeys(removal)) subtractMask(total, key);
-	for (const { survivor, gone, key } of droppedMaskKeys(removal)) {
-		// The survivor added PRG(s) when it sorts first, else subtracted it.
-		if (survivor < gone) subtractMask(total, key);
-		else addMask(total, key);
-	}
+function removeMasks(total: Uint32Array, modulusBits: ModulusBits, removal: MaskRemoval): void {
+	const add: Uint8Array[] = [];
+	const subtract = selfMaskKeys(removal);
+	// The survivor added PRG(s) when it sorts first, else subtracted it.
+	for (const { survivor, gone, key } of droppedMaskKeys(removal))
+		(survivor < gone ? subtract : add).push(key);
+	applyMasks(total, modulusBits, add, subtract);
 }
 
 /** Keys of the survivors' self masks, in the order of their seeds. */

@@ -1,4 +1,5 @@
 /** Subsets of a cohort as one bit a member, in the cohort's own order: what messages say instead of lists. */
+import type { QuorumCertificate, Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 
 /** Bit i, counted from the low end of byte i / 8, says whether `cohort[i]` belongs. */
@@ -18,3 +19,34 @@ export function decodeMembers(cohort: readonly PeerId[], bits: Uint8Array): Peer
 	if (beyond !== 0 && (bits.at(-1) as number) >> beyond !== 0) return undefined;
 	return cohort.filter((_, i) => ((bits[i >> 3] as number) >> (i & 7)) & 1);
 }
+
+/** A certificate as it travels. @param electorate sorted */
+export function packCertificate(
+	electorate: readonly PeerId[],
+	{ value, votes }: QuorumCertificate,
+): { value: Uint8Array; voters: Uint8Array; signatures: Uint8Array } {
+	const signatures = new Map(votes.map(({ voter, signature }) => [voter, signature]));
+	const voters = electorate.filter((member) => signatures.has(member));
+	return {
+		value,
+		voters: encodeMembers(electorate, voters),
+		signatures: Buffer.concat(voters.map((voter) => signatures.get(voter) as Uint8Array)),
+	};
+}
+
+/** Undoes {@link packCertificate}; undefined for what is none. The votes are not verified. */
+export function unpackCertificate(
+	electorate: readonly PeerId[],
+	slot: Slot,
+	{ value, voters: bits, signatures }: { value: Uint8Array; voters: Uint8Array; signatures: Uint8Array },
+): QuorumCertificate | undefined {
+	const voters = decodeMembers(electorate, bits);
+	if (voters === undefined || signatures.length !== SIGNATURE_BYTES * voters.length) return undefined;
+	const votes = voters.map((voter, i) => ({
+		voter,
+		signature: signatures.slice(i * SIGNATURE_BYTES, (i + 1) * SIGNATURE_BYTES),
+	}));
+	return { slot, value, votes };
+}
+
+const SIGNATURE_BYTES = 64;

@@ -5,6 +5,7 @@ import type { PeerId } from "../contract.ts";
 import type { Context } from "./context.ts";
 import { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
+import { unpackCertificate } from "./memberSet.ts";
 import type { AggregationMessage, MessageOf } from "./messages.ts";
 import { Opener, OUTCOME_WORK, UNMASK_WORK } from "./opener.ts";
 import type { Outbox } from "./outbox.ts";
@@ -104,9 +105,14 @@ export class Participant {
 				voter.judge(message, blob, out);
 				opener.advance(out);
 				return;
-			case "certified":
-				if (opener.learn(message.certified, message.evidence, from, out)) opener.advance(out, true);
+			case "certified": {
+				const { certificate: packed, proposed } = message.certified;
+				const { slot, members } = this.#context;
+				const certificate = unpackCertificate(members, slot, packed);
+				if (certificate === undefined) return;
+				if (opener.learn({ certificate, proposed }, message.evidence, from, out)) opener.advance(out, true);
 				return;
+			}
 			case "inputRequest":
 				opener.inputAgain(message, out);
 				return;

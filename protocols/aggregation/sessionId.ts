@@ -103,15 +103,14 @@ export function pairSeed(
 	return deriveKey(agree(maskSecret, otherMaskKey), sid, `${DOMAIN} mask ${low} ${high}`);
 }
 
-/** K: 32 bytes, seals exactly one message, from the dealer to the holder. @throws AlthingError `crypto.low_order` */
+/** K: 32 bytes, seals exactly one message, from the dealer to the holder. @param sharedSecret of their channel keys ({@link agree}) */
 export function channelKey(
 	sid: Uint8Array,
-	ownSecret: Uint8Array,
-	otherPublicKey: Uint8Array,
+	sharedSecret: Uint8Array,
 	dealer: PeerId,
 	holder: PeerId,
 ): Uint8Array {
-	return deriveKey(agree(ownSecret, otherPublicKey), sid, `${DOMAIN} share ${dealer} ${holder}`);
+	return deriveKey(sharedSecret, sid, `${DOMAIN} share ${dealer} ${holder}`);
 }
 
 /** 16 public bytes by which both ends of an edge show that they hold the same seed. */

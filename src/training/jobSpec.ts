@@ -28,10 +28,10 @@ const aggregationSchema = z.strictObject({
 	minimumSurvivors: z
 		.int()
 		.min(2)
-		.max(64)
+		.max(1024)
 		.optional()
 		.describe(
-			"fewest sites a sum may be opened for, not below the charter's threshold, which is the default",
+			"fewest sites a sum may be opened for, not below the charter's threshold, which is the default; above 128 participants it also decides how many neighbours each is masked against",
 		),
 	phaseTimeoutMs: z.int().min(500).max(600_000).default(5000),
 	updateNormBound: z

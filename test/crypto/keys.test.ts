@@ -3,7 +3,13 @@ import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { base58btc } from "multiformats/bases/base58";
 import { expect, test } from "vitest";
-import { agree, agreementPublicKey, deriveKey, generateAgreementKey } from "../../crypto/agreement.ts";
+import {
+	agree,
+	agreementPublicKey,
+	deriveKey,
+	generateAgreementKey,
+	isLowOrder,
+} from "../../crypto/agreement.ts";
 import { fromHex, toHex } from "../../crypto/encoding.ts";
 import {
 	generateIdentitySeed,
@@ -141,6 +147,7 @@ test("an X25519 key that forces the secret to zero is refused", () => {
 		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 	]) {
 		expect(() => agree(secret, fromHex(u))).toThrow(expect.objectContaining({ code: "crypto.low_order" }));
+		expect(isLowOrder(fromHex(u))).toBe(true);
 	}
 	expect(() => agree(secret, new Uint8Array(31))).toThrow(
 		expect.objectContaining({ code: "crypto.bad_key" }),

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { open, seal } from "../../crypto/aead.ts";
 import { fromHex, toHex } from "../../crypto/encoding.ts";
 import { hashFields, sha256 } from "../../crypto/hash.ts";
-import { addMask, subtractMask } from "../../crypto/maskStream.ts";
+import { addMask, applyMasks, subtractMask } from "../../crypto/maskStream.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
 	isPacked,
@@ -142,6 +142,36 @@ test("masks cancel, and commute with reduction to a smaller modulus", () => {
 			expect(toHex(packRing(low, bits))).toBe(toHex(packRing(values, bits)));
 		}),
 	);
+});
+
+test("masks of several keys cancel in every modulus; up to 16 bits a word holds two coordinates", () => {
+	fc.assert(
+		fc.property(
+			words,
+			fc.array(key, { maxLength: 3 }),
+			fc.array(key, { maxLength: 3 }),
+			modulus,
+			(values, a, b, bits) => {
+				const reduced = unpackRing(packRing(values, bits), bits, values.length);
+				const masked = Uint32Array.from(reduced);
+				applyMasks(masked, bits, a, b);
+				const travelled = unpackRing(packRing(masked, bits), bits, masked.length);
+				applyMasks(travelled, bits, b, a);
+				expect(toHex(packRing(travelled, bits))).toBe(toHex(packRing(reduced, bits)));
+				if (bits > 16 || a.length + b.length === 0) return;
+				const stream = new Uint32Array(Math.ceil(values.length / 2));
+				for (const one of a) addMask(stream, one);
+				const plain = new Uint32Array(values.length);
+				applyMasks(plain, bits, a.slice(0, 1), []);
+				if (a.length !== 1) return;
+				for (const [i, value] of plain.entries())
+					expect(value).toBe(
+						i % 2 === 0 ? (stream[i >> 1] as number) & 0xffff : (stream[i >> 1] as number) >>> 16,
+					);
+			},
+		),
+	);
+	expect(() => applyMasks(new Uint32Array(4), 12, [new Uint8Array(16)], [])).toThrow(/mask key/);
 });
 
 test("a long mask is the same stream as a short one", () => {

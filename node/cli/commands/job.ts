@@ -129,5 +129,16 @@ function jobText(job: JobDetail, out: Output): string {
 						["spectral gap", figure(job.spectralGap)],
 					]),
 				];
-	return [jobLine(job), ...topology, participants, rounds].join("\n\n");
+	const secured = job.secureSum === undefined ? [] : [securityText(job.secureSum)];
+	return [jobLine(job), ...secured, ...topology, participants, rounds].join("\n\n");
+}
+
+function securityText(security: NonNullable<JobDetail["secureSum"]>): string {
+	const { participants, assumedCorrupt, quorum, minimumSurvivors, graph } = security;
+	const { shareHolders, threshold, maskedNeighbours, windowSurvivors } = security;
+	const around =
+		graph === "complete"
+			? "complete graph"
+			: `ring, ${maskedNeighbours} masked neighbours, ${windowSurvivors} survivors in two windows`;
+	return `Secure sum of ${participants}: ${assumedCorrupt} assumed corrupt, ${quorum} votes, at least ${minimumSurvivors} survivors; ${around}; ${threshold} of ${shareHolders} share holders`;
 }

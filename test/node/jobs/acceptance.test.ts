@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { generateIdentitySeed, signingKeyFromSeed } from "../../../crypto/identity.ts";
-import { type JobPolicy, judgeJob } from "../../../node/jobs/acceptance.ts";
+import { type JobPolicy, judgeJob, requireCharter } from "../../../node/jobs/acceptance.ts";
+import { cohortSecurityOf } from "../../../node/jobs/cohortSecurity.ts";
 import type { Charter } from "../../../protocols/federation/index.ts";
 import { rulesSchema } from "../../../protocols/federation/index.ts";
 import { planJob } from "../../../src/jobs/jobPlan.ts";
@@ -9,13 +10,13 @@ import { checkJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 
 const keys = Array.from({ length: 5 }, () => signingKeyFromSeed(generateIdentitySeed()));
 
-function charter(rules: object = {}): Charter {
+function charter(rules: object = {}, organizations: readonly { peer: string }[] = keys): Charter {
 	return {
 		format: "althing/charter/1",
 		federation: "demo",
 		version: 5,
 		previous: new Uint8Array(32),
-		members: keys
+		members: organizations
 			.map(({ peer }) => ({ peer, joinedVersion: 1, organization: "Org", declared: {}, addresses: [] }))
 			.sort((a, b) => (a.peer < b.peer ? -1 : 1)),
 		rules: rulesSchema.parse(rules),
@@ -23,6 +24,8 @@ function charter(rules: object = {}): Charter {
 		changes: [],
 	};
 }
+
+const organizations = (count: number) => Array.from({ length: count }, (_, i) => ({ peer: `peer-${i}` }));
 
 const POLICY: JobPolicy = {
 	maximumEpsilon: 8,
@@ -160,5 +163,42 @@ describe("an organization's answer to a proposed job", () => {
 		const answer = await judge(overrides);
 		expect(answer.decision).toBe("refuse");
 		expect(answer).toHaveProperty("reason", expect.stringMatching(reason));
+	});
+});
+
+describe("a job of a large cohort", () => {
+	const rules = { assumedCorruptFraction: 0.2, minimumSurvivorFraction: 0.6 };
+
+	it("gets a sparse graph whose parameters are told", () => {
+		const large = charter(rules, organizations(200));
+		const job = spec({ aggregation: { minimumSurvivors: 180 } });
+		const who = requireCharter(job, large);
+		expect(cohortSecurityOf(job, who)).toEqual({
+			participants: 200,
+			assumedCorrupt: 40,
+			quorum: 121,
+			minimumSurvivors: 180,
+			graph: "ring",
+			shareHolders: 60,
+			threshold: 40,
+			maskedNeighbours: 60,
+			windowSurvivors: 40,
+		});
+	});
+
+	it("is refused when its numbers allow no secure graph, with what to change", () => {
+		const large = charter({ ...rules, assumedCorruptFraction: 1 / 3 }, organizations(1000));
+		expect(() => requireCharter(spec({ aggregation: { minimumSurvivors: 700 } }), large)).toThrow(
+			/Raise aggregation.minimumSurvivors/,
+		);
+	});
+
+	it("of a small one is masked against everybody", () => {
+		const job = spec();
+		expect(cohortSecurityOf(job, requireCharter(job, charter()))).toMatchObject({
+			graph: "complete",
+			shareHolders: 4,
+			threshold: 3,
+		});
 	});
 });

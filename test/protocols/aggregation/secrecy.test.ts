@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { generateAgreementKey } from "../../../crypto/agreement.ts";
+import { agree, generateAgreementKey } from "../../../crypto/agreement.ts";
 import { unpackRing } from "../../../crypto/ringPacking.ts";
 import { runAggregationTask } from "../../../protocols/aggregation/index.ts";
 import { encodePromise } from "../../../protocols/aggregation/promises.ts";
@@ -59,12 +59,12 @@ describe("what a session's names bind", () => {
 
 	test("the share channel differs by direction and session", () => {
 		const keys = [
-			channelKey(sids[0], ka.secret, kb.publicKey, a, b),
-			channelKey(sids[0], ka.secret, kb.publicKey, b, a),
-			channelKey(sids[1], ka.secret, kb.publicKey, a, b),
+			channelKey(sids[0], agree(ka.secret, kb.publicKey), a, b),
+			channelKey(sids[0], agree(ka.secret, kb.publicKey), b, a),
+			channelKey(sids[1], agree(ka.secret, kb.publicKey), a, b),
 		].map((key) => key.join());
 		expect(new Set(keys).size).toBe(3);
-		expect(channelKey(sids[0], kb.secret, ka.publicKey, a, b).join()).toBe(keys[0]);
+		expect(channelKey(sids[0], agree(kb.secret, ka.publicKey), a, b).join()).toBe(keys[0]);
 	});
 });
 

@@ -1,0 +1,217 @@
+/**
+ * Worker thread of the secagg bench: some participants' sessions, driven by messages in bytes. Nothing waits
+ * for a timer: a member that is gone is reported, as the network does.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { signingKeyFromSeed, verification } from "../crypto/identity.ts";
+import { randomBytes } from "../crypto/random.ts";
+import {
+	type AggregationEffects,
+	AggregationSession,
+	type AggregationTask,
+	type AggregationTaskResult,
+	decodeMessage,
+	encodeMessage,
+	runAggregationTask,
+} from "../protocols/aggregation/index.ts";
+import type { PeerId } from "../protocols/contract.ts";
+import { inputValue, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
+
+interface Participant {
+	readonly index: number;
+	readonly session: AggregationSession;
+	readonly seconds: Map<string, number>;
+	phase: string;
+	sent: number;
+	received: number;
+	verifications: number;
+	gone: boolean;
+	released: boolean;
+	correct: boolean;
+}
+
+export type ToParticipants =
+	| { readonly kind: "deliver"; readonly packets: readonly Packet[] }
+	| { readonly kind: "report" };
+export type FromParticipants =
+	| {
+			readonly kind: "sent";
+			readonly packets: readonly Packet[];
+			readonly gone: readonly number[];
+			readonly released: number;
+	  }
+	| { readonly kind: "report"; readonly rows: readonly ParticipantRow[]; readonly shared: SharedCost };
+
+export interface ParticipantRow {
+	readonly index: number;
+	readonly seconds: Readonly<Record<string, number>>;
+	readonly sent: number;
+	readonly received: number;
+	readonly verifications: number;
+	readonly correct: boolean;
+}
+
+/** What was computed once for all participants of a thread. */
+export interface SharedCost {
+	readonly unmaskSeconds: number;
+	readonly unmasked: number;
+	readonly verificationsComputed: number;
+}
+
+const { setting, indices } = workerData as { setting: Setting; indices: number[] };
+const port = parentPort;
+if (port === null) throw new Error("this script runs as a worker thread");
+
+const participants = new Map<PeerId, Participant>();
+/** The unmasking of one certified sum is the same computation at every participant. */
+const unmaskings = new Map<string, AggregationTaskResult>();
+const shared = { unmaskSeconds: 0, unmasked: 0 };
+let expected: Uint32Array | undefined;
+/** To participants of this thread: they get bytes like everybody. */
+const local: Packet[] = [];
+let outgoing: Packet[] = [];
+let gone: number[] = [];
+let released = 0;
+const dropped = new Set(setting.dropped);
+
+for (const index of indices) {
+	const self = signingKeyFromSeed(setting.seeds[index] as Uint8Array);
+	const before = verification.asked;
+	const participant: Participant = {
+		index,
+		session: new AggregationSession(sessionConfig(setting, self, randomBytes)),
+		seconds: new Map(),
+		phase: "start",
+		sent: 0,
+		received: 0,
+		verifications: verification.asked - before,
+		gone: false,
+		released: false,
+		correct: true,
+	};
+	participants.set(self.peer, participant);
+	perform(self.peer, participant, participant.session.start(0));
+}
+
+port.on("message", (message: ToParticipants) => {
+	if (message.kind === "report") {
+		const rows = [...participants.values()].map((one) => ({
+			index: one.index,
+			seconds: Object.fromEntries(one.seconds),
+			sent: one.sent,
+			received: one.received,
+			verifications: one.verifications,
+			correct: one.correct && (one.gone || one.released),
+		}));
+		port.postMessage({
+			kind: "report",
+			rows,
+			shared: { ...shared, verificationsComputed: verification.computed },
+		} satisfies FromParticipants);
+		return;
+	}
+	local.push(...message.packets);
+	for (let next = local.shift(); next !== undefined; next = local.shift()) deliver(next);
+	const packets = outgoing;
+	const lost = gone;
+	outgoing = [];
+	gone = [];
+	port.postMessage({ kind: "sent", packets, gone: lost, released } satisfies FromParticipants);
+	released = 0;
+});
+
+function deliver({ from, to, body, blob }: Packet): void {
+	const participant = participants.get(to);
+	if (participant === undefined || participant.gone) return;
+	participant.received += body.length + (blob?.length ?? 0);
+	const verified = verification.asked;
+	const effects = metered(participant, participant.phase, () => {
+		const message = decodeMessage(body);
+		return participant.session.receive(from, message, 0, blob);
+	});
+	participant.verifications += verification.asked - verified;
+	perform(to, participant, effects);
+}
+
+function perform(peer: PeerId, participant: Participant, effects: AggregationEffects): void {
+	for (const { to, message, blob } of effects.send ?? []) {
+		const body = metered(participant, participant.phase, () => encodeMessage(message));
+		participant.sent += body.length + (blob?.length ?? 0);
+		const packet: Packet = { from: peer, to, body, blob };
+		(participants.has(to) ? local : outgoing).push(packet);
+	}
+	for (const output of effects.output ?? []) {
+		if (output.kind === "phase") participant.phase = output.phase;
+		if (output.kind === "failed") throw output.error;
+		if (output.kind === "released") {
+			participant.released = true;
+			released++;
+			participant.correct = isExpected(output.sum);
+		}
+		if (output.kind !== "input_wanted") continue;
+		if (dropped.has(participant.index)) {
+			participant.gone = true;
+			gone.push(participant.index);
+			return;
+		}
+		const { length, modulusBits } = setting;
+		const values = new Uint32Array(length);
+		for (let i = 0; i < length; i++) values[i] = inputValue(participant.index, i, modulusBits);
+		perform(
+			peer,
+			participant,
+			metered(participant, "input", () => participant.session.provideInput(values, 0)),
+		);
+	}
+	for (const { id, task } of effects.work ?? []) {
+		const result = work(participant, task);
+		perform(
+			peer,
+			participant,
+			metered(participant, participant.phase, () => participant.session.completed(id, result, 0)),
+		);
+	}
+}
+
+function work(participant: Participant, task: AggregationTask): AggregationTaskResult {
+	if (task.kind !== "unmask")
+		return metered(participant, `work: ${task.kind}`, () => runAggregationTask(task));
+	const key = Buffer.from(task.seed).toString("hex");
+	const known = unmaskings.get(key);
+	if (known !== undefined) return known;
+	const before = process.threadCpuUsage();
+	const result = runAggregationTask(task);
+	shared.unmaskSeconds += secondsSince(before);
+	shared.unmasked++;
+	unmaskings.set(key, result);
+	return result;
+}
+
+/** Compared once a thread, in full. */
+function isExpected(sum: Uint32Array): boolean {
+	if (expected === sum) return true;
+	const { length, modulusBits, seeds } = setting;
+	const mask = 2 ** modulusBits - 1;
+	const survivors = seeds.map((_, index) => index).filter((index) => !dropped.has(index));
+	for (let i = 0; i < length; i++) {
+		let total = 0;
+		for (const index of survivors) total = (total + inputValue(index, i, modulusBits)) >>> 0;
+		if ((total & mask) >>> 0 !== sum[i]) return false;
+	}
+	expected = sum;
+	return true;
+}
+
+function metered<T>(participant: Participant, kind: string, run: () => T): T {
+	const before = process.threadCpuUsage();
+	try {
+		return run();
+	} finally {
+		participant.seconds.set(kind, (participant.seconds.get(kind) ?? 0) + secondsSince(before));
+	}
+}
+
+function secondsSince(before: NodeJS.CpuUsage): number {
+	const { user, system } = process.threadCpuUsage(before);
+	return (user + system) / 1e6;
+}

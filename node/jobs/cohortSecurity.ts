@@ -1,0 +1,68 @@
+/** The parameters that a job's secure sums run under, computed from its participants, for its record. */
+import { cohortParameters, corruptionAmong } from "../../protocols/aggregation/index.ts";
+import { quorum } from "../../protocols/certificate/index.ts";
+import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
+import { contributorsOf } from "../../src/selection/cohort.ts";
+import type { Participation } from "../../src/training/plan.ts";
+import { selectionOf } from "./selection.ts";
+
+export interface CohortSecurity {
+	readonly participants: number;
+	readonly assumedCorrupt: number;
+	readonly quorum: number;
+	readonly minimumSurvivors: number;
+	/** Whether everybody is masked against everybody, or each against its neighbours on a ring. */
+	readonly graph: "complete" | "ring";
+	/** Members that hold a share of one's secrets, and how many of them reconstruct these. */
+	readonly shareHolders: number;
+	readonly threshold: number;
+	readonly maskedNeighbours: number;
+	/** Survivors that any two windows of half the masked neighbours must have; ring only. */
+	readonly windowSurvivors?: number;
+}
+
+/**
+ * @returns undefined for a job that makes no secure sums of all participants (gossip)
+ * @throws AlthingError `aggregation.no_parameters` when no graph of this cohort is secure at 40 bits,
+ *   `certificate.electorate`
+ */
+export function cohortSecurityOf(
+	spec: ResolvedSpecification,
+	who: Participation,
+): CohortSecurity | undefined {
+	if (spec.technique === "federated_learning" && spec.training.schedule === "gossip") return undefined;
+	const choice = selectionOf(spec);
+	const { participants, corruption, minimumSurvivors } = who;
+	const members = choice === undefined ? participants : contributorsOf(choice, participants);
+	const electorate = { members: new Array<string>(participants).fill(""), corruption };
+	const cohort = cohortParameters({
+		members,
+		corruption: corruptionAmong(electorate, members),
+		dropped: Math.max(0, members - minimumSurvivors),
+	});
+	const sums = {
+		participants: members,
+		assumedCorrupt: corruption,
+		quorum: quorum(electorate),
+		minimumSurvivors,
+	};
+	if (cohort.graph === "complete") {
+		const threshold = Math.floor(members / 2) + 1;
+		return {
+			...sums,
+			graph: "complete",
+			shareHolders: members - 1,
+			threshold,
+			maskedNeighbours: members - 1,
+		};
+	}
+	const { holders, threshold, mates, windowSurvivors } = cohort;
+	return {
+		...sums,
+		graph: "ring",
+		shareHolders: holders,
+		threshold,
+		maskedNeighbours: mates,
+		windowSurvivors,
+	};
+}
