@@ -22,6 +22,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
 	robustness: async () => (await import("./robustness.ts")).robustness as unknown as AnyBench,
 	jobs: async () => (await import("./jobs.ts")).jobs as unknown as AnyBench,
+	gossip: async () => (await import("./gossip.ts")).gossip as unknown as AnyBench,
 };
 
 async function main(args: readonly string[]): Promise<void> {

@@ -25,7 +25,7 @@ interface JobKeys {
 /** The first contradiction around `training.schedule`, with the way out; undefined where there is none. */
 export function scheduleContradiction({ training, privacy, ...other }: JobKeys): string | undefined {
 	const { schedule, bufferSize, maximumStaleness, evaluateEveryRounds } = training;
-	if (schedule === "synchronous") {
+	if (schedule !== "buffered") {
 		return (bufferSize ?? maximumStaleness) === undefined
 			? undefined
 			: "training.bufferSize and maximumStaleness belong to training.schedule buffered";
