@@ -596,17 +596,17 @@ export class Jobs implements JobService {
 			case "done":
 				await this.#setState(job, "completed");
 				// Not waited for: the others may still need answers of this participant.
-				this.#finish(job).catch(this.#options.onFatal);
+				this.#personalize(job).catch(this.#options.onFatal);
 				return;
 		}
 	}
 
 	/** The site's own model, after the last round; a failure leaves it as it was, and the next start tries again. */
-	async #finish(job: JobRuntime): Promise<void> {
+	async #personalize(job: JobRuntime): Promise<void> {
 		const { log, publish } = this.#options;
 		const { jobId } = job;
 		try {
-			if (await this.#work.finish(job)) {
+			if (await this.#work.personalize(job)) {
 				const message = "this organization's own model is ready: `althing model show` tells how it does";
 				publish({ type: "job.personal", job: jobId, data: { message } });
 			}

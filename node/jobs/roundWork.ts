@@ -317,7 +317,7 @@ export class RoundWork {
 	 * What the job leaves to be done for this site's own model when its rounds are over; nothing where that is done.
 	 * @returns whether anything was done
 	 */
-	async finish(job: JobRuntime): Promise<boolean> {
+	async personalize(job: JobRuntime): Promise<boolean> {
 		const { siteStates } = this.#options;
 		const { spec, training, jobId } = job;
 		if (spec.technique === "query" || spec.personalization === undefined || training === undefined)
@@ -325,13 +325,13 @@ export class RoundWork {
 		const own = await this.#own(job);
 		if (await siteStates.finished(jobId)) return false;
 		const answer = await this.#run(job, {
-			kind: "finish",
+			kind: "personalize",
 			job: this.#context(job),
 			rounds: training.round,
 			state: training.state,
 			...(own === undefined ? {} : { own }),
 		});
-		await siteStates.finish(jobId, answerOf(answer, "finished").own);
+		await siteStates.finish(jobId, answerOf(answer, "personalized").own);
 		return true;
 	}
 

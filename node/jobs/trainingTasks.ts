@@ -53,7 +53,7 @@ export type WorkerTask =
 	  }
 	/** What is left to be done for the site's own model after the job's last round. */
 	| {
-			readonly kind: "finish";
+			readonly kind: "personalize";
 			readonly job: JobContext;
 			readonly rounds: number;
 			readonly state: Uint8Array;
@@ -123,7 +123,7 @@ export type WorkerResult =
 			/** What the site keeps if the vector is in the certified sum; left out for jobs that keep nothing. */
 			readonly own?: Uint8Array;
 	  }
-	| { readonly kind: "finished"; readonly own: Uint8Array }
+	| { readonly kind: "personalized"; readonly own: Uint8Array }
 	| { readonly kind: "weighed"; readonly vector: Uint32Array; readonly samplerDistance: number }
 	| {
 			readonly kind: "applied";

@@ -110,10 +110,10 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 	);
 }
 
-async function finish(task: Extract<WorkerTask, { kind: "finish" }>): Promise<Uint8Array> {
+async function personalize(task: Extract<WorkerTask, { kind: "personalize" }>): Promise<Uint8Array> {
 	const { job, rounds } = task;
 	const { work } = job;
-	if (work.kind === "query") throw new AlthingError("job.invalid", "a query has no model to finish");
+	if (work.kind === "query") throw new AlthingError("job.invalid", "a query has no model");
 	const { spec, plan } = work;
 	return sites.use(
 		job.jobId,
@@ -176,8 +176,8 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 				transfer: [contribution.vector.buffer as ArrayBuffer, ...kept],
 			};
 		}
-		case "finish":
-			return { result: { kind: "finished", own: await finish(task) } };
+		case "personalize":
+			return { result: { kind: "personalized", own: await personalize(task) } };
 		case "weigh": {
 			const { work } = task.job;
 			if (work.kind === "query") throw new Error("a query has no buffered rounds");

@@ -47,6 +47,15 @@ async function report(...args: string[]) {
 }
 
 describe("bench", () => {
+	test("heterogeneity compares common and personal models, mean and worst site", async () => {
+		const small = ["--alpha", "1", "--sites", "3", "--records", "400", "--rounds", "2", "--seeds", "1"];
+		const { tables } = await report("heterogeneity", "--methods", "FedAvg,FedPer", ...small);
+		expect(tables[0].rows).toMatchObject([
+			{ method: "FedAvg", "alpha 1: mean %": expect.stringMatching(/^\d+\.\d \(0\.0\)$/) },
+			{ method: "FedPer", "alpha 1: worst %": expect.stringMatching(/^\d+\.\d \(0\.0\)$/) },
+		]);
+	});
+
 	test("secagg measures each cohort with and without dropout", async () => {
 		const { tables } = await report(
 			"secagg",

@@ -17,6 +17,7 @@ import { createTrainer } from "../../../src/learning/trainer.ts";
 import { encodeCommonState } from "../../../src/training/commonState.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { modelOf } from "../../../src/training/plan.ts";
+import { encodeSiteState } from "../../../src/training/siteState.ts";
 
 const key = new Uint8Array(32).fill(5);
 const jobId = "5b".repeat(32);
@@ -329,6 +330,80 @@ describe("the card", () => {
 		expect(card).toContain("may reveal records");
 		expect(card).toContain("carry no noise");
 		expect(card).not.toContain("stated epsilon");
+	});
+});
+
+describe("the organization's own model", () => {
+	const ditto: ResolvedJobSpec = {
+		...classes,
+		personalization: { method: "ditto", weight: 0.1, epochs: 1 },
+	};
+	const evaluation = {
+		rounds: 1,
+		records: 40,
+		personal: { loss: 0.25, accuracy: 0.9 },
+		common: { loss: 0.5, accuracy: 0.75 },
+	};
+
+	test("is exported and predicts by itself, and its card says that epsilon does not cover it", async () => {
+		const parameters = parametersOf(classes, 9);
+		kept = encodeSiteState({ parameters, evaluation });
+		await finish(0, { spec: ditto });
+		const { id, personal, card } = await models.show({ job: jobId });
+		expect(personal).toEqual({ id: `${id}-personal`, ...evaluation });
+		expect(card).not.toContain("own model");
+		const [file, text] = await models.artifacts({ model: `${id}-personal`, format: "safetensors" });
+		expect(importSafetensors(file!.bytes).parameters).toEqual(parameters);
+		expect(new TextDecoder().decode(text!.bytes)).toContain("epsilon does not cover it");
+		const [common] = await models.artifacts({ model: id, format: "safetensors" });
+		expect(importSafetensors(common!.bytes).parameters).toEqual(parametersOf(classes, 0));
+		const rows = [[5, 0]];
+		const { outputs } = await models.predict({ job: jobId, rows, personal: true });
+		expect(outputs.flat()).toEqual([...(await predict(classes, parameters, new Float32Array(2)))]);
+	});
+
+	test("is the common one with own layers, or the one of the cluster that was chosen here", async () => {
+		const hidden: ResolvedJobSpec = {
+			...classes,
+			model: { kind: "multilayer_perceptron", hidden: [2], activation: "tanh" },
+			training: { ...classes.training, algorithm: "fedavg" },
+			privacy: { mechanism: "none" },
+		};
+		const spec: ResolvedJobSpec = { ...hidden, personalization: { method: "fedper", ownLayers: 1 } };
+		const own = parametersOf(hidden, 9);
+		kept = encodeSiteState({ parameters: own });
+		await finish(0, { spec });
+		const [file] = await models.artifacts({ model: `${jobId}-personal`, format: "safetensors" });
+		const merged = importSafetensors(file!.bytes).parameters;
+		expect(merged.subarray(0, 6)).toEqual(parametersOf(hidden, 0).subarray(0, 6));
+		expect(merged.subarray(6)).toEqual(own.subarray(6));
+
+		const clustered: ResolvedJobSpec = {
+			...classes,
+			privacy: { mechanism: "none" },
+			personalization: { method: "clustered", clusters: 2 },
+		};
+		const both = Float32Array.of(...parametersOf(classes, 1), ...parametersOf(classes, 2));
+		const optimizer = initialOptimizerState({ learningRate: 1, momentum: 0 }, both.length);
+		const stateHash = await store.blobs.put(encodeCommonState({ parameters: both, optimizer }));
+		kept = encodeSiteState({ cluster: 1 });
+		await finish(0, { spec: clustered, jobId: otherJobId, stateHash });
+		const [second] = await models.artifacts({ model: `${otherJobId}-personal`, format: "safetensors" });
+		expect(importSafetensors(second!.bytes).parameters).toEqual(parametersOf(classes, 2));
+		const refused = await refusal(models.artifacts({ model: otherJobId, format: "onnx" }));
+		expect(refused).toMatchObject({ code: "model.clustered" });
+	});
+
+	test("is refused where there is none", async () => {
+		await finish(0);
+		expect(await refusal(models.artifacts({ model: `${jobId}-personal`, format: "onnx" }))).toMatchObject({
+			code: "model.no_personal",
+			message: expect.stringContaining("asks for none"),
+		});
+		await finish(1, { spec: ditto });
+		expect(await refusal(models.predict({ job: jobId, rows: [[1, 1]], personal: true }))).toMatchObject({
+			code: "model.no_personal",
+		});
 	});
 });
 

@@ -6,6 +6,7 @@ import { decodeCommonState, encodeCommonState, initialState } from "../../../src
 import { Contributor } from "../../../src/training/contribution.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { commonParameterCount, planTraining } from "../../../src/training/plan.ts";
+import { applyRelease } from "../../../src/training/release.ts";
 import type { SiteData } from "../../../src/training/siteData.ts";
 import { decodeSiteState, encodeSiteState } from "../../../src/training/siteState.ts";
 import { digitsJob, TestFederation } from "./federation.ts";
@@ -117,6 +118,54 @@ describe("drift between sites", () => {
 		expect(plain).toBeGreaterThan(0.1);
 		expect(even).toBeLessThan(0.3 * plain);
 	});
+});
+
+describe("steps that are evened out", () => {
+	it("go beside quantized updates as whole as beside others", async () => {
+		const training = { algorithm: "fednova", localBatch: 256, localEpochs: 2, localLearningRate: 0.01 };
+		const sites = lineSites([1024, 256, 256], 0);
+		const compression = { bits: 16, largestWeight: 1024, rotation: "none" };
+		const ends: Float32Array[] = [];
+		for (const spec of [lineJob(training), lineJob(training, { compression })]) {
+			federation = await TestFederation.create(spec, sites, WHO);
+			for (let round = 0; round < 3; round++) await federation.round();
+			ends.push(federation.state.parameters);
+			await federation.dispose();
+		}
+		ends[0]!.forEach((value, i) => {
+			expect(ends[1]![i]).toBeCloseTo(value, 2);
+		});
+	});
+});
+
+describe("the common state", () => {
+	it.each([
+		[{ algorithm: "scaffold" }, undefined],
+		[{ algorithm: "fednova", optimizer: "yogi", serverLearningRate: 0.01 }, undefined],
+		[{ algorithm: "fedavg" }, { method: "clustered", jointRounds: 2 }],
+	])(
+		"follows from the sums alone, bit for bit, also at a node that resumes from bytes: %j",
+		async (training, personalization) => {
+			const spec = lineJob({ ...training, rounds: 6 }, { personalization });
+			federation = await TestFederation.create(spec, lineSites(), WHO);
+			const count = commonParameterCount(federation.plan);
+			let other = federation.state;
+			for (let round = 0; round < 6; round++) {
+				const before = encodeCommonState(other);
+				await federation.round();
+				const { state } = applyRelease({
+					spec,
+					plan: federation.plan,
+					round,
+					state: decodeCommonState(before, count),
+					sum: federation.lastSum,
+					survivors: 3,
+				});
+				other = state;
+				expect(encodeCommonState(other)).toEqual(encodeCommonState(federation.state));
+			}
+		},
+	);
 });
 
 describe("control variates", () => {

@@ -82,6 +82,8 @@ export function seededBytesForTests(seed: number): (length: number) => Uint8Arra
 export class TestFederation {
 	readonly plan: TrainingPlan;
 	state: CommonState;
+	/** Of the last round. */
+	lastSum = new Uint32Array(0);
 	readonly #spec: ResolvedJobSpec;
 	readonly #trainer: Trainer;
 	readonly #sites: readonly Site[];
@@ -145,6 +147,7 @@ export class TestFederation {
 			const { vector } = await this.contribution(site);
 			for (let i = 0; i < sum.length; i++) sum[i] = ((sum[i]! + vector[i]!) & mask) >>> 0;
 		}
+		this.lastSum = sum;
 		const { state, metrics } = applyRelease({
 			spec: this.#spec,
 			plan: this.plan,
