@@ -11,7 +11,14 @@ import {
 	verifyDeadCertificate,
 } from "../certificate/index.ts";
 import type { PeerId, RandomBytes } from "../contract.ts";
-import { largestScreenedNorm, type ScreeningOutcome, type ScreeningRules } from "../robust/outcome.ts";
+import {
+	LEAST_SELECTION_HOLDERS,
+	largestScreenedNorm,
+	MAX_SELECTION_HOLDERS,
+	type ScreeningOutcome,
+	type ScreeningRules,
+} from "../robust/outcome.ts";
+import { leastHolders } from "../robust/sketching.ts";
 import type { BufferRules } from "./admission.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
 import { MAX_COHORT } from "./limits.ts";
@@ -165,7 +172,18 @@ export function checkConfig(config: AggregationConfig): void {
 	}
 	const { screening } = config;
 	if (screening !== undefined) {
-		const { coordinates, normBound } = screening;
+		const { coordinates, normBound, selection } = screening;
+		if (selection !== undefined) {
+			const { attackers } = selection;
+			const candidates = (config.selected ?? electorate.members).length;
+			const least = Math.max(LEAST_SELECTION_HOLDERS, leastHolders(attackers));
+			if (!Number.isInteger(attackers) || attackers < 1)
+				refuse(`screening.selection.attackers must be 1 or more, not ${attackers}`);
+			if (candidates < least || candidates > MAX_SELECTION_HOLDERS)
+				refuse(
+					`a selection against ${attackers} is among ${least} to ${MAX_SELECTION_HOLDERS}, not ${candidates}`,
+				);
+		}
 		// Everybody judges everybody's statements, which takes everybody's sharings.
 		if (cohort.graph !== "complete") refuse("inputs are screened in cohorts with a complete graph only");
 		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)

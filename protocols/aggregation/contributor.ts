@@ -45,6 +45,7 @@ import {
 	pairSeed,
 	seedCommitment,
 	sharingContext,
+	sketchKey,
 	vectorHash,
 } from "./sessionId.ts";
 
@@ -64,6 +65,8 @@ export class Contributor {
 	/** y_u as it travels; set once the input is masked. */
 	packed: Uint8Array | undefined;
 	meta: InputMeta | undefined;
+	/** x_u, where its sketch will be asked for. */
+	values: Uint32Array | undefined;
 	/** The coordinator confirmed the input: a survivor set without it is refused. */
 	acknowledged = false;
 
@@ -130,6 +133,7 @@ export class Contributor {
 		this.#channels.clear();
 		this.#held.clear();
 		this.packed = undefined;
+		this.values = undefined;
 	}
 
 	/** Answers the call for keys; silent after a restart in mid-session. */
@@ -483,8 +487,30 @@ export class Contributor {
 			const key = maskKey(sid, this.#pairSeeds.get(mate) as Uint8Array);
 			(config.self.peer < mate ? add : subtract).push(key);
 		}
-		const { length, modulusBits } = config;
+		const { length, modulusBits, screening } = config;
+		if (screening?.selection !== undefined) this.values = values;
 		out.work(MASK_WORK, { kind: "mask", values, add, subtract, length, modulusBits });
+	}
+
+	/**
+	 * Seals this node's share of its sketch for a holder, once.
+	 * @param data what it is bound to
+	 */
+	sealSketch(holder: PeerId, plain: Uint8Array, data: Uint8Array): Uint8Array {
+		return seal(this.#sketchKey(this.#context.self, holder, holder), ONLY_NONCE, plain, data);
+	}
+
+	/** @throws AlthingError `crypto.*` for what the dealer did not seal for this node */
+	openSketch(dealer: PeerId, sealed: Uint8Array, data: Uint8Array): Uint8Array {
+		return open(this.#sketchKey(dealer, this.#context.self, dealer), ONLY_NONCE, sealed, data);
+	}
+
+	#sketchKey(dealer: PeerId, holder: PeerId, other: PeerId): Uint8Array {
+		const { sid, adverts } = (this.#roster as Roster) ?? {};
+		const advert = adverts?.get(other);
+		if (advert === undefined || this.#keys === undefined)
+			throw new AlthingError("aggregation.no_channel", `There is no channel to ${other} in this session.`);
+		return sketchKey(sid, this.#keys.channel.secret, advert.channelKey, dealer, holder);
 	}
 
 	/** Signs and sends the masked input; the promise is durable before it leaves. */

@@ -149,7 +149,10 @@ export class Coordinator {
 				if (this.#stage === "recheck") this.#projectionAudit?.take(message, from, blob, out);
 				break;
 			case "statement":
-				if (this.#stage === "screen") this.#examination?.add(message.statement, from, out);
+				if (this.#stage === "screen") this.#examination?.add(message, from, out);
+				break;
+			case "sketch":
+				if (this.#stage === "screen") this.#examination?.addSketch(message, from, out);
 				break;
 			case "edgeSeeds":
 				if (this.#stage === "dispute") this.#examination?.addSeeds(message, from);
@@ -203,7 +206,7 @@ export class Coordinator {
 					this.#toScreen(out);
 				break;
 			case "screen":
-				if (this.#context.awaited(this.#examination?.silent() ?? []).length === 0) this.#compare(out);
+				if (this.#context.awaited(this.#examination?.silent() ?? []).length === 0) this.#screened(out);
 				break;
 			case "dispute":
 				if (this.#context.awaited([...this.#disputants().keys()]).length === 0) this.#passScreened(out);
@@ -261,7 +264,7 @@ export class Coordinator {
 				this.#toScreen(out);
 				return;
 			case "screen":
-				this.#compare(out);
+				this.#screened(out);
 				return;
 			case "dispute":
 				this.#passScreened(out);
@@ -384,7 +387,8 @@ export class Coordinator {
 				for (const peer of collection.withoutInput()) this.#sendShareSet(peer, out);
 				return;
 			case "screen":
-				if (this.#examination !== undefined) ask(this.#examination.silent(), this.#examination.request);
+				for (const peer of this.#examination?.silent() ?? [])
+					out.send(peer, (this.#examination as Examination).requestTo(peer));
 				return;
 			case "dispute":
 				for (const [peer, message] of this.#disputants()) out.send(peer, message);
@@ -531,6 +535,12 @@ export class Coordinator {
 		}
 		this.#examination = new Examination(this.#context, bench, metas, this.#collection.inputs);
 		this.#enter("screen", out);
+	}
+
+	/** Sketches or statements are in: goes on to what follows. */
+	#screened(out: Outbox): void {
+		if (this.#examination?.fixSketches() === true) this.#enter("screen", out);
+		else this.#compare(out);
 	}
 
 	#compare(out: Outbox): void {

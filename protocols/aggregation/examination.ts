@@ -1,12 +1,15 @@
 /** The coordinator's part in a screening: collects statements, checks them against the inputs it holds, settles disputes. */
 import { equalBytes } from "../../crypto/encoding.ts";
+import { type MerkleTree, merkleRoot, merkleTree } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
+import { productsFlaw, sketchFlaw } from "../robust/selection.ts";
 import {
+	type Basis,
 	type Bench,
+	basisOf,
 	commitmentOf,
 	judge,
-	screeningHash,
-	signSeed,
+	signsTask,
 	statementFlaw,
 	type Verdict,
 } from "../robust/verdict.ts";
@@ -17,6 +20,7 @@ import {
 	type InputMeta,
 	MAX_DISPUTES,
 	type MessageOf,
+	type Products,
 	type ScreenHeader,
 	type Screening,
 	type ScreenStatement,
@@ -31,6 +35,14 @@ export class Examination {
 	readonly #metas: readonly InputMeta[];
 	readonly #inputs: ReadonlyMap<PeerId, Uint8Array>;
 	readonly #commitment: Uint8Array;
+	/** With a selection: everybody's sketches, until they are passed on. */
+	readonly #sketches = new Map<PeerId, MessageOf<"sketch">>();
+	readonly #products = new Map<PeerId, Products>();
+	/** What statements are about; undefined as long as sketches are collected. */
+	#basis: Basis | undefined;
+	/** In what everybody is sent. */
+	#fixed: readonly MessageOf<"sketch">[] = [];
+	readonly #paths = new Map<PeerId, MerkleTree>();
 	readonly #statements = new Map<PeerId, ScreenStatement>();
 	readonly #edges = new Map<string, Screening["edges"][number]>();
 	readonly #answered = new Set<PeerId>();
@@ -38,7 +50,7 @@ export class Examination {
 	/** Their statement is not about the input that the coordinator holds. */
 	readonly #liars = new Set<PeerId>();
 	#verdict: Verdict | undefined;
-	readonly request: MessageOf<"screen">;
+	readonly #request: MessageOf<"screen">;
 
 	constructor(
 		context: Context,
@@ -56,42 +68,84 @@ export class Examination {
 			term: context.term,
 			commitment: this.#commitment,
 		});
-		this.request = { kind: "screen", header, metas: [...metas] };
+		if (bench.rules.selection === undefined) this.#basis = basisOf(this.#commitment, bench.rules, undefined);
+		this.#request = { kind: "screen", header, metas: [...metas] };
 	}
 
+	/** Those whose sketch, or then whose statement, is missing. */
 	silent(): PeerId[] {
-		return this.#metas.map(({ author }) => author).filter((author) => !this.#statements.has(author));
+		const answers = this.#basis === undefined ? this.#sketches : this.#statements;
+		return this.#metas.map(({ author }) => author).filter((author) => !answers.has(author));
 	}
 
-	add(statement: ScreenStatement, from: PeerId, out: Outbox): void {
-		if (!this.#metas.some(({ author }) => author === from)) return;
+	/** What a member is asked now. */
+	requestTo(member: PeerId): MessageOf<"screen"> | MessageOf<"sketches"> {
+		if (this.#fixed.length === 0) return this.#request;
+		const place = this.#metas.findIndex(({ author }) => author === member);
+		const dealt = this.#fixed.map(({ sketch, sealed }) => ({
+			sketch,
+			sealed: sealed[place] as Uint8Array,
+			path: (this.#paths.get(sketch.author) as MerkleTree).proof(place),
+		}));
+		return { kind: "sketches", dealt };
+	}
+
+	/** Ends the collection of sketches. @returns true when statements about them are to be collected next */
+	fixSketches(): boolean {
+		if (this.#basis !== undefined) return false;
+		this.#fixed = [...this.#sketches.values()].sort((a, b) => (a.sketch.author < b.sketch.author ? -1 : 1));
+		for (const { sketch, sealed } of this.#fixed) this.#paths.set(sketch.author, merkleTree(sealed));
+		const sketches = this.#fixed.map(({ sketch }) => sketch);
+		this.#basis = basisOf(this.#commitment, this.#bench.rules, sketches);
+		return true;
+	}
+
+	addSketch(message: MessageOf<"sketch">, from: PeerId, out: Outbox): void {
+		const { sketch, sealed } = message;
+		if (this.#basis !== undefined || !this.#metas.some(({ author }) => author === from)) return;
+		const size = this.#metas.length;
+		const flaw =
+			sketch.author !== from
+				? "it was signed by another"
+				: (sketchFlaw(this.#bench, this.#commitment, size, sketch) ??
+					(sealed.length !== size || !equalBytes(merkleRoot(sealed), sketch.sealedRoot)
+						? "its sealed shares are not the signed ones"
+						: undefined));
+		if (flaw !== undefined) out.fault(from, "bad_sketch", `The sketch of ${from} is refused: ${flaw}.`);
+		else if (!this.#sketches.has(from)) this.#sketches.set(from, message);
+	}
+
+	add({ statement, products }: MessageOf<"statement">, from: PeerId, out: Outbox): void {
+		const basis = this.#basis;
+		if (basis === undefined || !this.#metas.some(({ author }) => author === from)) return;
 		const flaw =
 			statement.author === from
-				? statementFlaw(this.#bench, this.#commitment, statement)
+				? (statementFlaw(this.#bench, basis.hash, statement) ?? this.#openedFlaw(products, from, basis))
 				: "it was signed by another";
 		const known = this.#statements.get(from);
 		if (flaw !== undefined) out.fault(from, "bad_statement", `The statement of ${from} is refused: ${flaw}.`);
-		else if (known === undefined) this.#statements.set(from, statement);
-		else if (!equalBytes(canonical(known), canonical(statement)))
+		else if (known === undefined) {
+			this.#statements.set(from, statement);
+			if (products !== undefined) this.#products.set(from, products);
+		} else if (!equalBytes(canonical(known), canonical(statement)))
 			out.fault(from, "equivocation", `${from} signed two different statements about one set of inputs.`, [
 				canonical(known),
 				canonical(statement),
 			]);
 	}
 
+	#openedFlaw(products: Products | undefined, from: PeerId, { hash }: Basis): string | undefined {
+		if (this.#bench.rules.selection === undefined)
+			return products === undefined ? undefined : "nothing was asked to be opened";
+		if (products?.author !== from) return "it opens nothing of the sketches";
+		return productsFlaw(this.#bench, hash, this.#fixed.length, products);
+	}
+
 	/** The work that compares statements with the inputs themselves. */
 	task(): AggregationTask {
-		const { rules, length, modulusBits } = this.#bench;
 		this.#checked.splice(0, Number.POSITIVE_INFINITY, ...this.#statements.keys());
-		return {
-			kind: "signs",
-			seed: signSeed(this.#commitment),
-			coordinates: rules.coordinates,
-			vectors: this.#checked.map((peer) => this.#inputs.get(peer) as Uint8Array),
-			keys: [],
-			length,
-			modulusBits,
-		};
+		const vectors = this.#checked.map((peer) => this.#inputs.get(peer) as Uint8Array);
+		return signsTask(this.#bench, this.#basis as Basis, vectors, []);
 	}
 
 	/** Leaves out who stated something else than its input; then settles what the statements say of each other. */
@@ -137,17 +191,24 @@ export class Examination {
 
 	/** What goes to the voters. */
 	screening(): Screening {
-		const statements = [...this.#statements.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
-		return { metas: [...this.#metas], statements, edges: [...this.#edges.values()] };
+		const selecting = this.#bench.rules.selection !== undefined;
+		const sketches = this.#fixed.map(({ sketch }) => sketch);
+		return {
+			metas: [...this.#metas],
+			...(selecting ? { sketches, products: sorted(this.#products) } : {}),
+			statements: sorted(this.#statements),
+			leftOut: [...this.#liars].sort(),
+			edges: [...this.#edges.values()],
+		};
 	}
 
-	get hash(): Uint8Array {
-		return screeningHash(this.screening());
-	}
-
-	/** Inputs that may be summed. */
+	/** Inputs that are to be summed. */
 	passed(): InputMeta[] {
 		const passed = this.#verdict?.passed ?? [];
-		return this.#metas.filter(({ author }) => passed.includes(author) && !this.#liars.has(author));
+		return this.#metas.filter(({ author }) => passed.includes(author));
 	}
+}
+
+function sorted<T extends { readonly author: PeerId }>(statements: ReadonlyMap<PeerId, T>): T[] {
+	return [...statements.values()].sort((a, b) => (a.author < b.author ? -1 : 1));
 }

@@ -3,6 +3,7 @@ import { applyMasks } from "../../crypto/maskStream.ts";
 import { type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
 import { projectSigns } from "../../crypto/signProjection.ts";
+import { combinedRows, projectOnRows, sketchOf } from "../../crypto/signSketch.ts";
 import type { PeerId } from "../contract.ts";
 import { maskKey, pairSeed, vectorHash } from "./sessionId.ts";
 
@@ -38,13 +39,24 @@ export type AggregationTask =
 	| (Ring & { readonly kind: "sum"; readonly inputs: readonly Uint8Array[] })
 	/** Projections of a packed vector. */
 	| (Ring & { readonly kind: "project"; readonly packed: Uint8Array; readonly seed: Uint8Array })
-	/** Sign projections of the first `coordinates` of packed vectors, and of the masks that keys expand to. */
+	/**
+	 * Sign projections of the first `coordinates` of packed vectors, and of the masks that keys expand to: 16
+	 * rows, or combinations of a sketch's.
+	 */
 	| (Ring & {
 			readonly kind: "signs";
 			readonly seed: Uint8Array;
+			readonly combination?: Uint8Array | undefined;
 			readonly coordinates: number;
 			readonly vectors: readonly Uint8Array[];
 			readonly keys: readonly Uint8Array[];
+	  })
+	/** The sketch of the first `coordinates` of a vector. */
+	| (Ring & {
+			readonly kind: "sketch";
+			readonly values: Uint32Array;
+			readonly seed: Uint8Array;
+			readonly coordinates: number;
 	  })
 	/** Checks the masked sum against the projections, then removes the masks. */
 	| (Ring & {
@@ -67,6 +79,7 @@ export type AggregationTaskResult =
 	| { readonly kind: "project"; readonly packed: Uint8Array }
 	/** Packed, in the task's order. */
 	| { readonly kind: "signs"; readonly vectors: readonly Uint8Array[]; readonly keys: readonly Uint8Array[] }
+	| { readonly kind: "sketch"; readonly sketch: Float64Array }
 	/** `sum` is absent when the masked sum does not match the projections. */
 	| { readonly kind: "unmask"; readonly sum?: Uint32Array | undefined };
 
@@ -95,9 +108,15 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 				),
 			};
 		case "signs": {
-			const { seed, coordinates } = task;
-			const signs = (values: Uint32Array) =>
-				packRing(projectSigns(seed, values.subarray(0, coordinates), modulusBits), modulusBits);
+			const { seed, coordinates, combination } = task;
+			const rows = combination && combinedRows(seed, combination, coordinates);
+			const signs = (values: Uint32Array) => {
+				const part = values.subarray(0, coordinates);
+				const projected = rows
+					? projectOnRows(rows, part, modulusBits)
+					: projectSigns(seed, part, modulusBits);
+				return packRing(projected, modulusBits);
+			};
 			return {
 				kind: "signs",
 				vectors: task.vectors.map((packed) => signs(unpackRing(packed, modulusBits, length))),
@@ -107,6 +126,10 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 					return signs(mask);
 				}),
 			};
+		}
+		case "sketch": {
+			const part = task.values.subarray(0, task.coordinates);
+			return { kind: "sketch", sketch: sketchOf(task.seed, part, modulusBits) };
 		}
 		case "unmask": {
 			const total = unpackRing(task.packed, modulusBits, length);

@@ -4,6 +4,7 @@ import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
+import { COMBINATIONS, SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { MAX_HOLDERS, SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
 import {
 	type Ballot,
@@ -13,6 +14,7 @@ import {
 	type QuorumCertificate,
 	quorumCertificateSchema,
 } from "../certificate/index.ts";
+import { MAX_SELECTION_HOLDERS } from "../robust/outcome.ts";
 import { decodeMessageOf } from "../wire.ts";
 import { LARGEST_COMPLETE_COHORT, MAX_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
 import { DOMAIN } from "./sessionId.ts";
@@ -107,10 +109,35 @@ const screenStatement = signed("statement", {
 	/** Of the masks with its mates, in their order. */
 	mates: perMember(bytesUpTo(4 * SIGN_PROJECTIONS)),
 });
+/** The public part of an author's sharing of its input's sketch among those who sent an input. */
+const sketch = signed("sketch", {
+	sid: hash,
+	commitment: hash,
+	root: hash,
+	response: bytesUpTo(12 * 5 * (3 * MAX_SELECTION_HOLDERS + 1)),
+	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
+	sealedRoot: hash,
+});
+const sealedSketch = bytesUpTo(12 * (SKETCH_ROWS + MAX_SELECTION_HOLDERS + 10) + 512);
+/** The author's shares of all inner products of the sketches, and of combinations of each. */
+const products = signed("products", {
+	sid: hash,
+	/** Hash of the sketches that it is about. */
+	basis: hash,
+	/** Places of the sketches whose share for the author is bad. */
+	refused: z.array(z.int().min(0).max(MAX_SELECTION_HOLDERS)).max(MAX_SELECTION_HOLDERS),
+	products: bytesUpTo(6 * MAX_SELECTION_HOLDERS * (MAX_SELECTION_HOLDERS + 1)),
+	combinations: bytesUpTo(12 * COMBINATIONS * MAX_SELECTION_HOLDERS),
+});
 /** All that the screening's outcome follows from. */
 const screening = z.strictObject({
 	metas: perMember(meta),
+	/** With a selection. */
+	sketches: perMember(sketch).optional(),
+	products: perMember(products).optional(),
 	statements: perMember(screenStatement),
+	/** Those whose statement is not about the input that the proposer holds: for it alone to know. */
+	leftOut: perMember(peer),
 	/** Seeds of edges whose ends disagree, opened by an end that was shown the other's statement. */
 	edges: z.array(z.strictObject({ low: peer, high: peer, seed: hash })).max(MAX_DISPUTES),
 });
@@ -221,7 +248,16 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	/** Asks a survivor for its masked input once more: its projection is in doubt. */
 	z.strictObject({ kind: z.literal("inputRequest"), proposalHash: hash }),
 	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
-	z.strictObject({ kind: z.literal("statement"), statement: screenStatement }),
+	z.strictObject({ kind: z.literal("sketch"), sketch, sealed: perMember(sealedSketch) }),
+	z.strictObject({
+		kind: z.literal("sketches"),
+		dealt: perMember(z.strictObject({ sketch, sealed: sealedSketch, path })),
+	}),
+	z.strictObject({
+		kind: z.literal("statement"),
+		statement: screenStatement,
+		products: products.optional(),
+	}),
 	/** Shows the receiver the statements of mates that contradict its own. */
 	z.strictObject({ kind: z.literal("disputed"), statements: perMember(screenStatement) }),
 	z.strictObject({ kind: z.literal("edgeSeeds"), sid: hash, edges: edgeSeeds }),
@@ -307,6 +343,8 @@ export interface Certified {
 }
 export type Evidence = z.infer<typeof evidence>;
 export type ScreenHeader = z.infer<typeof screenHeader>;
+export type Sketch = z.infer<typeof sketch>;
+export type Products = z.infer<typeof products>;
 export type ScreenStatement = z.infer<typeof screenStatement>;
 export type Screening = z.infer<typeof screening>;
 export type Header = z.infer<typeof header>;

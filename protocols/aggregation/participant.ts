@@ -10,7 +10,7 @@ import type { AggregationMessage, MessageOf } from "./messages.ts";
 import { Opener, OUTCOME_WORK, UNMASK_WORK } from "./opener.ts";
 import type { Outbox } from "./outbox.ts";
 import { decodePromise } from "./promises.ts";
-import { Screener, STATE_WORK } from "./screener.ts";
+import { Screener, SKETCH_WORK, STATE_WORK } from "./screener.ts";
 import { PROJECT_WORK, Voter } from "./voter.ts";
 
 /** A survivor's own comes first; the others send theirs themselves. */
@@ -98,6 +98,9 @@ export class Participant {
 			case "screen":
 				if (!this.ended) this.screener.state(message, out);
 				return;
+			case "sketches":
+				if (!this.ended) this.screener.takeSketches(message, out);
+				return;
 			case "disputed":
 				if (!this.ended) this.screener.openDisputed(message, out);
 				return;
@@ -181,7 +184,7 @@ export class Participant {
 		if (this.ended) return;
 		if (workId === UNMASK_WORK || workId === OUTCOME_WORK) {
 			if (this.opener.completed(result, out)) this.#end();
-		} else if (workId === STATE_WORK) {
+		} else if (workId === STATE_WORK || workId === SKETCH_WORK) {
 			this.screener.completed(result, out);
 		} else if (workId.startsWith(PROJECT_WORK)) {
 			this.voter.completed(fromHex(workId.slice(PROJECT_WORK.length)), result, out);

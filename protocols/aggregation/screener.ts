@@ -2,8 +2,11 @@
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { PeerId } from "../contract.ts";
 import type { ScreeningOutcome } from "../robust/outcome.ts";
+import { sketchSeed } from "../robust/sketching.ts";
 import {
+	type Basis,
 	type Bench,
+	basisOf,
 	commitmentOf,
 	judge,
 	metasFlaw,
@@ -11,7 +14,7 @@ import {
 	outcomeOf,
 	screeningFlaw,
 	screeningHash,
-	signSeed,
+	signsTask,
 	statedMask,
 	statementFlaw,
 	type Verdict,
@@ -37,8 +40,10 @@ import {
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
 import { maskKey } from "./sessionId.ts";
+import { Sketcher } from "./sketcher.ts";
 
 export const STATE_WORK = "state";
+export const SKETCH_WORK = "sketch";
 
 /** Distinct screenings kept; an honest coordinator makes one. */
 const MAX_SCREENINGS = 4;
@@ -51,8 +56,11 @@ interface Judged {
 export class Screener {
 	readonly #context: Context;
 	readonly #contributor: Contributor;
-	/** The one set of inputs that this node states its projections for. */
+	/** The one set of inputs that this node answers for. */
 	#commitment: Uint8Array | undefined;
+	/** What its statement is about. */
+	#basis: Uint8Array | undefined;
+	#sketching: Sketcher | undefined;
 	#statement: ScreenStatement | undefined;
 	readonly #judged = new Map<string, Judged>();
 
@@ -67,18 +75,18 @@ export class Screener {
 	}
 
 	/**
-	 * States the projections of this node's input, for one set of inputs only: other sets would have other
-	 * projections, and each tells 16 scalars of the input.
+	 * Answers for one set of inputs only: other sets would have other projections, and each tells 16 scalars
+	 * of the input. With a selection the sketch is shared first.
 	 */
 	state({ header, metas }: MessageOf<"screen">, out: Outbox): void {
 		const { config, coordinator, self } = this.#context;
 		const { bench } = this;
-		const { packed, meta, selfSeed } = this.#contributor;
-		if (bench === undefined || packed === undefined || meta === undefined || selfSeed === undefined) return;
+		const { packed, meta } = this.#contributor;
+		if (bench === undefined || packed === undefined || meta === undefined) return;
 		const { sharing, rules, length, modulusBits } = bench;
-		const { sid } = sharing.roster;
 		const commitment = commitmentOf(sharing, metas);
-		if (header.author !== coordinator || !equalBytes(header.sid, sid) || !isAuthentic(header)) return;
+		if (header.author !== coordinator || !equalBytes(header.sid, sharing.roster.sid) || !isAuthentic(header))
+			return;
 		const own = metas.find(({ author }) => author === self);
 		const flaw = equalBytes(header.commitment, commitment)
 			? metasFlaw(sharing, metas)
@@ -94,40 +102,70 @@ export class Screener {
 		}
 		if (own === undefined || !equalBytes(own.inputHash, meta.inputHash)) return;
 		if (this.#commitment !== undefined) {
-			if (equalBytes(this.#commitment, commitment)) this.#send(out);
+			if (equalBytes(this.#commitment, commitment)) this.#sendAgain(out);
 			return;
 		}
 		this.#commitment = commitment;
-		const mates = maskMates(sharing, self).map((mate) => this.#contributor.pairSeedTo(mate) as Uint8Array);
-		out.work(STATE_WORK, {
-			kind: "signs",
-			seed: signSeed(commitment),
-			coordinates: rules.coordinates,
-			vectors: [packed],
-			keys: [selfSeed, ...mates].map((seed) => maskKey(sid, seed)),
-			length,
-			modulusBits,
-		});
+		if (rules.selection === undefined) {
+			this.#project(basisOf(commitment, rules, undefined), out);
+			return;
+		}
+		const { values } = this.#contributor;
+		if (values === undefined) return;
+		this.#sketching = new Sketcher(this.#context, this.#contributor, bench, commitment, metas);
+		const seed = sketchSeed(commitment);
+		const { coordinates } = rules;
+		out.work(SKETCH_WORK, { kind: "sketch", values, seed, coordinates, length, modulusBits });
+	}
+
+	/** Takes this node's shares of everybody's sketches; opens what may be opened of them. */
+	takeSketches({ dealt }: MessageOf<"sketches">, out: Outbox): void {
+		const sketching = this.#sketching;
+		if (sketching === undefined) return;
+		if (this.#statement !== undefined) this.#sendAgain(out);
+		else {
+			const basis = sketching.take(dealt, out);
+			if (basis !== undefined) this.#project(basis, out);
+		}
+	}
+
+	#project(basis: Basis, out: Outbox): void {
+		const { bench } = this;
+		const { packed, selfSeed } = this.#contributor;
+		if (bench === undefined || packed === undefined || selfSeed === undefined) return;
+		this.#basis = basis.hash;
+		const { sid } = bench.sharing.roster;
+		const mates = maskMates(bench.sharing, this.#context.self);
+		const seeds = [selfSeed, ...mates.map((mate) => this.#contributor.pairSeedTo(mate) as Uint8Array)];
+		const keys = seeds.map((seed) => maskKey(sid, seed));
+		out.work(STATE_WORK, signsTask(bench, basis, [packed], keys));
 	}
 
 	completed(result: AggregationTaskResult, out: Outbox): void {
 		const sharing = this.#contributor.sharing;
-		if (result.kind !== "signs" || sharing === undefined || this.#commitment === undefined) return;
+		if (result.kind === "sketch") {
+			this.#sketching?.deal(result.sketch);
+			this.#sendAgain(out);
+		}
+		if (result.kind !== "signs" || sharing === undefined || this.#basis === undefined) return;
 		const [self, ...mates] = result.keys as [Uint8Array, ...Uint8Array[]];
 		this.#statement = signStatement<ScreenStatement>(this.#context.config.self, {
 			kind: "statement",
 			sid: sharing.roster.sid,
-			commitment: this.#commitment,
+			commitment: this.#basis,
 			input: result.vectors[0] as Uint8Array,
 			self,
 			mates,
 		});
-		this.#send(out);
+		this.#sendAgain(out);
 	}
 
-	#send(out: Outbox): void {
-		if (this.#statement !== undefined)
-			out.send(this.#context.coordinator, { kind: "statement", statement: this.#statement });
+	#sendAgain(out: Outbox): void {
+		const { coordinator } = this.#context;
+		if (this.#statement !== undefined) {
+			const products = this.#sketching?.products;
+			out.send(coordinator, { kind: "statement", statement: this.#statement, products });
+		} else if (this.#sketching?.dealt !== undefined) out.send(coordinator, this.#sketching.dealt);
 	}
 
 	/**
@@ -182,6 +220,7 @@ export class Screener {
 		const survivors = survivorsOf(graph, proposal);
 		const unscreened = survivors.find((survivor) => !passed.includes(survivor));
 		if (unscreened !== undefined) return `the input of ${unscreened} did not pass its screening`;
+		if (survivors.length < passed.length) return "it leaves out an input that passed its screening";
 		const screened = judged.screening.metas.filter(({ author }) => survivors.includes(author));
 		const tree = cohortTree(graph, new Map(screened.map((meta) => [meta.author, meta])), metaLeaf);
 		return equalBytes(tree.root, proposal.metaTree) ? undefined : "its inputs are not the screened ones";
@@ -198,16 +237,10 @@ export class Screener {
 		const { bench } = this;
 		const screening = this.screeningOf(proposal);
 		if (bench === undefined || screening === undefined) return undefined;
-		const { sharing, rules, length, modulusBits } = bench;
-		return {
-			kind: "signs",
-			seed: signSeed(commitmentOf(sharing, screening.metas)),
-			coordinates: rules.coordinates,
-			vectors: [packedSum],
-			keys: [...selfMaskKeys(masks), ...[...droppedMaskKeys(masks)].map(({ key }) => key)],
-			length,
-			modulusBits,
-		};
+		const commitment = commitmentOf(bench.sharing, screening.metas);
+		const basis = basisOf(commitment, bench.rules, screening.sketches);
+		const dropped = [...droppedMaskKeys(masks)].map(({ key }) => key);
+		return signsTask(bench, basis, [packedSum], [...selfMaskKeys(masks), ...dropped]);
 	}
 
 	/** The outcome, from the answer to {@link openedTask}. */

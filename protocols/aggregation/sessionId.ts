@@ -113,6 +113,17 @@ export function channelKey(
 	return deriveKey(sharedSecret, sid, `${DOMAIN} share ${dealer} ${holder}`);
 }
 
+/** Seals exactly one share of a sketch, from the dealer to the holder; otherwise as {@link channelKey}. */
+export function sketchKey(
+	sid: Uint8Array,
+	ownSecret: Uint8Array,
+	otherPublicKey: Uint8Array,
+	dealer: PeerId,
+	holder: PeerId,
+): Uint8Array {
+	return deriveKey(agree(ownSecret, otherPublicKey), sid, `${DOMAIN} sketch ${dealer} ${holder}`);
+}
+
 /** 16 public bytes by which both ends of an edge show that they hold the same seed. */
 export function edgeTag(sid: Uint8Array, seed: Uint8Array): Uint8Array {
 	return hashFields(`${DOMAIN}/edge`, sid, seed).subarray(0, 16);

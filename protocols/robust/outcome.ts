@@ -7,7 +7,14 @@ export interface ScreeningRules {
 	readonly coordinates: number;
 	/** L2 norm of an honest input over these coordinates at most, in the ring's integer units, rounding included. */
 	readonly normBound: number;
+	/** Of those that keep to the bound, the sum is made of whom a score over shared sketches selects. */
+	readonly selection?: { readonly attackers: number } | undefined;
 }
+
+/** Most participants of a session with a selection: what they open has to fit into one message. */
+export const MAX_SELECTION_HOLDERS = 40;
+/** Fewer than so many sketches tell too much of each other by their distances. */
+export const LEAST_SELECTION_HOLDERS = 10;
 
 /**
  * The largest norm that inputs can be held to in a ring: at it 16 uniform projections, of a garbage input,
@@ -18,11 +25,12 @@ export function largestScreenedNorm(modulusBits: ModulusBits): number {
 	return 1.5 * 2 ** (modulusBits - 7);
 }
 
+export type Offence = "too_long" | "wrong_mask" | "wrong_self_mask" | "wrong_input" | "wrong_sketch";
+
 /** A participant that is proven to have broken the rules of the screening. */
 export interface Offender {
 	readonly peer: PeerId;
-	/** `too_long`, `wrong_mask`, `wrong_self_mask` or `wrong_input`. */
-	readonly offence: "too_long" | "wrong_mask" | "wrong_self_mask" | "wrong_input";
+	readonly offence: Offence;
 }
 
 export interface ScreeningOutcome {
@@ -45,5 +53,7 @@ export function accusation({ peer, offence }: Offender): string {
 			return `${peer} stated another self mask than the one it committed to.`;
 		case "wrong_input":
 			return `${peer} proposed a sum whose inputs are not the ones that were stated.`;
+		case "wrong_sketch":
+			return `${peer} shared a sketch that is not its input's.`;
 	}
 }

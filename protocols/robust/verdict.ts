@@ -13,13 +13,21 @@ import { hashFields } from "../../crypto/hash.ts";
 import { isPacked, type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { centredResidue, SIGN_PROJECTIONS, SQUARES_LIMIT } from "../../crypto/signProjection.ts";
 import { canonical, maskMates, type Sharing } from "../aggregation/cohort.ts";
-import { runAggregationTask } from "../aggregation/masking.ts";
-import { isAuthentic, type Proposal, type Screening, type ScreenStatement } from "../aggregation/messages.ts";
+import { type AggregationTask, runAggregationTask } from "../aggregation/masking.ts";
+import {
+	isAuthentic,
+	type Proposal,
+	type Screening,
+	type ScreenStatement,
+	type Sketch,
+} from "../aggregation/messages.ts";
 import { isEdgeSeed } from "../aggregation/opening.ts";
 import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
 import { maskKey } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
-import type { Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
+import type { Offence, Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
+import { openedSketches, productsFlaw, sketchFlaw } from "./selection.ts";
+import { combinationSeed, sketchSeed } from "./sketching.ts";
 
 const DOMAIN = "althing/screening/1";
 
@@ -47,9 +55,48 @@ export function commitmentOf(sharing: Sharing, metas: Screening["metas"]): Uint8
 	);
 }
 
-/** Seed of the signs, 32 public bytes. */
-export function signSeed(commitment: Uint8Array): Uint8Array {
-	return hashFields(`${DOMAIN}/signs`, commitment);
+/** The public rows that everybody's statement is about. */
+export interface Basis {
+	/** What they are drawn from; statements name it. */
+	readonly hash: Uint8Array;
+	readonly seed: Uint8Array;
+	/** With a selection: the rows are combinations of the sketches' rows. */
+	readonly combination?: Uint8Array | undefined;
+}
+
+/** @param sketches everybody's, with a selection; they are fixed before the combinations are drawn */
+export function basisOf(
+	commitment: Uint8Array,
+	rules: ScreeningRules,
+	sketches: readonly Sketch[] | undefined,
+): Basis {
+	if (rules.selection === undefined)
+		return { hash: commitment, seed: hashFields(`${DOMAIN}/signs`, commitment) };
+	const hash = hashFields(
+		`${DOMAIN}/sketches`,
+		commitment,
+		...(sketches ?? []).map((sketch) => canonical(sketch)),
+	);
+	return { hash, seed: sketchSeed(commitment), combination: combinationSeed(hash) };
+}
+
+/** The work of projecting vectors, and the masks that keys expand to, on a basis. */
+export function signsTask(
+	{ rules, length, modulusBits }: Bench,
+	{ seed, combination }: Basis,
+	vectors: readonly Uint8Array[],
+	keys: readonly Uint8Array[],
+): Extract<AggregationTask, { kind: "signs" }> {
+	return {
+		kind: "signs",
+		seed,
+		combination,
+		coordinates: rules.coordinates,
+		vectors,
+		keys,
+		length,
+		modulusBits,
+	};
 }
 
 export function screeningHash(screening: Screening): Uint8Array {
@@ -83,12 +130,12 @@ export function metasFlaw(
 /** Checks a statement by itself; returns what is wrong, or undefined. */
 export function statementFlaw(
 	{ sharing, modulusBits }: Pick<Bench, "sharing" | "modulusBits">,
-	commitment: Uint8Array,
+	basis: Uint8Array,
 	statement: ScreenStatement,
 ): string | undefined {
 	const { author, input, self, mates } = statement;
 	if (!equalBytes(statement.sid, sharing.roster.sid)) return "it belongs to another session";
-	if (!equalBytes(statement.commitment, commitment)) return "it is about other inputs";
+	if (!equalBytes(statement.commitment, basis)) return "it is about other inputs";
 	const sound = (packed: Uint8Array) => isPacked(packed, modulusBits, SIGN_PROJECTIONS);
 	const expected = matesOf(sharing, author).size;
 	if (mates.length !== expected || ![input, self, ...mates].every(sound)) return "it has a wrong size";
@@ -97,17 +144,33 @@ export function statementFlaw(
 }
 
 /** Checks the form of a screening: what any coordinator can and must get right. Returns what is wrong, or undefined. */
-export function screeningFlaw(bench: Bench, { metas, statements, edges }: Screening): string | undefined {
-	const { sharing } = bench;
+export function screeningFlaw(bench: Bench, screening: Screening): string | undefined {
+	const { sharing, rules } = bench;
+	const { metas, statements, edges, sketches, products } = screening;
 	const flaw = metasFlaw(sharing, metas);
 	if (flaw !== undefined) return flaw;
 	const commitment = commitmentOf(sharing, metas);
+	const basis = basisOf(commitment, rules, sketches);
+	const authors = metas.map(({ author }) => author);
+	const selecting = rules.selection !== undefined;
+	if ((sketches !== undefined) !== selecting || (products !== undefined) !== selecting)
+		return "it has sketches where there is no selection, or none where there is one";
+	for (const sketch of sketches ?? []) {
+		const wrong = sketchFlaw(bench, commitment, authors.length, sketch);
+		if (wrong !== undefined) return `the sketch of ${sketch.author} is refused: ${wrong}`;
+	}
+	for (const one of products ?? []) {
+		const wrong = productsFlaw(bench, basis.hash, sketches?.length ?? 0, one);
+		if (wrong !== undefined) return `what ${one.author} opened is refused: ${wrong}`;
+	}
+	if (!isSubset(authors, sketches) || !isSubset(authors, products))
+		return "its sketches or what was opened of them are not sorted, or of others than the inputs";
 	for (const [i, statement] of statements.entries()) {
 		if (i > 0 && (statements[i - 1] as ScreenStatement).author >= statement.author)
 			return "its statements are not sorted";
 		if (!metas.some(({ author }) => author === statement.author))
 			return `${statement.author} states something about no input`;
-		const wrong = statementFlaw(bench, commitment, statement);
+		const wrong = statementFlaw(bench, basis.hash, statement);
 		if (wrong !== undefined) return `the statement of ${statement.author} is refused: ${wrong}`;
 	}
 	const wrongEdge = edges.find(({ low, high, seed }) => low >= high || !isEdgeSeed(sharing, low, high, seed));
@@ -124,41 +187,45 @@ export interface Verdict {
 	readonly disputes: readonly (readonly [PeerId, PeerId])[];
 	/** e_u by author. */
 	readonly projections: ReadonlyMap<PeerId, Int32Array>;
+	/** Estimated L2 norms by author. */
+	readonly norms: ReadonlyMap<PeerId, number>;
 }
 
 /** The verdict on a screening whose form was checked. */
-export function judge(bench: Bench, { metas, statements, edges }: Screening): Verdict {
-	const { sharing, modulusBits, rules, length } = bench;
-	const seed = signSeed(commitmentOf(sharing, metas));
+export function judge(bench: Bench, screening: Screening): Verdict {
+	const { sharing, modulusBits, rules } = bench;
+	const { metas, statements, edges, leftOut } = screening;
+	const basis = basisOf(commitmentOf(sharing, metas), rules, screening.sketches);
+	const opened = openedSketches(bench, screening, basis);
 	const stated = new Map(statements.map((statement) => [statement.author, statement]));
-	const offences = new Map<PeerId, Offender["offence"]>();
+	const offences = new Map<PeerId, Offence>();
+	const norms = new Map<PeerId, number>();
 	const projections = new Map<PeerId, Int32Array>();
 	const limit = SQUARES_LIMIT * rules.normBound * rules.normBound;
 	for (const statement of statements) {
 		const projected = inputProjections(sharing, statement, modulusBits);
-		projections.set(statement.author, projected);
-		if (squaresOf(projected) > limit) offences.set(statement.author, "too_long");
+		const { author } = statement;
+		projections.set(author, projected);
+		if (opened !== undefined) {
+			const offence = opened.offenceOf(author, projected, rules.normBound, modulusBits);
+			if (offence !== undefined) offences.set(author, offence);
+			norms.set(author, opened.normOf(author));
+			continue;
+		}
+		if (squaresOf(projected) > limit) offences.set(author, "too_long");
+		norms.set(author, Math.sqrt(squaresOf(projected) / SIGN_PROJECTIONS));
 	}
 	const disputes: [PeerId, PeerId][] = [];
 	for (const [low, high] of contradictions(sharing, stated)) {
 		// Who lied once is out: what else it says of its masks is no evidence against anybody.
 		if (offences.get(low) === "wrong_mask" || offences.get(high) === "wrong_mask") continue;
-		const opened = edges.find((edge) => edge.low === low && edge.high === high);
-		if (opened === undefined) {
+		const edge = edges.find((one) => one.low === low && one.high === high);
+		if (edge === undefined) {
 			disputes.push([low, high]);
 			continue;
 		}
-		const key = maskKey(sharing.roster.sid, opened.seed);
-		const task = {
-			kind: "signs" as const,
-			seed,
-			coordinates: rules.coordinates,
-			vectors: [],
-			keys: [key],
-			length,
-			modulusBits,
-		};
-		const result = runAggregationTask(task);
+		const key = maskKey(sharing.roster.sid, edge.seed);
+		const result = runAggregationTask(signsTask(bench, basis, [], [key]));
 		const truth = result.kind === "signs" ? (result.keys[0] as Uint8Array) : new Uint8Array();
 		for (const [end, mate] of [
 			[low, high],
@@ -172,11 +239,14 @@ export function judge(bench: Bench, { metas, statements, edges }: Screening): Ve
 		([low, high]) => !liedAboutMasks(offences, low) && !liedAboutMasks(offences, high),
 	);
 	const doubted = new Set(open.flat());
+	const out = new Set([...offences.keys(), ...doubted, ...leftOut]);
+	const kept = [...stated.keys()].filter((peer) => !out.has(peer)).sort();
 	return {
-		passed: [...stated.keys()].filter((peer) => !offences.has(peer) && !doubted.has(peer)).sort(),
+		passed: opened === undefined ? kept : opened.select(kept),
 		offenders: sorted(offences),
 		disputes: open,
 		projections,
+		norms,
 	};
 }
 
@@ -230,7 +300,7 @@ export function outcomeOf(
 	const offences = new Map(verdict.offenders.map(({ peer, offence }) => [peer, offence]));
 	const total = new Uint32Array(SIGN_PROJECTIONS);
 	let sound = true;
-	const blame = (peer: PeerId, offence: Offender["offence"]) => {
+	const blame = (peer: PeerId, offence: Offence) => {
 		offences.set(peer, offence);
 		sound = false;
 	};
@@ -251,9 +321,7 @@ export function outcomeOf(
 	// All masks are true and mates agree: then only inputs can be stated falsely, which the proposer, who
 	// holds them, has to notice.
 	if (sound && !equalBytes(packRing(total, modulusBits), opened.sum)) blame(proposal.proposer, "wrong_input");
-	const norms = survivors.map((survivor) =>
-		Math.sqrt(squaresOf(verdict.projections.get(survivor) ?? new Int32Array()) / SIGN_PROJECTIONS),
-	);
+	const norms = survivors.map((survivor) => verdict.norms.get(survivor) ?? 0);
 	return { sound, offenders: sorted(offences), norms };
 }
 
@@ -276,15 +344,21 @@ function inputProjections(
 	return Int32Array.from(values, (value) => centredResidue(value, modulusBits));
 }
 
+function isSubset(authors: readonly PeerId[], of: readonly { readonly author: PeerId }[] = []): boolean {
+	return of.every(
+		({ author }, i) => authors.includes(author) && (i === 0 || (of[i - 1]?.author ?? "") < author),
+	);
+}
+
 function squaresOf(projections: Int32Array): number {
 	return projections.reduce((sum, value) => sum + value * value, 0);
 }
 
-function liedAboutMasks(offences: ReadonlyMap<PeerId, Offender["offence"]>, peer: PeerId): boolean {
+function liedAboutMasks(offences: ReadonlyMap<PeerId, Offence>, peer: PeerId): boolean {
 	return offences.get(peer) === "wrong_mask";
 }
 
-function sorted(offences: ReadonlyMap<PeerId, Offender["offence"]>): Offender[] {
+function sorted(offences: ReadonlyMap<PeerId, Offence>): Offender[] {
 	return [...offences]
 		.map(([peer, offence]) => ({ peer, offence }))
 		.sort((a, b) => (a.peer < b.peer ? -1 : 1));

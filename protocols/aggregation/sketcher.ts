@@ -1,0 +1,137 @@
+/** A participant's part in a selection: shares the sketch of its input, and opens what may be opened of everybody's. */
+import { merkleRoot, verifyMerkleProof } from "../../crypto/merkle.ts";
+import { checkVectorShare, heldVectors, type SharingShape, shareVector } from "../../crypto/vectorSharing.ts";
+import type { PeerId } from "../contract.ts";
+import {
+	decodeShare,
+	encodeShare,
+	residueBytes,
+	residuesOf,
+	sealedSketchData,
+	sketchContext,
+	sketchFlaw,
+} from "../robust/selection.ts";
+import { type HeldSketch, openShares, sketchShape } from "../robust/sketching.ts";
+import { type Basis, type Bench, basisOf } from "../robust/verdict.ts";
+import type { Context } from "./context.ts";
+import type { Contributor } from "./contributor.ts";
+import { type InputMeta, type MessageOf, type Products, type Sketch, signStatement } from "./messages.ts";
+import type { Outbox } from "./outbox.ts";
+
+export class Sketcher {
+	readonly #context: Context;
+	readonly #contributor: Contributor;
+	readonly #bench: Bench;
+	readonly #commitment: Uint8Array;
+	/** Everybody that sent an input: dealers and holders, in the order of their places. */
+	readonly #authors: readonly PeerId[];
+	/** This node's own sharing as it travels. */
+	dealt: MessageOf<"sketch"> | undefined;
+	/** What this node opened; once, for one set of sketches. */
+	products: Products | undefined;
+
+	constructor(
+		context: Context,
+		contributor: Contributor,
+		bench: Bench,
+		commitment: Uint8Array,
+		metas: readonly InputMeta[],
+	) {
+		this.#context = context;
+		this.#contributor = contributor;
+		this.#bench = bench;
+		this.#commitment = commitment;
+		this.#authors = metas.map(({ author }) => author);
+	}
+
+	get #shape(): SharingShape {
+		return sketchShape(this.#authors.length, this.#bench.rules.selection?.attackers ?? 0);
+	}
+
+	/** Shares the sketch. */
+	deal(sketch: Float64Array): void {
+		const { config, self } = this.#context;
+		const sharing = shareVector({
+			vector: sketch,
+			shape: this.#shape,
+			context: sketchContext(this.#commitment, self),
+			random: config.random,
+		});
+		const sealed = this.#authors.map((holder, place) => {
+			const plain = encodeShare(sharing.shares[place] as (typeof sharing.shares)[number]);
+			return this.#contributor.sealSketch(holder, plain, sealedSketchData(this.#commitment, self, holder));
+		});
+		const signed = signStatement<Sketch>(config.self, {
+			kind: "sketch",
+			sid: this.#bench.sharing.roster.sid,
+			commitment: this.#commitment,
+			root: sharing.root,
+			response: residueBytes(sharing.response),
+			sealedRoot: merkleRoot(sealed),
+		});
+		this.dealt = { kind: "sketch", sketch: signed, sealed };
+	}
+
+	/**
+	 * Checks this node's shares of everybody's sketches and opens its shares of what is computed of them. A
+	 * dealer whose share is bad is refused; it hurts nobody but itself.
+	 * @returns the rows that its own statement is to be about; undefined when nothing was opened
+	 */
+	take(dealt: MessageOf<"sketches">["dealt"], out: Outbox): Basis | undefined {
+		if (this.products !== undefined) return undefined;
+		const { config, coordinator, self } = this.#context;
+		const place = this.#authors.indexOf(self);
+		for (const [i, { sketch, sealed, path }] of dealt.entries()) {
+			const { author } = sketch;
+			const flaw =
+				(this.#authors.includes(author) && (i === 0 || (dealt[i - 1]?.sketch.author ?? "") < author)
+					? undefined
+					: "it is in a wrong place") ??
+				sketchFlaw(this.#bench, this.#commitment, this.#authors.length, sketch) ??
+				// Not what the dealer sealed: refusing it would be held against the dealer.
+				(verifyMerkleProof(sketch.sealedRoot, sealed, place, this.#authors.length, path)
+					? undefined
+					: "its share for this node was changed");
+			if (flaw === undefined) continue;
+			out.fault(coordinator, "bad_sketches", `${coordinator} passed on a bad sketch of ${author}: ${flaw}.`);
+			return undefined;
+		}
+		const held = dealt.map(({ sketch, sealed }) => this.#held(sketch, sealed, place, out));
+		const sketches = dealt.map(({ sketch }) => sketch);
+		const basis = basisOf(this.#commitment, this.#bench.rules, sketches);
+		if (basis.combination === undefined) return undefined;
+		const opened = openShares(held, basis.combination);
+		this.products = signStatement<Products>(config.self, {
+			kind: "products",
+			sid: this.#bench.sharing.roster.sid,
+			basis: basis.hash,
+			refused: held.flatMap(({ held: share }, i) => (share === undefined ? [i] : [])),
+			products: residueBytes(opened.products),
+			combinations: residueBytes(opened.combinations),
+		});
+		return basis;
+	}
+
+	#held(sketch: Sketch, sealed: Uint8Array, place: number, out: Outbox): HeldSketch {
+		const { author } = sketch;
+		const { self } = this.#context;
+		const of = { place: this.#authors.indexOf(author) };
+		const shape = this.#shape;
+		try {
+			const data = sealedSketchData(this.#commitment, author, self);
+			const share = decodeShare(this.#contributor.openSketch(author, sealed, data), place + 1);
+			const claim = {
+				shape,
+				context: sketchContext(this.#commitment, author),
+				root: sketch.root,
+				response: residuesOf(sketch.response),
+				share,
+			};
+			if (checkVectorShare(claim)) return { ...of, held: heldVectors(shape, share) };
+		} catch {
+			// Whatever a dealer put inside, the outcome is the same: no share.
+		}
+		out.fault(author, "bad_sketch_share", `${author} sealed a share of its sketch that does not verify.`);
+		return { ...of, held: undefined };
+	}
+}

@@ -1,0 +1,180 @@
+/** A screening's selection: the checks of what travels for it, and whom the opened inner products select. */
+import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { PRIMES } from "../../crypto/primeField.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import { SQUARES_LIMIT } from "../../crypto/signProjection.ts";
+import { COMBINATIONS, SKETCH_LIMIT, SKETCH_ROWS } from "../../crypto/signSketch.ts";
+import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts";
+import type { PairMatrix } from "../../src/robustness/gram.ts";
+import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
+import { canonical } from "../aggregation/cohort.ts";
+import { isAuthentic, type Products, type Screening, type Sketch } from "../aggregation/messages.ts";
+import type { PeerId } from "../contract.ts";
+import type { Offence } from "./outcome.ts";
+import { decodeSketches, leastHolders, pairCount, sketchShape } from "./sketching.ts";
+import type { Basis, Bench } from "./verdict.ts";
+
+const DOMAIN = "althing/selection/1";
+
+/** What a dealer's sharing of its sketch is bound to. */
+export function sketchContext(commitment: Uint8Array, dealer: PeerId): Uint8Array {
+	return hashFields(`${DOMAIN}/sketch`, commitment, dealer);
+}
+
+/** What a sealed share of a sketch is bound to. */
+export function sealedSketchData(commitment: Uint8Array, dealer: PeerId, holder: PeerId): Uint8Array {
+	return hashFields(`${DOMAIN}/sealed`, commitment, dealer, holder);
+}
+
+/** A holder's share as it is sealed. */
+export function encodeShare({ values, salt, proof }: VectorShare): Uint8Array {
+	return encodeCanonical([residueBytes(values), salt, [...proof]]);
+}
+
+/** @throws AlthingError `encoding.*`, or a TypeError, for what a dealer put together wrongly */
+export function decodeShare(bytes: Uint8Array, index: number): VectorShare {
+	const [values, salt, proof] = decodeCanonical(bytes) as [Uint8Array, Uint8Array, Uint8Array[]];
+	return { index, values: residuesOf(values), salt, proof };
+}
+
+/** Four little-endian bytes a residue. */
+export function residueBytes(values: Uint32Array): Uint8Array {
+	const bytes = new Uint8Array(4 * values.length);
+	const view = new DataView(bytes.buffer);
+	for (const [i, value] of values.entries()) view.setUint32(4 * i, value, true);
+	return bytes;
+}
+
+export function residuesOf(bytes: Uint8Array): Uint32Array {
+	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+	return Uint32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => view.getUint32(4 * i, true));
+}
+
+/** Checks the public part of a sketch by itself; returns what is wrong, or undefined. */
+export function sketchFlaw(
+	{ sharing, rules }: Bench,
+	commitment: Uint8Array,
+	holders: number,
+	sketch: Sketch,
+): string | undefined {
+	const shape = sketchShape(holders, rules.selection?.attackers ?? 0);
+	if (!equalBytes(sketch.sid, sharing.roster.sid)) return "it belongs to another session";
+	if (!equalBytes(sketch.commitment, commitment)) return "it is about other inputs";
+	if (sketch.response.length !== 4 * responseLength(shape)) return "its sharing has a wrong degree";
+	if (!isAuthentic(sketch)) return "it is not signed by its author";
+	return undefined;
+}
+
+/** Checks what a holder opened by itself; returns what is wrong, or undefined. */
+export function productsFlaw(
+	{ sharing }: Bench,
+	basis: Uint8Array,
+	dealers: number,
+	opened: Products,
+): string | undefined {
+	const { refused, products, combinations } = opened;
+	if (!equalBytes(opened.sid, sharing.roster.sid)) return "it belongs to another session";
+	if (!equalBytes(opened.basis, basis)) return "it is about other sketches";
+	if (products.length !== 12 * pairCount(dealers) || combinations.length !== 12 * COMBINATIONS * dealers)
+		return "it has a wrong size";
+	if (refused.some((place, i) => place >= dealers || (i > 0 && (refused[i - 1] as number) >= place)))
+		return "what it refuses is not sorted";
+	const residual = (bytes: Uint8Array) =>
+		residuesOf(bytes).every((value, i) => value < (PRIMES[i % PRIMES.length]?.p ?? 0));
+	if (!residual(products) || !residual(combinations)) return "it has a value that is no residue";
+	if (!isAuthentic(opened)) return "it is not signed by its author";
+	return undefined;
+}
+
+/** What a screening's holders opened, decoded. */
+export interface Opened {
+	/** What is proven against an author by its sketch and the projections that it stated. */
+	offenceOf(
+		author: PeerId,
+		projections: Int32Array,
+		normBound: number,
+		modulusBits: ModulusBits,
+	): Offence | undefined;
+	/** Estimated L2 norm of an author's input; 0 where its sketch could not be opened. */
+	normOf(author: PeerId): number;
+	/** Those of `kept` (sorted) whose sketches are known and selected; none when they are too few. */
+	select(kept: readonly PeerId[]): PeerId[];
+}
+
+/** Decodes a screening's sketches; undefined without a selection. */
+export function openedSketches(
+	{ rules }: Bench,
+	{ metas, sketches, products }: Screening,
+	basis: Basis,
+): Opened | undefined {
+	const { selection } = rules;
+	if (selection === undefined || sketches === undefined || products === undefined) return undefined;
+	const { attackers } = selection;
+	const dealers = sketches.map(({ author }) => author);
+	const holders = metas.map(({ author }) => author);
+	const challenge = hashFields(`${DOMAIN}/opened`, basis.hash, ...products.map((one) => canonical(one)));
+	const decoded = decodeSketches(
+		dealers.length,
+		products.map((one) => ({
+			point: holders.indexOf(one.author) + 1,
+			accepted: dealers.map((_, place) => !one.refused.includes(place)),
+			products: residuesOf(one.products),
+			combinations: residuesOf(one.combinations),
+		})),
+		attackers,
+		challenge,
+	);
+	const productOf = (one: PeerId, other: PeerId): number | undefined => {
+		const product = decoded.product(dealers.indexOf(one), dealers.indexOf(other));
+		return product === undefined ? undefined : Number(product);
+	};
+	return {
+		offenceOf(author, projections, normBound, modulusBits) {
+			const place = dealers.indexOf(author);
+			const combinations = decoded.combinations(place);
+			const square = productOf(author, author);
+			if (combinations === undefined || square === undefined) return undefined;
+			const limit = SKETCH_LIMIT * normBound * normBound;
+			// The combinations first: a sketch with values beyond the field's range has a square that means nothing.
+			const squares = combinations.reduce((sum, value) => sum + Number(value) * Number(value), 0);
+			if (squares > SQUARES_LIMIT * limit || square > limit) return "too_long";
+			const matches = combinations.every(
+				(value, j) => Number(BigInt.asIntN(modulusBits, value)) === projections[j],
+			);
+			return matches ? undefined : "wrong_sketch";
+		},
+		normOf: (author) => Math.sqrt(Math.max(0, productOf(author, author) ?? 0) / SKETCH_ROWS),
+		select(kept) {
+			const candidates = candidatesOf(
+				kept.filter((peer) => decoded.combinations(dealers.indexOf(peer)) !== undefined),
+				productOf,
+			);
+			if (candidates.length < leastHolders(attackers)) return [];
+			const size = candidates.length;
+			const values = Float64Array.from(
+				{ length: size * size },
+				(_, at) =>
+					productOf(candidates[Math.floor(at / size)] as PeerId, candidates[at % size] as PeerId) as number,
+			);
+			const gram: PairMatrix = { size, values };
+			return selectBySpectrum(gram, attackers).map((index) => candidates[index] as PeerId);
+		},
+	};
+}
+
+/** Leaves out, one by one, whoever has the most inner products that could not be opened. */
+function candidatesOf(
+	kept: readonly PeerId[],
+	productOf: (one: PeerId, other: PeerId) => number | undefined,
+): PeerId[] {
+	const candidates = [...kept];
+	for (;;) {
+		const missing = candidates.map(
+			(one) => candidates.filter((other) => productOf(one, other) === undefined).length,
+		);
+		const worst = Math.max(0, ...missing);
+		if (worst === 0) return candidates;
+		candidates.splice(missing.lastIndexOf(worst), 1);
+	}
+}

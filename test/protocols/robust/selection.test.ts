@@ -1,0 +1,187 @@
+/** Selection on shared sketches through the real protocol: attackers inside the norm bound, lying dealers and holders. */
+import { describe, expect, test } from "vitest";
+import type { SigningKey } from "../../../crypto/identity.ts";
+import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
+import { type MessageOf, type Products, signStatement } from "../../../protocols/aggregation/messages.ts";
+import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
+import { CohortSimulation } from "../aggregation/cohortSimulation.ts";
+
+const MEMBERS = 10;
+const ATTACKERS = 2;
+const LENGTH = 80;
+const MODULUS_BITS = 24;
+const NORM_BOUND = 20_000;
+const MASK = 2 ** MODULUS_BITS - 1;
+
+/** Honest inputs: one direction and some of each one's own. */
+function honest(index: number): Float64Array {
+	const shared = seededRandomForTests(77);
+	const own = seededRandomForTests(200 + index);
+	return Float64Array.from({ length: LENGTH }, () => (shared() - 0.5) * 2000 + (own() - 0.5) * 1000);
+}
+
+const flipped = (index: number) => honest(index).map((value) => -3 * value);
+const encoded = (values: Float64Array) => Uint32Array.from(values, (value) => Math.round(value) & MASK);
+
+function selectingCohort(inputs: Readonly<Record<number, Float64Array>>, selecting = true): CohortSimulation {
+	const rules = { coordinates: LENGTH, normBound: NORM_BOUND };
+	return new CohortSimulation({
+		members: MEMBERS,
+		corruption: ATTACKERS,
+		minimumSurvivors: 4,
+		length: LENGTH,
+		modulusBits: MODULUS_BITS,
+		input: (index) => encoded(inputs[index] ?? honest(index)),
+		configure: (config) => ({
+			...config,
+			screening: selecting ? { ...rules, selection: { attackers: ATTACKERS } } : rules,
+		}),
+	});
+}
+
+function corrupt<K extends AggregationMessage["kind"]>(
+	cohort: CohortSimulation,
+	index: number,
+	kind: K,
+	change: (message: MessageOf<K>) => MessageOf<K>,
+): void {
+	cohort.simulation.intercept((envelope) =>
+		envelope.from === cohort.peer(index) && envelope.message.kind === kind
+			? [{ ...envelope, message: change(envelope.message as MessageOf<K>) }]
+			: undefined,
+	);
+}
+
+/** A holder that opens other shares than it holds. */
+function lieAsHolder(cohort: CohortSimulation, index: number): void {
+	corrupt(cohort, index, "statement", (message) => {
+		const { signature: _, author: __, ...fields } = message.products as Products;
+		const spoil = (bytes: Uint8Array) => bytes.map((byte, i) => (i % 4 === 0 ? byte ^ 1 : byte));
+		const products = signStatement<Products>(cohort.keys[index] as SigningKey, {
+			...fields,
+			products: spoil(fields.products),
+			combinations: spoil(fields.combinations),
+		});
+		return { ...message, products };
+	});
+}
+
+/** A dealer that shares another sketch than its input's. */
+function lieAboutSketch(
+	cohort: CohortSimulation,
+	index: number,
+	sketch: (true_: Float64Array) => Float64Array,
+): void {
+	const session = cohort.sessions.get(cohort.peer(index)) as AggregationSession;
+	const completed = session.completed.bind(session);
+	session.completed = (workId, result, nowMs) =>
+		workId === "sketch" && !(result instanceof Error) && result.kind === "sketch"
+			? completed(workId, { ...result, sketch: sketch(result.sketch) }, nowMs)
+			: completed(workId, result, nowMs);
+}
+
+const survivorsOf = (cohort: CohortSimulation, index: number) =>
+	cohort.released(index)?.survivors.map((peer) => cohort.peers.indexOf(peer)) ?? [];
+const named = (cohort: CohortSimulation, index: number) =>
+	cohort
+		.released(index)
+		?.screening?.offenders.map(({ peer, offence }) => `${cohort.peers.indexOf(peer)} ${offence}`);
+
+/** All that are to end do, with the same survivors and their exact sum; returns the survivors. */
+function outcome(cohort: CohortSimulation, ending: readonly number[]): number[] {
+	cohort.runUntilEnded(ending);
+	const [first] = ending as [number];
+	const survivors = survivorsOf(cohort, first);
+	for (const index of ending) {
+		expect(survivorsOf(cohort, index)).toEqual(survivors);
+		expect(cohort.released(index)?.sum).toEqual(cohort.expectedSum(survivors.map((i) => cohort.peer(i))));
+		expect(cohort.released(index)?.screening?.sound).toBe(true);
+	}
+	return survivors;
+}
+
+const ALL = Array.from({ length: MEMBERS }, (_, i) => i);
+const without = (...gone: number[]) => ALL.filter((index) => !gone.includes(index));
+const FLIPPED = { 3: flipped(3), 7: flipped(7) };
+
+describe("a selection", () => {
+	test("leaves out attackers that keep to the norm bound; a norm bound alone does not", () => {
+		const survivors = outcome(selectingCohort(FLIPPED), ALL);
+		// Two passes, each of which drops the two that differ most.
+		expect(survivors).toHaveLength(6);
+		expect(survivors).not.toContain(3);
+		expect(survivors).not.toContain(7);
+		expect(outcome(selectingCohort(FLIPPED, false), ALL)).toEqual(ALL);
+	});
+
+	test("leaves them out whatever two of its holders open, and names nobody for it", () => {
+		const cohort = selectingCohort(FLIPPED);
+		lieAsHolder(cohort, 3);
+		lieAsHolder(cohort, 7);
+		const survivors = outcome(cohort, ALL);
+		expect(survivors).toHaveLength(6);
+		expect(survivors).not.toContain(3);
+		expect(survivors).not.toContain(7);
+		expect(named(cohort, 0)).toEqual([]);
+	});
+
+	test("goes on without a member that shares no sketch", () => {
+		const cohort = selectingCohort({ 3: flipped(3) });
+		cohort.simulation.intercept(({ from, message }) =>
+			from === cohort.peer(7) && message.kind === "sketch" ? [] : undefined,
+		);
+		const survivors = outcome(cohort, without(7));
+		expect(survivors).not.toContain(7);
+		expect(survivors).not.toContain(3);
+	});
+});
+
+describe("a dealer that lies about its sketch", () => {
+	test("is contradicted by its own projections, and named by everybody", () => {
+		const cohort = selectingCohort(FLIPPED);
+		lieAboutSketch(cohort, 3, (sketch) => sketch.map((value) => -value / 3).map(Math.round));
+		const survivors = outcome(cohort, without(3));
+		expect(survivors).not.toContain(3);
+		expect(survivors).not.toContain(7);
+		for (const index of [0, 5]) expect(named(cohort, index)).toEqual(["3 wrong_sketch"]);
+	});
+
+	test("to hide an input that is too long is named too", () => {
+		const long = honest(3).map((value) => value * 40);
+		const cohort = selectingCohort({ 3: long });
+		lieAboutSketch(cohort, 3, (sketch) => sketch.map((value) => Math.round(value / 40)));
+		outcome(cohort, without(3));
+		expect(named(cohort, 0)).toEqual(["3 wrong_sketch"]);
+	});
+
+	test("or tells the truth about a long one is named for the length", () => {
+		const cohort = selectingCohort({ 3: honest(3).map((value) => value * 40) });
+		expect(outcome(cohort, without(3))).not.toContain(3);
+		expect(named(cohort, 0)).toEqual(["3 too_long"]);
+	});
+
+	test("and seals shares that do not verify is no candidate", () => {
+		const cohort = selectingCohort(FLIPPED);
+		corrupt(cohort, 3, "sketch", (message) => {
+			const { signature: _, author: __, ...fields } = message.sketch;
+			const response = fields.response.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+			return { ...message, sketch: signStatement(cohort.keys[3] as SigningKey, { ...fields, response }) };
+		});
+		expect(outcome(cohort, without(3))).not.toContain(3);
+		expect(named(cohort, 0)).toEqual([]);
+	});
+});
+
+test("a coordinator that passes on other screenings than it proposes gets no vote", () => {
+	const cohort = selectingCohort(FLIPPED);
+	corrupt(cohort, 0, "propose", (message) => ({
+		...message,
+		...(message.screening === undefined
+			? {}
+			: { screening: { ...message.screening, leftOut: [cohort.peer(1)] } }),
+	}));
+	cohort.simulation.run({ untilMs: 20_000, until: () => false });
+	for (const index of without(0)) expect(cohort.released(index)).toBeUndefined();
+	const codes = cohort.simulation.faults(cohort.peer(4)).map(({ code }) => code);
+	expect(codes).toContain("aggregation.bad_proposal");
+});
