@@ -1,10 +1,12 @@
 /**
- * A sketch: 256 projections of a vector of integers on public rows of random signs, which keep lengths and
- * inner products within a few percent, whatever the vector's length; and combinations of the rows, so that
- * somebody who knows only projections of the ring can be held to a sketch.
+ * A sketch: 256 projections of a vector of integers on public rows of -1, 0 and +1 (a quarter, a half, a
+ * quarter; signProjection.ts says why), which keep lengths and inner products within a few percent, whatever
+ * the vector's length; and sums of random rows, so that somebody who knows only projections of the ring can
+ * be held to a sketch.
  *
- * For a sketch s of x: P[|s|^2 >= T |x|^2] <= (T/256)^128 exp(-(T - 256)/2) over the choice of seed
- * (Achlioptas, JCSS 2003, Lemma 5.2).
+ * For a sketch s of x: P[|s|^2 >= T/2 |x|^2] <= (T/256)^128 exp(-(T - 256)/2) over the choice of seed
+ * (Achlioptas, JCSS 2003, section 5). Two different sketches agree on a combination with probability at
+ * most 1/2.
  */
 import { forEachChunk } from "./maskStream.ts";
 import type { ModulusBits } from "./ringPacking.ts";
@@ -13,44 +15,47 @@ import { centredResidue } from "./signProjection.ts";
 export const SKETCH_ROWS = 256;
 export const COMBINATIONS = 16;
 
-/** T: an honest vector's sketch has a squared length above T |x|^2 with probability at most 2^-40. */
-export const SKETCH_LIMIT = 464;
+/** T/2: an honest vector's sketch has a squared length above this times |x|^2 with probability at most 2^-40. */
+export const SKETCH_LIMIT = 464 / 2;
 
+/** Words of a coordinate's bits: which rows add it, then which subtract it. */
 const WORDS = SKETCH_ROWS / 32;
+const WORDS_PER_COORDINATE = 2 * WORDS;
 
 /**
- * <R_r, x> for the 256 rows; exact for sums below 2^53. The signs are bits of the AES-256-CTR keystream
- * under the seed, 256 for each coordinate.
+ * <R_r, x> for the 256 rows; exact for sums below 2^53. The keystream is AES-256-CTR under the seed.
  * @param seed32 32 public bytes, drawn after the vector was committed
  * @param values mod 2^modulusBits, read as centred residues
  */
 export function sketchOf(seed32: Uint8Array, values: Uint32Array, modulusBits: ModulusBits): Float64Array {
 	const sums = new Float64Array(SKETCH_ROWS);
-	forEachChunk(values.length * WORDS, seed32, (offset, words) => {
+	forEachChunk(values.length * WORDS_PER_COORDINATE, seed32, (offset, words) => {
 		for (let at = 0; at < words.length; at++) {
 			const place = offset + at;
-			const value = centredResidue(values[Math.floor(place / WORDS)] as number, modulusBits);
+			const value = centredResidue(values[Math.floor(place / WORDS_PER_COORDINATE)] as number, modulusBits);
 			const word = words[at] as number;
-			const first = 32 * (place % WORDS);
+			const part = place % WORDS_PER_COORDINATE;
+			const signed = part < WORDS ? value : -value;
+			const first = 32 * (part % WORDS);
 			for (let b = 0; b < 32; b++)
-				sums[first + b] = (sums[first + b] as number) + value * (1 - 2 * ((word >>> b) & 1));
+				sums[first + b] = (sums[first + b] as number) + signed * ((word >>> b) & 1);
 		}
 	});
 	return sums;
 }
 
-/** Signs of the combinations: 16 rows of 256, each +1 or -1. */
-export function combinationSigns(seed32: Uint8Array): Int8Array {
-	const signs = new Int8Array(COMBINATIONS * SKETCH_ROWS);
-	forEachChunk(signs.length / 32, seed32, (offset, words) => {
+/** Which rows each of the 16 combinations adds up: 16 rows of 256, each 1 or 0. */
+export function combinationsOf(seed32: Uint8Array): Uint8Array {
+	const chosen = new Uint8Array(COMBINATIONS * SKETCH_ROWS);
+	forEachChunk(chosen.length / 32, seed32, (offset, words) => {
 		for (const [i, word] of words.entries())
-			for (let b = 0; b < 32; b++) signs[32 * (offset + i) + b] = 1 - 2 * ((word >>> b) & 1);
+			for (let b = 0; b < 32; b++) chosen[32 * (offset + i) + b] = (word >>> b) & 1;
 	});
-	return signs;
+	return chosen;
 }
 
 /**
- * The rows sum_r a_jr R_r of the 16 combinations: integers of at most 256 in absolute value, coordinate by
+ * The sums of rows that the 16 combinations make: integers of at most 256 in absolute value, coordinate by
  * coordinate, 16 for each.
  */
 export function combinedRows(
@@ -61,15 +66,16 @@ export function combinedRows(
 	const rows = new Int16Array(COMBINATIONS * coordinates);
 	const bits = new Uint32Array(COMBINATIONS * WORDS);
 	forEachChunk(bits.length, combinationSeed32, (offset, words) => bits.set(words, offset));
-	forEachChunk(coordinates * WORDS, seed32, (offset, words) => {
+	forEachChunk(coordinates * WORDS_PER_COORDINATE, seed32, (offset, words) => {
 		for (let at = 0; at < words.length; at++) {
 			const place = offset + at;
-			const first = COMBINATIONS * Math.floor(place / WORDS);
+			const first = COMBINATIONS * Math.floor(place / WORDS_PER_COORDINATE);
+			const part = place % WORDS_PER_COORDINATE;
+			const sign = part < WORDS ? 1 : -1;
 			const word = words[at] as number;
 			for (let j = 0; j < COMBINATIONS; j++) {
-				// Equal signs count +1, different ones -1.
-				const different = bitCount(word ^ (bits[j * WORDS + (place % WORDS)] as number));
-				rows[first + j] = (rows[first + j] as number) + 32 - 2 * different;
+				const added = bitCount(word & (bits[j * WORDS + (part % WORDS)] as number));
+				rows[first + j] = (rows[first + j] as number) + sign * added;
 			}
 		}
 	});

@@ -189,7 +189,7 @@ export function checkConfig(config: AggregationConfig): void {
 		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)
 			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
 		// Beyond it garbage could pass: 16 projections that are uniform in the ring have a chance of
-		// 0.235 (sqrt(101) bound / 2^m)^16 to be short.
+		// 0.235 (sqrt(50.5) bound / 2^m)^16 to be short.
 		const largest = largestScreenedNorm(config.modulusBits);
 		if (!(normBound > 0 && normBound <= largest))
 			refuse(`screening.normBound must be above 0 and at most ${largest}, not ${normBound}`);

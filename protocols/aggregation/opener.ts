@@ -365,7 +365,7 @@ export class Opener {
 			if (task !== undefined) out.work(OUTCOME_WORK, task);
 			return false;
 		}
-		const screening = this.#screener.outcome(proposal, unmasking.masks, result);
+		const screening = this.#screener.outcome(proposal, unmasking.masks, result, sum);
 		if (config.screening !== undefined && screening === undefined) return false;
 		for (const offender of screening?.offenders ?? []) this.#accuse(offender, proposal, out);
 		this.#working = undefined;

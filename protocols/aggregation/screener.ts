@@ -1,5 +1,7 @@
 /** A participant's part in a screening: states its projections once, and keeps the screenings it has judged. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
+import type { ModulusBits } from "../../crypto/ringPacking.ts";
+import { centredResidue } from "../../crypto/signProjection.ts";
 import type { PeerId } from "../contract.ts";
 import type { ScreeningOutcome } from "../robust/outcome.ts";
 import { sketchSeed } from "../robust/sketching.ts";
@@ -248,6 +250,7 @@ export class Screener {
 		proposal: Proposal,
 		masks: MaskRemoval,
 		result: AggregationTaskResult,
+		sum: Uint32Array,
 	): ScreeningOutcome | undefined {
 		const { bench } = this;
 		const judged = proposal.screening && this.#judged.get(toHex(proposal.screening));
@@ -262,9 +265,20 @@ export class Screener {
 				]),
 			),
 			sum: result.vectors[0] as Uint8Array,
+			sumNorm: normOf(sum.subarray(0, bench.rules.coordinates), bench.modulusBits),
 		};
 		return outcomeOf(bench, proposal, judged.screening, judged.verdict, opened);
 	}
+}
+
+/** L2 norm of centred residues. */
+function normOf(values: Uint32Array, modulusBits: ModulusBits): number {
+	let squares = 0;
+	for (const value of values) {
+		const centred = centredResidue(value, modulusBits);
+		squares += centred * centred;
+	}
+	return Math.sqrt(squares);
 }
 
 /** What a node judges screenings by. */

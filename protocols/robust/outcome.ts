@@ -18,7 +18,7 @@ export const LEAST_SELECTION_HOLDERS = 10;
 
 /**
  * The largest norm that inputs can be held to in a ring: at it 16 uniform projections, of a garbage input,
- * are within the limit with a chance of 0.235 (sqrt(101) bound / 2^m)^16 < 2^-40, and those of an honest
+ * are within the limit with a chance of 0.235 (sqrt(50.5) bound / 2^m)^16 < 2^-40, and those of an honest
  * input do not wrap.
  */
 export function largestScreenedNorm(modulusBits: ModulusBits): number {
@@ -34,7 +34,10 @@ export interface Offender {
 }
 
 export interface ScreeningOutcome {
-	/** False: a statement in the screening was a lie that only the opening shows; the sum must not be used. */
+	/**
+	 * False: a statement in the screening was a lie that only the opening shows, or the sum is longer than its
+	 * inputs may be; it must not be used.
+	 */
 	readonly sound: boolean;
 	/** Sorted by peer; everybody that verifies the sum names the same. */
 	readonly offenders: readonly Offender[];

@@ -3,7 +3,6 @@ import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encod
 import { hashFields } from "../../crypto/hash.ts";
 import { PRIMES } from "../../crypto/primeField.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
-import { SQUARES_LIMIT } from "../../crypto/signProjection.ts";
 import { COMBINATIONS, SKETCH_LIMIT, SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts";
 import type { PairMatrix } from "../../src/robustness/gram.ts";
@@ -137,14 +136,15 @@ export function openedSketches(
 			if (combinations === undefined || square === undefined) return undefined;
 			const limit = SKETCH_LIMIT * normBound * normBound;
 			// The combinations first: a sketch with values beyond the field's range has a square that means nothing.
-			const squares = combinations.reduce((sum, value) => sum + Number(value) * Number(value), 0);
-			if (squares > SQUARES_LIMIT * limit || square > limit) return "too_long";
+			// A sum of some of a vector's 256 values is at most sqrt(256) times its length.
+			const longest = combinations.reduce((most, value) => Math.max(most, Math.abs(Number(value))), 0);
+			if (longest * longest > SKETCH_ROWS * limit || square > limit) return "too_long";
 			const matches = combinations.every(
 				(value, j) => Number(BigInt.asIntN(modulusBits, value)) === projections[j],
 			);
 			return matches ? undefined : "wrong_sketch";
 		},
-		normOf: (author) => Math.sqrt(Math.max(0, productOf(author, author) ?? 0) / SKETCH_ROWS),
+		normOf: (author) => Math.sqrt(Math.max(0, productOf(author, author) ?? 0) / (SKETCH_ROWS / 2)),
 		select(kept) {
 			const candidates = candidatesOf(
 				kept.filter((peer) => decoded.combinations(dealers.indexOf(peer)) !== undefined),

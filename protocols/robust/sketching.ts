@@ -11,8 +11,8 @@
 import { createCipheriv } from "node:crypto";
 import { correctErrors } from "../../crypto/errorCorrection.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { add, integerOf, multiply, PRIMES, type Prime, residue, weightsAt } from "../../crypto/primeField.ts";
-import { COMBINATIONS, combinationSigns, SKETCH_ROWS } from "../../crypto/signSketch.ts";
+import { add, integerOf, multiply, PRIMES, type Prime, weightsAt } from "../../crypto/primeField.ts";
+import { COMBINATIONS, combinationsOf, SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { type HeldVector, innerProduct, type SharingShape } from "../../crypto/vectorSharing.ts";
 
 const DOMAIN = "althing/sketching/1";
@@ -58,9 +58,8 @@ export function openShares(
 ): { readonly products: Uint32Array; readonly combinations: Uint32Array } {
 	const products = new Uint32Array(3 * pairCount(sketches.length));
 	const combinations = new Uint32Array(3 * COMBINATIONS * sketches.length);
-	const signs = combinationSigns(combinationSeed32);
+	const rows = Uint32Array.from(combinationsOf(combinationSeed32));
 	for (const [k, prime] of PRIMES.entries()) {
-		const rows = Uint32Array.from(signs, (sign) => residue(sign, prime));
 		let at = 0;
 		for (const [i, one] of sketches.entries()) {
 			const mine = one.held?.[k];

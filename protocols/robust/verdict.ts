@@ -213,7 +213,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 			continue;
 		}
 		if (squaresOf(projected) > limit) offences.set(author, "too_long");
-		norms.set(author, Math.sqrt(squaresOf(projected) / SIGN_PROJECTIONS));
+		norms.set(author, Math.sqrt(squaresOf(projected) / (SIGN_PROJECTIONS / 2)));
 	}
 	const disputes: [PeerId, PeerId][] = [];
 	for (const [low, high] of contradictions(sharing, stated)) {
@@ -284,11 +284,13 @@ export interface OpenedMasks {
 	readonly dropped: ReadonlyMap<string, Uint8Array>;
 	/** Of the opened sum. */
 	readonly sum: Uint8Array;
+	/** L2 norm of the opened sum over the screened coordinates, as centred residues. */
+	readonly sumNorm: number;
 }
 
 /** The outcome once the sum is opened: the same for everybody that has it. */
 export function outcomeOf(
-	{ sharing, modulusBits }: Bench,
+	{ sharing, modulusBits, rules }: Bench,
 	proposal: Proposal,
 	screening: Screening,
 	verdict: Verdict,
@@ -321,6 +323,9 @@ export function outcomeOf(
 	// All masks are true and mates agree: then only inputs can be stated falsely, which the proposer, who
 	// holds them, has to notice.
 	if (sound && !equalBytes(packRing(total, modulusBits), opened.sum)) blame(proposal.proposer, "wrong_input");
+	// Inputs that keep to the bound have a sum that does. One that passed by luck, with 2^-16 a try, can do no
+	// more than void the round.
+	if (opened.sumNorm > survivors.length * rules.normBound) sound = false;
 	const norms = survivors.map((survivor) => verdict.norms.get(survivor) ?? 0);
 	return { sound, offenders: sorted(offences), norms };
 }

@@ -114,7 +114,7 @@ export type RobustnessChoice = z.infer<typeof robustnessSchema>;
 export type ClearChoice = z.infer<typeof clearSchema>;
 
 /** Modes that this version runs; the others are named, and refused. */
-const RUNNING: readonly RobustnessChoice["mode"][] = ["norm_bound"];
+const RUNNING: readonly RobustnessChoice["mode"][] = ["norm_bound", "strict"];
 
 /** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
 export function robustnessContradiction(
@@ -127,8 +127,9 @@ export function robustnessContradiction(
 		const misplaced = misplacedKey(choice);
 		if (misplaced !== undefined) return misplaced;
 	}
-	if (choice.mode === "norm_bound" && mechanism === "distributed_gaussian")
-		return "robustness.mode norm_bound shows 16 numbers of each site's vector, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it";
+	const screened = choice.mode === "norm_bound" || choice.mode === "strict";
+	if (screened && mechanism === "distributed_gaussian")
+		return `robustness.mode ${choice.mode} shows ${choice.mode === "strict" ? "distances between" : "16 numbers of"} the sites' vectors, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it`;
 	if (!RUNNING.includes(choice.mode))
 		return `robustness.mode ${choice.mode} is not offered by this version${RUNNING.length === 0 ? "" : `; it runs ${RUNNING.join(", ")}`}`;
 	return undefined;

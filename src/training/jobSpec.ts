@@ -109,10 +109,12 @@ function validated(spec: JobSpec, where: string): JobSpec {
 	if (contradicts !== undefined) refuse(contradicts);
 	if (
 		robustness !== undefined &&
-		(training.algorithm === "scaffold" || personalization?.method === "clustered")
+		(training.algorithm === "scaffold" ||
+			training.algorithm === "fednova" ||
+			personalization?.method === "clustered")
 	)
 		refuse(
-			"robustness judges whole updates of one common model: not with training.algorithm scaffold, nor personalization.method clustered",
+			"robustness judges whole updates of one common model: not with training.algorithm scaffold or fednova, nor personalization.method clustered",
 		);
 	if (compression !== undefined && robustness !== undefined)
 		refuse("compression and robustness do not go together yet: robust rules judge whole updates");

@@ -26,7 +26,7 @@ import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
-import { isScreened, SCREENED_ROOM } from "./robustUpdate.ts";
+import { isScreened, requireSelectable, SCREENED_ROOM } from "./robustUpdate.ts";
 import { planSharedNoise } from "./sharedNoisePlan.ts";
 import { type SharedParameters, sharedParametersOf } from "./sharedParameters.ts";
 import { planSiteNoise } from "./siteNoisePlan.ts";
@@ -187,6 +187,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 	};
+	requireSelectable(spec, who);
 	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
 	switch (privacy.mechanism) {
 		case "none":

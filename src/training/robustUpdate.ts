@@ -3,10 +3,12 @@
  * momentum of the site's own, equal weights (a claimed number of records would be a lever), and with
  * `norm_bound` an L2 bound that follows the median of what the last round's updates were, by certificate.
  */
+import { AlthingError } from "../../crypto/error.ts";
+import { droppedEachPass } from "../robustness/spectralSelection.ts";
 import { medianOf } from "../robustness/vectors.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
-import type { TrainingPlan } from "./plan.ts";
+import type { Participation, TrainingPlan } from "./plan.ts";
 
 /** Encodings leave room for so many sites, so that no length that the screening has to tell apart wraps. */
 export const SCREENED_ROOM = 64;
@@ -22,7 +24,39 @@ type Choice = Pick<ResolvedJobSpec, "robustness" | "aggregation" | "privacy">;
 
 /** Whether every site's vector is screened under secure aggregation. */
 export function isScreened({ robustness }: Pick<ResolvedJobSpec, "robustness">): boolean {
-	return robustness?.mode === "norm_bound";
+	return robustness?.mode === "norm_bound" || robustness?.mode === "strict";
+}
+
+/** A selection is made among so many; distances between fewer tell too much, and more do not fit into a message. */
+const LEAST_SELECTED_FROM = 10;
+const MOST_SELECTED_FROM = 40;
+
+/**
+ * Refuses a job whose participants are too few, or too many, for its selection.
+ * @throws AlthingError `job.invalid`
+ */
+export function requireSelectable(
+	{ robustness }: Pick<ResolvedJobSpec, "robustness">,
+	who: Participation,
+): void {
+	if (robustness?.mode !== "strict") return;
+	const { attackers } = robustness;
+	const { participants, minimumSurvivors } = who;
+	const refuse = (why: string): never => {
+		throw new AlthingError("job.invalid", `robustness.mode strict against ${attackers} attackers ${why}`, {
+			...who,
+		});
+	};
+	const least = Math.max(LEAST_SELECTED_FROM, 4 * attackers + 1);
+	if (participants < least)
+		refuse(`needs ${least} participants, not ${participants}; use norm_bound, or fewer robustness.attackers`);
+	if (participants > MOST_SELECTED_FROM)
+		refuse(`is for ${MOST_SELECTED_FROM} participants at most, not ${participants}; use norm_bound`);
+	const selected = participants - 2 * droppedEachPass(attackers);
+	if (selected < minimumSurvivors)
+		refuse(
+			`selects ${selected} of ${participants} participants, fewer than the ${minimumSurvivors} that a sum is opened for; aggregation.minimumSurvivors, or the charter's minimumSurvivorFraction, has to be lower`,
+		);
 }
 
 /** Bound of the first round, for the common state; nothing where there is no bound that moves. */
@@ -56,12 +90,18 @@ export function screeningRules(
 	spec: Choice,
 	plan: TrainingPlan,
 	state: CommonState,
-): { readonly coordinates: number; readonly normBound: number } {
+): {
+	readonly coordinates: number;
+	readonly normBound: number;
+	readonly selection?: { readonly attackers: number };
+} {
+	const { robustness } = spec;
 	const { update } = plan.layout;
 	const bound = state.normBound ?? spec.aggregation.updateNormBound;
 	// Rounding moves each coordinate by half a unit at most; the margin covers floating point.
 	return {
 		coordinates: update,
+		...(robustness?.mode === "strict" ? { selection: { attackers: robustness.attackers } } : {}),
 		normBound: (bound * plan.encoding.scale + Math.sqrt(update) / 2) * (1 + 2 ** -20),
 	};
 }

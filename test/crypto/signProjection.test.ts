@@ -35,26 +35,37 @@ describe("sign projections", () => {
 		);
 	});
 
-	test("add or subtract every coordinate, each row in its own way", () => {
+	test("add, subtract or leave out every coordinate, each row in its own way", () => {
 		for (const bits of MODULI) {
-			const signs = Array.from({ length: 37 }, (_, i) => {
+			const entries = Array.from({ length: 37 }, (_, i) => {
 				const unit = Uint32Array.from({ length: 37 }, (_, j) => (i === j ? 1 : 0));
 				return [...projectSigns(seedOf(3), unit, bits)].map((value) => centredResidue(value, bits));
 			});
-			for (const row of signs) for (const sign of row) expect(Math.abs(sign)).toBe(1);
-			const columns = Array.from({ length: SIGN_PROJECTIONS }, (_, k) => signs.map((row) => row[k]).join());
+			expect(new Set(entries.flat())).toEqual(new Set([-1, 0, 1]));
+			const zeros = entries.flat().filter((entry) => entry === 0).length / entries.flat().length;
+			expect(Math.abs(zeros - 0.5)).toBeLessThan(0.1);
+			const columns = Array.from({ length: SIGN_PROJECTIONS }, (_, k) => entries.map((row) => row[k]).join());
 			expect(new Set(columns).size).toBe(SIGN_PROJECTIONS);
 		}
 	});
 
-	test("tell the length of a vector: 16 squared norms on average, never the limit", () => {
+	test("see half a modulus in any number of places, which signs alone would not", () => {
+		for (const places of [1, 2, 8]) {
+			const values = Uint32Array.from({ length: 50 }, (_, i) => (i < places ? 2 ** 31 : 0));
+			const seen = [...projectSigns(seedOf(places), values, 32)].filter((value) => value === 2 ** 31);
+			expect(seen.length).toBeGreaterThan(2);
+			expect(seen.length).toBeLessThan(14);
+		}
+	});
+
+	test("tell the length of a vector: 8 squared norms on average, never the limit", () => {
 		const random = seededRandomForTests(5);
 		const values = Int32Array.from({ length: 1000 }, () => Math.floor(random() * 2001) - 1000);
 		const norm = values.reduce((sum, value) => sum + value * value, 0);
 		const ratios = Array.from({ length: 200 }, (_, seed) => squares(seed, values) / norm);
 		const mean = ratios.reduce((sum, value) => sum + value, 0) / ratios.length;
-		expect(mean).toBeGreaterThan(14.5);
-		expect(mean).toBeLessThan(17.5);
+		expect(mean).toBeGreaterThan(7.2);
+		expect(mean).toBeLessThan(8.8);
 		expect(Math.max(...ratios)).toBeLessThan(SQUARES_LIMIT);
 		expect(
 			squares(
@@ -65,7 +76,7 @@ describe("sign projections", () => {
 	});
 
 	test("state a false alarm below 2^-40", () => {
-		const bound = (SQUARES_LIMIT / 16) ** 8 * Math.exp(-(SQUARES_LIMIT - 16) / 2);
+		const bound = (SQUARES_LIMIT / 8) ** 8 * Math.exp(-(SQUARES_LIMIT - 8));
 		expect(Math.log2(bound)).toBeLessThan(-40);
 	});
 

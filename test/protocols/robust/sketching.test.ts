@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { PRIMES, residue } from "../../../crypto/primeField.ts";
 import { randomBytes } from "../../../crypto/random.ts";
-import { COMBINATIONS, combinationSigns, SKETCH_ROWS } from "../../../crypto/signSketch.ts";
+import { COMBINATIONS, combinationsOf, SKETCH_ROWS } from "../../../crypto/signSketch.ts";
 import { heldVectors, shareVector } from "../../../crypto/vectorSharing.ts";
 import {
 	decodeSketches,
@@ -59,7 +59,7 @@ const vectors = vectorsFor(n);
 
 function expectAll(shares: readonly OpenedShares[], dealers: readonly number[]): void {
 	const decoded = decodeSketches(n, shares, ATTACKERS, CHALLENGE);
-	const signs = combinationSigns(SEED);
+	const signs = combinationsOf(SEED);
 	for (const i of dealers) {
 		for (const k of dealers) expect(decoded.product(i, k)).toBe(exact(vectors[i]!, vectors[k]!));
 		const rows = Array.from({ length: COMBINATIONS }, (_, j) =>

@@ -6,7 +6,7 @@ import {
 	type ScreenStatement,
 	signStatement,
 } from "../../../protocols/aggregation/messages.ts";
-import { JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
+import { contributionOf, JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
 
 const LENGTH = 20;
 /** What contributionOf makes is shorter: 20 coordinates of at most 255,000. */
@@ -94,6 +94,30 @@ test.each(["screen", "statement", "propose", "certified", "opening"])(
 		expect(results.at(-1)?.excluded ?? []).toEqual([job.peer(OFFENDER)]);
 	},
 );
+
+test("a job with a selection sums those that agree, in one chain of results", () => {
+	const attackers = [2, 6];
+	const job = new JobSimulation({
+		members: 10,
+		corruption: 2,
+		minimumSurvivors: 4,
+		rounds: 2,
+		contribution: (index, round) =>
+			attackers.includes(index) ? contributionOf(job.peer(0), round).map((value) => -3 * value) : undefined,
+		configure: (options) => ({
+			...options,
+			modulusBits: 32,
+			screening: () => ({ coordinates: LENGTH, normBound: 3 * NORM_BOUND, selection: { attackers: 2 } }),
+		}),
+	});
+	job.run();
+	for (const { outcome, survivors, excluded } of job.check()) {
+		expect(outcome).toBe("released");
+		expect(excluded).toBeUndefined();
+		expect(survivors).toHaveLength(6);
+		for (const index of attackers) expect(survivors).not.toContain(job.peer(index));
+	}
+});
 
 test("a member that restarts finds the exclusion in its journal", () => {
 	const job = screenedJob({

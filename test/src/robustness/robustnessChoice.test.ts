@@ -23,9 +23,14 @@ describe("robustness of a job", () => {
 	});
 
 	it("in a mode that does not run yet is refused by name", () => {
-		const choice = robustnessSchema.parse({ mode: "strict", attackers: 1 });
+		const choice = robustnessSchema.parse({
+			mode: "bucketed",
+			attackers: 1,
+			bucketSize: 4,
+			rule: "coordinate_median",
+		});
 		expect(robustnessContradiction(choice, { mechanism: "none" })).toMatch(
-			"robustness.mode strict is not offered by this version",
+			"robustness.mode bucketed is not offered by this version",
 		);
 	});
 

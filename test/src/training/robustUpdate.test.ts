@@ -116,6 +116,39 @@ test.each([
 	}
 });
 
+describe("a selection", () => {
+	const strict = (attackers: number) => job({ robustness: { mode: "strict", attackers } });
+	const plan = (attackers: number, participants: number, minimumSurvivors: number) => () =>
+		planTraining(strict(attackers), { participants, corruption: attackers, minimumSurvivors });
+
+	test("is screened against the job's own bound, which does not move", () => {
+		const fitting = plan(2, 12, 8)();
+		const first = initialState(strict(2), fitting, "job", new Uint8Array(32));
+		expect(first.normBound).toBeUndefined();
+		const { selection, normBound } = screeningRules(strict(2), fitting, first);
+		expect(selection).toEqual({ attackers: 2 });
+		expect(normBound / fitting.encoding.scale).toBeCloseTo(2, 2);
+	});
+
+	test("is refused among too few or too many, or where it leaves too few", () => {
+		expect(plan(1, 9, 4)).toThrow(/needs 10 participants, not 9/);
+		expect(plan(3, 12, 4)).toThrow(/needs 13 participants, not 12/);
+		expect(plan(2, 41, 30)).toThrow(/for 40 participants at most/);
+		expect(plan(2, 12, 9)).toThrow(/selects 8 of 12 participants, fewer than the 9/);
+	});
+});
+
+test("robustness is refused where updates are not of one model, or not one for each site", () => {
+	for (const algorithm of ["scaffold", "fednova"])
+		expect(() =>
+			digitsJob({
+				training: { algorithm, rounds: 2, expectedBatch: undefined },
+				privacy: { mechanism: "none" },
+				robustness: { mode: "norm_bound" },
+			}),
+		).toThrow(/not with training.algorithm scaffold or fednova/);
+});
+
 test("a job under a norm bound learns, with the sites' mean of equal weights", async () => {
 	const data = digitsSites(5);
 	const federation = await TestFederation.create(job({ robustness: { clientMomentum: 0.5 } }), data);
