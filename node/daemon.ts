@@ -296,7 +296,7 @@ class Daemon {
 			publish: (event) => this.#events.publish(event),
 			onRound: async (job, content, stateHash, resultHash) => {
 				const { spec } = job;
-				if (spec.technique === "query") return;
+				if (spec.technique !== "federated_learning") return;
 				const { privacy } = spec;
 				await models.record({
 					jobId: job.jobId,

@@ -13,6 +13,7 @@ import { nodeConfigJsonSchema } from "../node/config/schema.ts";
 import { methods } from "../node/rpc/methods/index.ts";
 import { queryJobSchema } from "../src/jobs/specification.ts";
 import { jobSpecSchema } from "../src/training/jobSpec.ts";
+import { verticalJobSchema } from "../src/vertical/verticalSpec.ts";
 
 /** The part of JSON Schema that zod writes for our schemas. */
 interface JsonSchema {
@@ -178,6 +179,7 @@ export function references(): Readonly<Record<string, Readonly<Record<string, st
 			"query keys": keyTable(z.toJSONSchema(queryJobSchema, { io: "input" }) as JsonSchema),
 		},
 		"rpc.md": { methods: methodTable() },
+		"vertical.md": { keys: keyTable(z.toJSONSchema(verticalJobSchema, { io: "input" }) as JsonSchema) },
 	};
 }
 

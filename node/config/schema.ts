@@ -23,6 +23,7 @@ export const TECHNIQUES = [
 	"homomorphic_encryption",
 	"psi",
 	"query",
+	"vertical_learning",
 ] as const;
 
 const organization = z
@@ -150,7 +151,7 @@ const policy = z
 		maximumDelta: delta.default(1e-6).describe("Largest delta of one job this organization accepts."),
 		techniques: z
 			.array(z.enum(TECHNIQUES))
-			.default(["federated_learning", "query", "differential_privacy"])
+			.default(["federated_learning", "query", "differential_privacy", "vertical_learning"])
 			.describe("Techniques this organization takes part in."),
 		dataSets: z
 			.union([z.literal("all"), z.array(z.string().min(1))])

@@ -14,6 +14,8 @@ import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { footprintBytes } from "../../src/training/footprint.ts";
 import { modelOf, type Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/recordReach.ts";
+import { hasClasses } from "../../src/vertical/party.ts";
+import type { VerticalJob } from "../../src/vertical/verticalSpec.ts";
 import { cohortSecurityOf } from "./cohortSecurity.ts";
 import { charterMinimumOf, participationOf } from "./selection.ts";
 
@@ -168,7 +170,7 @@ function refusalByPolicy(spec: ResolvedSpecification, policy: JobPolicy): Refusa
 	}
 	if (policy.dataSets !== "all" && !policy.dataSets.includes(spec.data.set))
 		return refuse("policy.data", `our policy does not lend data set ${spec.data.set}`);
-	const parameters = spec.technique === "query" ? 0 : parameterCount(modelOf(spec));
+	const parameters = spec.technique === "federated_learning" ? parameterCount(modelOf(spec)) : 0;
 	if (parameters > policy.maximumParameters) {
 		return refuse(
 			"policy.model_size",
@@ -183,11 +185,12 @@ function refusalByMemory(
 	{ work }: JobPlan,
 	{ participants }: Participation,
 ): Refusal | undefined {
-	const { trainingRows = 0, heldOutRows = 0, stream } = registered(spec.data.set) ?? {};
+	const { trainingRows = 0, heldOutRows = 0, stream, description } = registered(spec.data.set) ?? {};
 	const unfed = stream?.refusal(work);
 	if (unfed !== undefined) return refusalBy(unfed, "data.cannot_stream");
 	const rows = stream === undefined ? trainingRows + heldOutRows : 0;
-	const bytes = footprintBytes(work, { rows, participants }) + (stream?.bytes ?? 0);
+	const columns = description?.features.count ?? 0;
+	const bytes = footprintBytes(work, { rows, columns, participants }) + (stream?.bytes ?? 0);
 	const allowed = policy.maximumMemoryMiB * 2 ** 20;
 	if (bytes <= allowed) return undefined;
 	return refuse(
@@ -200,22 +203,50 @@ function refusalByData({
 	spec,
 	charter,
 	dataset: registered,
-}: Pick<Judgement, "spec" | "charter" | "dataset">): Refusal | undefined {
+	submitter,
+	self,
+}: Pick<Judgement, "spec" | "charter" | "dataset" | "submitter" | "self">): Refusal | undefined {
 	const { data } = spec;
 	const dataset = registered(data.set);
 	if (dataset === undefined) return refuse("policy.no_data", `we have no data set named ${data.set}`);
 	// Reading our file by a description of somebody else's choice could fail on a single record, and
 	// our dropping out would tell of it, unpaid for.
-	if (!sameDescription(data.description, dataset.description))
-		return refuse(
-			"policy.other_description",
-			`data set ${data.set} is registered here under another description than the job's; agree on one`,
-		);
+	const unfit =
+		spec.technique === "vertical_learning"
+			? refusalOfColumns(spec, dataset, submitter === self)
+			: sameDescription(spec.data.description, dataset.description)
+				? undefined
+				: refuse(
+						"policy.other_description",
+						`data set ${data.set} is registered here under another description than the job's; agree on one`,
+					);
+	if (unfit !== undefined) return unfit;
 	const rows = dataset.trainingRows;
 	const { minimumRecords } = charter.rules.dataRequirements;
 	if (rows < minimumRecords)
 		return refuse("policy.few_records", `the charter asks for ${minimumRecords} records, we have fewer`);
-	if (spec.technique !== "query" && !fitsPublicBatch(spec, rows))
+	if (spec.technique === "federated_learning" && !fitsPublicBatch(spec, rows))
 		return refuse("job.batch_too_small", "this site alone samples more than the job's public batch size");
+	return undefined;
+}
+
+/** Vertical learning: every organization has its own columns, of the same records. */
+function refusalOfColumns(
+	{ data }: VerticalJob,
+	{ description, trainingRows, heldOutRows }: NonNullable<ReturnType<Judgement["dataset"]>>,
+	holdsLabels: boolean,
+): Refusal | undefined {
+	if (description.key === undefined)
+		return refuse("vertical.no_key", `data set ${data.set} is registered here without a key column`);
+	if (trainingRows + heldOutRows !== data.records)
+		return refuse(
+			"vertical.record_count",
+			`data set ${data.set} has another number of records here than the ${data.records} of the job`,
+		);
+	if (holdsLabels && !hasClasses(description, data.classes))
+		return refuse(
+			"vertical.other_classes",
+			`data set ${data.set} does not have the job's classes here; who submits the job has the labels`,
+		);
 	return undefined;
 }

@@ -31,9 +31,12 @@ import {
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
 import type { JobPlan } from "../../src/jobs/jobPlan.ts";
-import { checkAnyJob, type ResolvedSpecification } from "../../src/jobs/specification.ts";
+import {
+	checkAnyJob,
+	type ResolvedSpecification,
+	resolveSpecification,
+} from "../../src/jobs/specification.ts";
 import type { Characteristics } from "../../src/selection/selectionChoice.ts";
-import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
@@ -132,7 +135,7 @@ export function runsGossip(spec: ResolvedSpecification): boolean {
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
 function specOf(proposal: JobProposal): ResolvedSpecification {
-	return resolveJobSpec(checkAnyJob(decodeCanonical(proposal.spec)));
+	return resolveSpecification(checkAnyJob(decodeCanonical(proposal.spec)));
 }
 
 /**
@@ -151,7 +154,7 @@ export function ownFailureIn(error: unknown): AlthingError | undefined {
 	return own ? cause : undefined;
 }
 
-const OWN_FAILURES = ["learning.not_finite", "workers.timeout"];
+const OWN_FAILURES = ["learning.not_finite", "workers.timeout", "vertical.misaligned"];
 
 export class JobRuntime {
 	readonly jobId: string;

@@ -17,10 +17,14 @@ import { type Charter, charterHash } from "../../protocols/federation/index.ts";
 import type { GossipOutput } from "../../protocols/gossip/index.ts";
 import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
 import { answerIn } from "../../src/jobs/queryRound.ts";
-import { checkAnyJob, privacyPromiseOf, roundsOf } from "../../src/jobs/specification.ts";
+import {
+	checkAnyJob,
+	privacyPromiseOf,
+	resolveSpecification,
+	roundsOf,
+} from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { Characteristics } from "../../src/selection/selectionChoice.ts";
-import { resolveJobSpec } from "../../src/training/jobSpec.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -221,11 +225,7 @@ export class Jobs implements JobService {
 		const charter = this.#options.charter();
 		const spec = checkAnyJob(params.spec);
 		const own = datasets.get(spec.data.set);
-		const resolved = resolveJobSpec(
-			spec.data.description === undefined && own !== undefined
-				? { ...spec, data: { ...spec.data, description: own.description } }
-				: spec,
-		);
+		const resolved = resolveSpecification(spec, own?.description);
 		await this.#work.plan(resolved, requireCharter(resolved, charter), self.peer);
 		const proposal = signProposal(self, {
 			federationId,
@@ -267,7 +267,7 @@ export class Jobs implements JobService {
 			}),
 			history,
 			secureSum: job.participation && cohortSecurityOf(job.spec, job.participation),
-			...(job.spec.technique !== "query" && history.length > 0 ? { model: job.jobId } : {}),
+			...(job.spec.technique === "federated_learning" && history.length > 0 ? { model: job.jobId } : {}),
 			...this.#answer(job),
 		};
 	}

@@ -13,6 +13,7 @@ import type { Partition } from "../../src/privacy/budget/records.ts";
 import { mechanismOf } from "../../src/privacy/budget/report.ts";
 import { levelCharged } from "../../src/training/charges.ts";
 import { noiseLevelOf } from "../../src/training/plan.ts";
+import { stepOf } from "../../src/vertical/schedule.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { MechanismExecution, Store } from "../store/index.ts";
 import { cohortSecurityOf } from "./cohortSecurity.ts";
@@ -253,6 +254,14 @@ function mechanismFacts(work: JobWork, round: number, charges: readonly ChargeVi
 			noiseMultiplier: work.plan.noiseMultiplier,
 			query: work.spec.kind,
 			sigmaLocal: work.plan.sigmaLocal,
+			privacyUnit: "record",
+		});
+	if (work.kind === "vertical")
+		return facts({
+			...common,
+			noiseMultiplier: work.plan.noiseMultiplier,
+			sigmaLocal: work.plan.sigmaLocal,
+			step: stepOf(work.plan.schedule, round).kind,
 			privacyUnit: "record",
 		});
 	const { spec, plan } = work;

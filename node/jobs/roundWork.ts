@@ -69,13 +69,6 @@ interface PreparedContribution {
 	readonly samplerDistance: number;
 }
 
-/** What correlated noise needs from round to round; in memory alone, so a restart begins anew. */
-interface Correlation {
-	history: CorrelationHistory | undefined;
-	/** Participations that are charged. */
-	readonly paid: Set<string>;
-}
-
 export class RoundWork {
 	readonly #options: RoundWorkOptions;
 	readonly uses = new JobUses();
@@ -84,7 +77,9 @@ export class RoundWork {
 	/** By job with buffered rounds: what is ready for a round to take, without its noise. */
 	readonly #prepared = new Map<string, PreparedContribution>();
 	/** By job with correlated noise. */
-	readonly #correlations = new Map<string, Correlation>();
+	readonly #histories = new Map<string, CorrelationHistory>();
+	/** By job: names of participations that are charged already. In memory alone: after a restart they are charged again. */
+	readonly #paid = new Map<string, Set<string>>();
 	readonly #unsent: UnsentUpdates;
 	/** Momentum of this site's updates, kept from round to round as what it did not send is. */
 	readonly #momenta: UnsentUpdates;
@@ -114,12 +109,11 @@ export class RoundWork {
 			case "contribute": {
 				const { round, state } = task;
 				const streamed = await this.#streamed(job, round, state);
-				const correlation = this.#correlations.get(job.jobId);
-				const history = correlation?.history;
+				const history = this.#histories.get(job.jobId);
 				const unsent = this.#unsent.before(job.jobId, round, job.training?.lastRound);
 				const momentum = this.#momenta.before(job.jobId, round, job.training?.lastRound);
 				// Moved away: should the worker fail, the next round begins another history.
-				if (correlation !== undefined) correlation.history = undefined;
+				this.#histories.delete(job.jobId);
 				const own = await this.#own(job);
 				const answer = await this.#run(
 					job,
@@ -146,10 +140,7 @@ export class RoundWork {
 				});
 				if (result.momentum !== undefined) this.#momenta.after(job.jobId, round, result.momentum);
 				if (result.unsent !== undefined) this.#unsent.after(job.jobId, round, result.unsent);
-				if (result.history !== undefined) {
-					const paid = correlation?.paid ?? new Set<string>();
-					this.#correlations.set(job.jobId, { history: result.history, paid });
-				}
+				if (result.history !== undefined) this.#histories.set(job.jobId, result.history);
 				return { kind: "contribution", vector: result.vector };
 			}
 			case "prepare":
@@ -207,6 +198,8 @@ export class RoundWork {
 		const work = job.plan?.work;
 		if (set === undefined || work === undefined) return undefined;
 		if (work.kind === "query") return { kind: "sums", sums: await streams.sums(set, work.spec) };
+		if (work.kind === "vertical")
+			throw new AlthingError("data.cannot_stream", "vertical learning does not read records in passes");
 		const { spec, plan } = work;
 		return {
 			kind: "round",
@@ -282,7 +275,8 @@ export class RoundWork {
 			);
 		}
 		const { chargeId, samplerDistance, level, participations, own } = contribution;
-		const paid = this.#correlations.get(jobId)?.paid ?? new Set<string>();
+		const paid = this.#paid.get(jobId) ?? new Set<string>();
+		this.#paid.set(jobId, paid);
 		const pays = contribution.pays ?? participations.filter((name) => !paid.has(name));
 		await this.#options.budgets.charge(
 			plan
@@ -306,7 +300,11 @@ export class RoundWork {
 
 	/** What the site keeps of the job for itself, the last certified round taken into account. */
 	async #own(job: JobRuntime): Promise<Uint8Array | undefined> {
-		if (job.spec.technique === "query" || !keepsSiteState(job.spec)) return undefined;
+		const { spec } = job;
+		const keeps =
+			spec.technique === "vertical_learning" ||
+			(spec.technique === "federated_learning" && keepsSiteState(spec));
+		if (!keeps) return undefined;
 		const { siteStates } = this.#options;
 		const last = job.training?.lastRound;
 		if (last !== undefined) await siteStates.settle(job.jobId, last);
@@ -320,8 +318,8 @@ export class RoundWork {
 	async personalize(job: JobRuntime): Promise<boolean> {
 		const { siteStates } = this.#options;
 		const { spec, training, jobId } = job;
-		if (spec.technique === "query" || spec.personalization === undefined || training === undefined)
-			return false;
+		if (spec.technique !== "federated_learning" || spec.personalization === undefined) return false;
+		if (training === undefined) return false;
 		const own = await this.#own(job);
 		if (await siteStates.finished(jobId)) return false;
 		const answer = await this.#run(job, {
@@ -336,7 +334,7 @@ export class RoundWork {
 	}
 
 	#context(job: JobRuntime): JobContext {
-		const { datasets, backend } = this.#options;
+		const { datasets, backend, self } = this.#options;
 		const dataset = datasets.get(job.spec.data.set);
 		if (dataset === undefined || job.plan === undefined) {
 			throw new AlthingError(
@@ -347,7 +345,8 @@ export class RoundWork {
 		return {
 			jobId: job.jobId,
 			work: job.plan.work,
-			description: job.spec.data.description,
+			description: "description" in job.spec.data ? job.spec.data.description : dataset.description,
+			submitted: job.proposal.submitter === self.peer,
 			dataPath: dataset.path,
 			streamed: dataset.streamed !== undefined,
 			splitKey: dataset.splitKey,
@@ -405,8 +404,9 @@ export class RoundWork {
 
 	/** The job has ended here: gives back what it holds in memory, here and in every worker. */
 	forget(jobId: string): void {
-		this.#correlations.delete(jobId);
 		this.#prepared.delete(jobId);
+		this.#histories.delete(jobId);
+		this.#paid.delete(jobId);
 		this.#unsent.forget(jobId);
 		this.#momenta.forget(jobId);
 		this.uses.forget(jobId);

@@ -14,9 +14,9 @@ import {
 import { bufferOf } from "../../src/training/bufferedRounds.ts";
 import type { Participation } from "../../src/training/plan.ts";
 
-/** A query asks everybody, once. */
+/** A query asks everybody, once; columns of the same records are needed from everybody. */
 export function selectionOf(spec: ResolvedSpecification): SelectionChoice | undefined {
-	return spec.technique === "query" ? undefined : spec.selection;
+	return spec.technique === "federated_learning" ? spec.selection : undefined;
 }
 
 /** Of what this organization declares, what the job's selection goes by: nobody is told more. */
@@ -31,7 +31,7 @@ export function declaredFor(
 
 /** Contributions that a round of the job is for, of so many participants. */
 function contributorsIn(spec: ResolvedSpecification, participants: number): number {
-	if (spec.technique === "query") return participants;
+	if (spec.technique !== "federated_learning") return participants;
 	return bufferOf(spec.training, participants)?.capacity ?? contributorsOf(spec.selection, participants);
 }
 
@@ -86,7 +86,7 @@ export function selectionFor(
 	{ minimumSurvivors, participants }: Participation,
 ): Pick<TrainingJobOptions, "selection" | "enoughInputs" | "buffer"> {
 	const choice = selectionOf(spec);
-	if (spec.technique !== "query" && choice === undefined) {
+	if (spec.technique === "federated_learning" && choice === undefined) {
 		const buffer = bufferOf(spec.training, participants);
 		return buffer === undefined ? {} : { buffer };
 	}
@@ -108,7 +108,7 @@ function isOfUnknownSize(spec: ResolvedSpecification): boolean {
 
 /** Whether sites train at their own pace. */
 export function isBuffered(spec: ResolvedSpecification): boolean {
-	return spec.technique !== "query" && spec.training.schedule === "buffered";
+	return spec.technique === "federated_learning" && spec.training.schedule === "buffered";
 }
 
 /** A buffer fills when sites are ready: its coordinator is given more time before it counts as stalling. */

@@ -21,6 +21,8 @@ export interface JobContext {
 	/** The organization's file for the job's data set; its records are read in passes when `streamed`. */
 	readonly dataPath: string;
 	readonly streamed: boolean;
+	/** Whether this organization submitted the job. */
+	readonly submitted: boolean;
 	/** 32-byte key of the split between training and held-out records; this site's secret. */
 	readonly splitKey: Uint8Array;
 	readonly backend: BackendName;

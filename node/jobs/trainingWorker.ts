@@ -20,6 +20,7 @@ import { decodeSiteState, encodeSiteState, NEW_SITE, type SiteState } from "../.
 import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
+import { applyVertically, contributeVertically, forgetParty } from "./verticalWork.ts";
 import { type WarmSite, WarmSites } from "./warmSites.ts";
 
 type NoisedContribution = Omit<Contribution, "own"> & {
@@ -94,6 +95,7 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 				: { dataset: readRawRecords(job.dataPath, job.description), label: job.description.label };
 		return { ...contributeToQuery(queried, work.spec, work.plan), level: 0, participations: [] };
 	}
+	if (work.kind === "vertical") return contributeVertically(task, work);
 	const { spec, plan } = work;
 	return sites.use(
 		job.jobId,
@@ -113,7 +115,8 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 async function personalize(task: Extract<WorkerTask, { kind: "personalize" }>): Promise<Uint8Array> {
 	const { job, rounds } = task;
 	const { work } = job;
-	if (work.kind === "query") throw new AlthingError("job.invalid", "a query has no model");
+	if (work.kind !== "training")
+		throw new AlthingError("job.invalid", `a ${work.kind} job leaves nothing to be done after its rounds`);
 	const { spec, plan } = work;
 	return sites.use(
 		job.jobId,
@@ -157,6 +160,7 @@ function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResu
 	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
+	if (work.kind === "vertical") return applyVertically(task, work);
 	const state = decodeCommonState(task.state, commonParameterCount(work.plan));
 	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors, norms });
 	return { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } };
@@ -180,7 +184,7 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 			return { result: { kind: "personalized", own: await personalize(task) } };
 		case "weigh": {
 			const { work } = task.job;
-			if (work.kind === "query") throw new Error("a query has no buffered rounds");
+			if (work.kind !== "training") throw new Error(`a ${work.kind} job has no buffered rounds`);
 			const finished = finishContribution(work.plan, task.prepared, task.staleness);
 			return {
 				result: { kind: "weighed", ...finished },
@@ -226,6 +230,7 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		}
 		case "forget": {
 			await sites.forget(task.jobId);
+			await forgetParty(task.jobId);
 			return { result: { kind: "done" } };
 		}
 	}

@@ -21,6 +21,7 @@ export const trainingJobSchema = z.strictObject({
 		"homomorphic_encryption",
 		"psi",
 		"query",
+		"vertical_learning",
 	]),
 	privacyParameters: facts,
 	dataSet: facts,

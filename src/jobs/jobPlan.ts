@@ -23,13 +23,23 @@ import { decodeCommonState, encodeCommonState, initialState } from "../training/
 import { jobSpecHash, type ResolvedJobSpec } from "../training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../training/plan.ts";
 import { isScreened, screeningRules } from "../training/robustUpdate.ts";
+import {
+	planVertical,
+	totalVerticalCharges,
+	type VerticalPlan,
+	verticalCharges,
+	verticalPlanHash,
+} from "../vertical/verticalPlan.ts";
+import type { VerticalJob } from "../vertical/verticalSpec.ts";
+import { encodeVerticalState } from "../vertical/verticalState.ts";
 import { UNANSWERED } from "./queryRound.ts";
 import { type ResolvedQueryJob, type ResolvedSpecification, specificationHash } from "./specification.ts";
 
 /** A technique's own specification and plan. */
 export type JobWork =
 	| { readonly kind: "training"; readonly spec: ResolvedJobSpec; readonly plan: TrainingPlan }
-	| { readonly kind: "query"; readonly spec: FederatedQuery; readonly plan: QueryPlan };
+	| { readonly kind: "query"; readonly spec: FederatedQuery; readonly plan: QueryPlan }
+	| { readonly kind: "vertical"; readonly spec: VerticalJob; readonly plan: VerticalPlan };
 
 export interface JobPlan {
 	readonly rounds: number;
@@ -64,15 +74,23 @@ export function planJob(spec: ResolvedSpecification, who: Participation): JobPla
  * @throws AlthingError as {@link planJob}
  */
 export function planWork(spec: ResolvedSpecification, who: Participation): JobWork {
-	return spec.technique === "query"
-		? { kind: "query", spec: spec.query, plan: planQuery(spec.query, who) }
-		: { kind: "training", spec, plan: planTraining(spec, who) };
+	switch (spec.technique) {
+		case "query":
+			return { kind: "query", spec: spec.query, plan: planQuery(spec.query, who) };
+		case "vertical_learning":
+			return { kind: "vertical", spec, plan: planVertical(spec, who) };
+		case "federated_learning":
+			return { kind: "training", spec, plan: planTraining(spec, who) };
+	}
 }
 
 /** The rest of {@link planJob}. @param work of the same specification and participants */
 export function jobPlanOf(spec: ResolvedSpecification, who: Participation, work: JobWork): JobPlan {
 	if (spec.technique === "query" && work.kind === "query") return queryJobPlan(spec, who, work.plan);
-	if (spec.technique !== "query" && work.kind === "training") return trainingJobPlan(spec, who, work.plan);
+	if (spec.technique === "federated_learning" && work.kind === "training")
+		return trainingJobPlan(spec, who, work.plan);
+	if (spec.technique === "vertical_learning" && work.kind === "vertical")
+		return verticalJobPlan(spec, who, work.plan);
 	throw new AlthingError("job.invalid", `a plan of a ${work.kind} is none of a ${spec.technique} job`);
 }
 
@@ -108,6 +126,20 @@ function queryJobPlan(spec: ResolvedQueryJob, who: Participation, plan: QueryPla
 			return PARTITIONS.map((partition) => ({ partition, event, extraDelta }));
 		},
 		total: PARTITIONS.map((partition) => ({ partition, event })),
+	};
+}
+
+function verticalJobPlan(spec: VerticalJob, who: Participation, plan: VerticalPlan): JobPlan {
+	return {
+		rounds: plan.schedule.rounds,
+		length: plan.length,
+		modulusBits: plan.encoding.modulusBits,
+		hash: verticalPlanHash(spec, plan, who),
+		work: { kind: "vertical", spec, plan },
+		initialState: (jobId, seed) =>
+			encodeVerticalState({ seed: hashFields("althing/vertical-job-seed/1", jobId, seed), activations: [] }),
+		charges: (facts) => verticalCharges(spec, plan, who, facts),
+		total: totalVerticalCharges(spec, plan),
 	};
 }
 

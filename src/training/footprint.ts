@@ -9,6 +9,8 @@ import { commonParameterCount } from "./plan.ts";
 
 /** Records of one site and who takes part in a sum. */
 export interface FootprintFacts {
+	/** Features of a record here. */
+	readonly columns: number;
 	/** Training and held-out records of this site. */
 	readonly rows: number;
 	readonly participants: number;
@@ -30,10 +32,11 @@ const VECTOR_BYTES = FLOAT64 + 3 * FLOAT32;
  * sums as coordinator included. Not counted: the program itself, and messages on the network's own
  * account (`network.limits`).
  */
-export function footprintBytes(work: JobWork, { rows, participants }: FootprintFacts): number {
+export function footprintBytes(work: JobWork, { rows, columns, participants }: FootprintFacts): number {
 	const { length } = work.plan;
 	const sums = length * (VECTOR_BYTES + FLOAT32 * participants);
 	if (work.kind === "query") return sums;
+	if (work.kind === "vertical") return rows * columns * FLOAT32 + sums;
 	const { model, parameterCount, correlation, compression } = work.plan;
 	const own = keepsSiteState(work.spec) ? OWN_STATES * parameterCount * FLOAT64 : 0;
 	const past = correlation === undefined ? 0 : 2 * participationReach(correlation).releases;

@@ -4,6 +4,7 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { DataDescription } from "../data/description.ts";
 import { encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
 import { type Alignment, alignmentVector } from "./alignment.ts";
@@ -42,6 +43,15 @@ export interface PartyOptions {
 	readonly holdsLabels: boolean;
 	/** 32 secret bytes for each call: the system's generator. */
 	readonly random: (length: number) => Uint8Array;
+}
+
+/** Whether a data set has the labels of a job: its classes, in their order. */
+export function hasClasses({ label }: Pick<DataDescription, "label">, classes: readonly string[]): boolean {
+	return (
+		label.kind === "class" &&
+		label.classes.length === classes.length &&
+		label.classes.every((name, i) => name === classes[i])
+	);
 }
 
 const NOTHING = new Float64Array(0);

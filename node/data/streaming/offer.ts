@@ -20,6 +20,11 @@ export function streamOffer(
 		bytes: (batchMemoryMiB + engineMemoryMiB) * 2 ** 20,
 		refusal: (work) => {
 			if (work.kind === "query") return undefined;
+			if (work.kind === "vertical")
+				return new AlthingError(
+					"data.cannot_stream",
+					`data set ${name} is read in passes here, and vertical learning needs its records in the order of the other organizations`,
+				);
 			const { spec, plan } = work;
 			const how = streamedWork(spec, plan.localSteps);
 			if (typeof how === "string")
