@@ -61,7 +61,7 @@ export function planSharedNoise(
 		});
 	const bounds = {
 		figures: reach.perSiteBound,
-		update: updateBound(outline, reach.perSiteBound, batch / who.participants),
+		update: updateBound(outline, reach.perSiteBound, batch / who.minimumSurvivors),
 	};
 	const { encoding, ...plan } = smallestVector(outline, bounds, encodingFor);
 	const noise = levels.map((level): RoundNoise => {
@@ -127,7 +127,7 @@ function smallestVector(
  * Largest |coordinate| of an update, in clipping norms. Of a rotated one seven standard deviations, for a
  * site with twice its even share of a batch whose gradients all point the same way; a site with more,
  * or with gradients less alike, keeps fewer of them.
- * @param share of a batch, in records, that each site has on average
+ * @param share of a batch, in records, that each site has on average where as few as may take part
  */
 function updateBound({ compression }: PlanOutline, perSiteBound: number, share: number): number {
 	if (compression === undefined || !compression.rotated) return perSiteBound;
