@@ -20,6 +20,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	audit: async () => (await import("./audit.ts")).audit as unknown as AnyBench,
 	compression: async () => (await import("./compression.ts")).compression as unknown as AnyBench,
 	heterogeneity: async () => (await import("./heterogeneity.ts")).heterogeneity as unknown as AnyBench,
+	streaming: async () => (await import("./streaming.ts")).streaming as unknown as AnyBench,
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
 	robustness: async () => (await import("./robustness.ts")).robustness as unknown as AnyBench,
 	jobs: async () => (await import("./jobs.ts")).jobs as unknown as AnyBench,

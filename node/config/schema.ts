@@ -210,6 +210,15 @@ const streaming = z
 			.max(256)
 			.default(1)
 			.describe("Threads of the engine that reads, for one pass."),
+		remote: z
+			.strictObject({
+				extensionDirectory: z
+					.string()
+					.min(1)
+					.describe("Where DuckDB's httpfs extension is installed; the node never fetches it."),
+			})
+			.optional()
+			.describe("Allows data sets behind https:// and s3://; left out, nothing remote is read."),
 	})
 	.describe("Data sets larger than memory.");
 

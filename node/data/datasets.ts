@@ -1,5 +1,4 @@
 /** The data sets an organization has registered: where they lie, how they are described, their secret split key. */
-import { access, constants } from "node:fs/promises";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { AlthingError } from "../../crypto/error.ts";
@@ -9,6 +8,7 @@ import { type DataDescription, dataDescriptionSchema } from "../../src/data/desc
 import { loadSiteData } from "../../src/training/siteData.ts";
 import type { DataService, Dataset, DatasetDetail } from "../rpc/services.ts";
 import type { Collection, Store } from "../store/index.ts";
+import { isAddress } from "./streaming/address.ts";
 import { locate } from "./streaming/locate.ts";
 import { locationSchema, type StreamedLocation, type StreamSettings } from "./streaming/location.ts";
 import { type StreamOffer, streamOffer } from "./streaming/offer.ts";
@@ -122,6 +122,8 @@ export class Datasets implements DataService {
 		path: string;
 		description: string | Record<string, unknown>;
 		stream?: boolean | undefined;
+		table?: string | undefined;
+		credentials?: string | undefined;
 	}): Promise<DatasetDetail> {
 		if (this.#known.has(params.name) || this.#reading.get(params.name)?.error === null) {
 			throw new AlthingError(
@@ -129,18 +131,11 @@ export class Datasets implements DataService {
 				`there is a data set named ${params.name} already; remove it first or choose another name`,
 			);
 		}
-		const path = resolve(params.path);
-		await access(path, constants.R_OK).catch((cause) => {
-			throw new AlthingError(
-				"data.unreadable",
-				`data file ${path} cannot be read; check that it exists and that the daemon's user may read it`,
-				{ path },
-				{ cause },
-			);
-		});
+		const path = isAddress(params.path) ? params.path : resolve(params.path);
 		const description = describe(params.description);
 		const { thresholdMiB } = this.#streaming;
-		const location = await locate({ path, stream: params.stream ?? false, thresholdMiB });
+		const { stream = false, table, credentials } = params;
+		const location = await locate({ path, stream, table, credentials, thresholdMiB });
 		// A data set that was removed and comes back keeps its key: its records keep their partition, and their budget.
 		const splitKey = (await this.#collection.get(keyName(params.name)))?.splitKey ?? randomBytes(32);
 		const unread = {

@@ -9,22 +9,30 @@ import { fields, table } from "../text.ts";
 export function registerData(program: Command, bind: Bind): void {
 	const data = program.command("data").description("this organization's data sets");
 
-	bind<{ description: string; stream?: true }>(
+	bind<{ description: string; stream?: true; table?: string; credentials?: string }>(
 		data
-			.command("add <name> <path>")
-			.description("register a file as a data set")
+			.command("add <name> <location>")
+			.description("register a file, a Postgres table or a remote Parquet file as a data set")
 			.requiredOption(
 				"--description <name|file>",
 				"a catalog name, or a YAML file that describes the columns",
 			)
-			.option("--stream", "read it in passes, never hold it in memory; large files are anyway"),
+			.option("--stream", "read it in passes, never hold it in memory; large files are anyway")
+			.option("--table <table>", "postgres://HOST/DATABASE: the table or view, [SCHEMA.]TABLE")
+			.option("--credentials <file>", "Postgres, S3: YAML file with the credentials, mode 0600"),
 		async ({ client, out }, [name = "", path = ""], options) => {
 			const isFile = /[/\\]|\.(ya?ml|json)$/i.test(options.description);
 			const { readObjectFile } = await import("../inputFile.ts");
 			const description = isFile ? await readObjectFile(options.description) : options.description;
 			const node = await client();
 			const stream = options.stream ?? false;
-			let added = await node.call("data.add", { name, path: resolve(path), description, stream });
+			const isAddress = /^[a-z][a-z0-9]*:\/\//.test(path);
+			const where = {
+				path: isAddress ? path : resolve(path),
+				...(options.table === undefined ? {} : { table: options.table }),
+				...(options.credentials === undefined ? {} : { credentials: resolve(options.credentials) }),
+			};
+			let added = await node.call("data.add", { name, ...where, description, stream });
 			if (added.reading) out.note(`Reading all of ${path} once; this may be left alone.`);
 			while (added.reading) {
 				await setTimeout(1000);

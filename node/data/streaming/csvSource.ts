@@ -27,28 +27,20 @@ export async function openCsv(
 	const gzip = await startsLikeGzip(path);
 	const { header, linesAbove } = await readHeader(path, gzip);
 	const { labelIndex } = columnPlaces(path, header, { labelColumn: label.column });
-	const names = header.map((_, i) => `c${i}`);
-	const types = names.map((name, i) => {
-		const type = i === labelIndex && label.kind === "class" ? "VARCHAR" : "DOUBLE";
-		return `${sqlText(name)}: '${type}'`;
-	});
+	const named = header.map((name, i) => ({
+		name,
+		sqlName: `c${i}`,
+		type: i === labelIndex && label.kind === "class" ? "VARCHAR" : "DOUBLE",
+	}));
+	const types = named.map(({ sqlName, type }) => `${sqlText(sqlName)}: ${sqlText(type)}`);
 	const from =
 		`read_csv(${sqlText(path)}, auto_detect = false, strict_mode = true, header = true, skip = ${linesAbove}, ` +
 		`delim = ',', quote = '"', escape = '"', comment = '', nullstr = '', compression = '${gzip ? "gzip" : "none"}', ` +
 		`columns = {${types.join(", ")}})`;
 	const engine = await openLockedEngine([path], limits);
-	const columns = names.flatMap((sql, i) => (i === labelIndex ? [] : [{ name: header[i]!, sqlName: sql }]));
-	return new TableSource(
-		engine,
-		{
-			name: `Data file ${path}`,
-			from,
-			columns,
-			labelSqlName: names[labelIndex]!,
-			explain: explainer(path, header),
-		},
-		label,
-	);
+	const columns = named.filter((_, i) => i !== labelIndex);
+	const table = { name: `Data file ${path}`, from, columns, label: named[labelIndex]! };
+	return new TableSource(engine, { ...table, explain: explainer(path, header) }, label);
 }
 
 /**

@@ -6,6 +6,8 @@ import type { DataDescription } from "../../../src/data/description.ts";
 import { changed } from "../../../src/data/streamedPass.ts";
 import { openCsv } from "./csvSource.ts";
 import { openParquet } from "./parquetSource.ts";
+import { openPostgres } from "./postgresSource.ts";
+import { openRemote, type RemoteSettings } from "./remoteSource.ts";
 
 export const locationSchema = z.discriminatedUnion("kind", [
 	z.strictObject({
@@ -15,6 +17,16 @@ export const locationSchema = z.discriminatedUnion("kind", [
 		sizeBytes: z.number(),
 		modifiedMs: z.number(),
 	}),
+	z.strictObject({
+		kind: z.literal("postgres"),
+		host: z.string(),
+		port: z.int(),
+		database: z.string(),
+		schema: z.string(),
+		table: z.string(),
+		credentialsFile: z.string(),
+	}),
+	z.strictObject({ kind: z.literal("remote"), url: z.string(), credentialsFile: z.string().optional() }),
 ]);
 export type StreamedLocation = z.infer<typeof locationSchema>;
 
@@ -25,6 +37,8 @@ export interface StreamSettings {
 	/** For one reading engine. */
 	readonly engineMemoryMiB: number;
 	readonly engineThreads: number;
+	/** Left out where nothing remote may be read. */
+	readonly remote?: RemoteSettings | undefined;
 }
 
 /** @throws AlthingError `data.*`; `data.changed` when a file is not the one that was registered */
@@ -36,22 +50,30 @@ export async function openLocation(
 	const label = streamedLabel(description);
 	const limits = { threads: settings.engineThreads, memoryMiB: settings.engineMemoryMiB };
 	await requireUnchanged(location);
-	return location.kind === "csv"
-		? openCsv(location.path, label, limits)
-		: openParquet(location.path, label, limits);
+	switch (location.kind) {
+		case "csv":
+			return openCsv(location.path, label, limits);
+		case "parquet":
+			return openParquet(location.path, label, limits);
+		case "postgres":
+			return openPostgres(location, label);
+		case "remote":
+			return openRemote(location, label, limits, settings.remote);
+	}
 }
 
-/** @throws AlthingError `data.changed` */
+/** Of a file on this machine; elsewhere the number of records tells. @throws AlthingError `data.changed` */
 export async function requireUnchanged(location: StreamedLocation): Promise<void> {
-	const found = await stampOf(location.path);
+	if (location.kind === "postgres" || location.kind === "remote") return;
+	const found = await stampOf(location.path).catch(() => undefined);
 	if (found?.sizeBytes !== location.sizeBytes || found.modifiedMs !== location.modifiedMs)
 		throw changed(`Data file ${location.path}`);
 }
 
-/** Size and time of a file; undefined where there is none. */
+/** Size and time of a file. */
 export async function stampOf(
 	path: string,
-): Promise<{ readonly sizeBytes: number; readonly modifiedMs: number } | undefined> {
-	const found = await stat(path).catch(() => undefined);
-	return found === undefined ? undefined : { sizeBytes: found.size, modifiedMs: found.mtimeMs };
+): Promise<{ readonly sizeBytes: number; readonly modifiedMs: number }> {
+	const { size, mtimeMs } = await stat(path);
+	return { sizeBytes: size, modifiedMs: mtimeMs };
 }

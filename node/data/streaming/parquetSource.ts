@@ -3,7 +3,7 @@ import { AlthingError } from "../../../crypto/error.ts";
 import type { RecordSource, StreamedLabel } from "../../../src/data/columns.ts";
 import { columnPlaces } from "../../../src/data/csv.ts";
 import { type EngineLimits, type LockedEngine, openLockedEngine, sqlText } from "./lockedEngine.ts";
-import { TableSource } from "./tableSource.ts";
+import { type TableColumn, TableSource } from "./tableSource.ts";
 
 const NUMERIC = /^(?:U?(?:TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|BOOLEAN|DECIMAL\(\d+,\d+\))$/;
 
@@ -39,12 +39,12 @@ export async function parquetIn(
 			{ source: name },
 		);
 	const from = `read_parquet(${sqlText(location)})`;
-	let described: { readonly name: string; readonly type: string }[];
+	let described: TableColumn[];
 	try {
 		const result = await engine.connection.run(`SELECT * FROM ${from} LIMIT 0`);
-		described = result
-			.columnNames()
-			.map((column, i) => ({ name: column, type: String(result.columnType(i)) }));
+		described = result.columnNames().map((column, i) => {
+			return { name: column, sqlName: column, type: String(result.columnType(i)) };
+		});
 	} catch {
 		throw explain();
 	}
@@ -62,12 +62,6 @@ export async function parquetIn(
 			{ source: name, column: column.name },
 		);
 	}
-	const columns = described
-		.filter((_, i) => i !== labelIndex)
-		.map(({ name: column }) => ({ name: column, sqlName: column }));
-	return new TableSource(
-		engine,
-		{ name, from, columns, labelSqlName: described[labelIndex]!.name, explain },
-		label,
-	);
+	const columns = described.filter((_, i) => i !== labelIndex);
+	return new TableSource(engine, { name, from, columns, label: described[labelIndex]!, explain }, label);
 }

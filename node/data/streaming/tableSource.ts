@@ -11,11 +11,19 @@ export interface Table {
 	readonly name: string;
 	/** What stands behind FROM. */
 	readonly from: string;
-	/** Feature columns, as they are called in errors and in SQL. */
-	readonly columns: readonly { readonly name: string; readonly sqlName: string }[];
-	readonly labelSqlName: string;
+	/** Feature columns. */
+	readonly columns: readonly TableColumn[];
+	readonly label: TableColumn;
 	/** The engine's error as ours: its own message may quote a record. */
 	readonly explain: (error: unknown) => AlthingError;
+}
+
+export interface TableColumn {
+	/** In errors. */
+	readonly name: string;
+	readonly sqlName: string;
+	/** The engine's type. */
+	readonly type: string;
 }
 
 export class TableSource implements RecordSource {
@@ -31,10 +39,9 @@ export class TableSource implements RecordSource {
 		this.columns = table.columns.map(({ name }) => name);
 		this.#engine = engine;
 		this.#table = table;
-		const labels = sqlName(table.labelSqlName);
 		const selected = [
-			...table.columns.map(({ sqlName: column }) => number(sqlName(column))),
-			label.kind === "class" ? place(labels, label.classes) : number(labels),
+			...table.columns.map(number),
+			label.kind === "class" ? place(sqlName(table.label.sqlName), label.classes) : number(table.label),
 		];
 		this.#query = `SELECT ${selected.join(", ")} FROM ${table.from}`;
 	}
@@ -86,8 +93,10 @@ function copyColumns(chunk: DataChunk, room: Float32Array[]): number {
 }
 
 /** Rounded to double first, then to float32, as a number in a text file is. Missing or out of range: NaN. */
-function number(column: string): string {
-	return `coalesce(TRY_CAST(CAST(${column} AS DOUBLE) AS FLOAT), 'NaN'::FLOAT)`;
+function number({ sqlName: name, type }: TableColumn): string {
+	const column = sqlName(name);
+	const double = type === "DOUBLE" ? column : `CAST(${column} AS DOUBLE)`;
+	return `coalesce(${type === "FLOAT" ? column : `TRY_CAST(${double} AS FLOAT)`}, 'NaN'::FLOAT)`;
 }
 
 /** NaN where there is no label, -1 for one outside the list. */

@@ -13,11 +13,18 @@ export const dataMethods = [
 		roles: [],
 		params: z.strictObject({
 			name: shortName,
-			/** Absolute: the daemon's working directory is not the caller's. */
-			path: z.string().max(4096).startsWith("/", "must be an absolute path"),
+			/** Absolute: the daemon's working directory is not the caller's. Or an address: postgres://, https://, s3://. */
+			path: z
+				.string()
+				.max(4096)
+				.regex(/^(?:\/|[a-z][a-z0-9]*:\/\/)/, "must be an absolute path or an address"),
 			description: z.union([shortName, jsonObject]),
 			/** Read it in passes whatever its size. */
 			stream: z.boolean().optional(),
+			/** Postgres: the table or view, with its schema unless that is `public`. */
+			table: z.string().min(1).max(256).optional(),
+			/** Absolute path of a file with credentials, which only the daemon's user may read. */
+			credentials: z.string().max(4096).startsWith("/", "must be an absolute path").optional(),
 		}),
 		result: datasetDetail,
 		errors: [
@@ -26,6 +33,7 @@ export const dataMethods = [
 			"data.bad_description",
 			"data.unknown_description",
 			"data.cannot_stream",
+			"data.bad_address",
 		],
 		timeoutMs: 120_000,
 		handler: (context, params) => context.services.data.add(params, context),

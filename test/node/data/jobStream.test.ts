@@ -19,12 +19,12 @@ const settings = { batchMemoryMiB: 8, engineMemoryMiB: 256, engineThreads: 1 };
 const { description } = digitsJob().data;
 
 let folder: string;
-let location: StreamedLocation;
+let location: Extract<StreamedLocation, { readonly path: string }>;
 beforeAll(async () => {
 	folder = mkdtempSync(join(tmpdir(), "althing-stream-"));
 	const path = join(folder, "digits.csv");
 	writeFileSync(path, gunzipSync(readFileSync("data/digits-8x8.csv.gz")));
-	location = { kind: "csv", path, ...(await stampOf(path))! };
+	location = { kind: "csv", path, ...(await stampOf(path)) };
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -223,7 +223,7 @@ describe("streams of a node", () => {
 	it("notice a file that has changed", async () => {
 		const path = join(folder, "changing.csv");
 		writeFileSync(path, readFileSync(location.path));
-		const before: StreamedLocation = { kind: "csv", path, ...(await stampOf(path))! };
+		const before: StreamedLocation = { kind: "csv", path, ...(await stampOf(path)) };
 		utimesSync(path, new Date(), new Date(0));
 		const streams = new DataStreams();
 		const set = { location: before, description, splitKey, settings };
