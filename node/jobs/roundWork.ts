@@ -141,7 +141,7 @@ export class RoundWork {
 				if (result.momentum !== undefined) this.#momenta.after(job.jobId, round, result.momentum);
 				if (result.unsent !== undefined) this.#unsent.after(job.jobId, round, result.unsent);
 				if (result.history !== undefined) this.#histories.set(job.jobId, result.history);
-				return { kind: "contribution", vector: result.vector };
+				return { kind: "contribution", vector: result.vector, publicPart: result.publicPart };
 			}
 			case "prepare":
 				return await this.#prepare(job, task.version, task.state);

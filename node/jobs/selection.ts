@@ -9,9 +9,11 @@ import { contributorsOf, invitedOf, requireSafeCohort } from "../../src/selectio
 import {
 	type Characteristics,
 	characteristicOf,
+	reportsLosses,
 	type SelectionChoice,
 } from "../../src/selection/selectionChoice.ts";
 import { bufferOf } from "../../src/training/bufferedRounds.ts";
+import { REPORT_BYTES } from "../../src/training/lossReports.ts";
 import type { Participation } from "../../src/training/plan.ts";
 
 /** A query asks everybody, once; columns of the same records are needed from everybody. */
@@ -61,10 +63,10 @@ export function participationOf(
 	const contributors = contributorsIn(spec, participants);
 	if (contributors < participants || choice !== undefined)
 		requireSafeCohort({ contributors, corruption, minimumSurvivors });
-	if (participants > LARGEST_COMPLETE_COHORT && isOfUnknownSize(spec)) {
+	if (participants > LARGEST_COMPLETE_COHORT && needsCompleteGraph(spec)) {
 		throw new AlthingError(
 			"job.cohort_too_large",
-			`who contributes to a round of this job is known only when it runs; that is offered for up to ${LARGEST_COMPLETE_COHORT} participants, not ${participants}. Select a fixed number instead.`,
+			`buffered rounds, Poisson selections and reported losses are offered for up to ${LARGEST_COMPLETE_COHORT} participants, not ${participants}; select a fixed number instead`,
 			{ participants },
 		);
 	}
@@ -84,7 +86,7 @@ export function selectionFor(
 	spec: ResolvedSpecification,
 	start: JobStart,
 	{ minimumSurvivors, participants }: Participation,
-): Pick<TrainingJobOptions, "selection" | "enoughInputs" | "buffer"> {
+): Pick<TrainingJobOptions, "selection" | "enoughInputs" | "buffer" | "publicBytes"> {
 	const choice = selectionOf(spec);
 	if (spec.technique === "federated_learning" && choice === undefined) {
 		const buffer = bufferOf(spec.training, participants);
@@ -96,14 +98,19 @@ export function selectionFor(
 	);
 	return {
 		selection: { choice, characteristics, minimumSurvivors },
+		...(reportsLosses(choice) ? { publicBytes: REPORT_BYTES } : {}),
 		// A Poisson sample has no size to be reached.
 		...(choice.strategy === "poisson" ? {} : { enoughInputs: contributorsOf(choice, participants) }),
 	};
 }
 
-/** The roster of a buffered round, and a Poisson sample, may be much smaller than the set it is taken from. */
-function isOfUnknownSize(spec: ResolvedSpecification): boolean {
-	return isBuffered(spec) || selectionOf(spec)?.strategy === "poisson";
+/**
+ * The roster of a buffered round, and a Poisson sample, may be much smaller than the set it is taken from;
+ * and losses that everybody sees are for complete graphs.
+ */
+function needsCompleteGraph(spec: ResolvedSpecification): boolean {
+	const choice = selectionOf(spec);
+	return isBuffered(spec) || choice?.strategy === "poisson" || reportsLosses(choice);
 }
 
 /** Whether sites train at their own pace. */

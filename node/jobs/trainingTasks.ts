@@ -120,6 +120,8 @@ export type WorkerResult =
 			readonly participations: readonly string[];
 			readonly history?: CorrelationHistory;
 			readonly unsent?: Float32Array;
+			/** What everybody is to see beside the masked vector. */
+			readonly publicPart?: Uint8Array;
 			/** Momentum of the site's own updates. */
 			readonly momentum?: Float32Array;
 			/** What the site keeps if the vector is in the certified sum; left out for jobs that keep nothing. */

@@ -8,11 +8,12 @@ import { type JobWork, planWork } from "../../src/jobs/jobPlan.ts";
 import { answerState, contributeToQuery } from "../../src/jobs/queryRound.ts";
 import { float32ToBytes } from "../../src/learning/littleEndian.ts";
 import { softmaxRegression } from "../../src/learning/model.ts";
-import { createTrainer } from "../../src/learning/trainer.ts";
+import { createTrainer, type Trainer } from "../../src/learning/trainer.ts";
 import { finishContribution, withoutShares } from "../../src/training/bufferedRounds.ts";
 import { decodeCommonState, encodeCommonState } from "../../src/training/commonState.ts";
 import { type Contribution, Contributor } from "../../src/training/contribution.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
+import { reportLoss } from "../../src/training/lossReports.ts";
 import { commonParameterCount, modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
 import { loadSiteData, readRawRecords, type SiteData } from "../../src/training/siteData.ts";
@@ -25,10 +26,14 @@ import { type WarmSite, WarmSites } from "./warmSites.ts";
 
 type NoisedContribution = Omit<Contribution, "own"> & {
 	readonly samplerDistance: number;
+	/** What everybody is to see beside the masked vector. */
+	readonly publicPart?: Uint8Array;
 	readonly own?: Uint8Array;
 };
 
 interface Site extends WarmSite {
+	readonly data: SiteData;
+	readonly trainer: Trainer;
 	readonly contributor: Contributor;
 }
 
@@ -67,6 +72,8 @@ async function openSite(job: JobContext, spec: ResolvedJobSpec, plan: TrainingPl
 	const data = job.streamed ? NO_RECORDS : dataOf(job);
 	const trainer = await createTrainer({ model: plan.model, backend: job.backend, threads: job.threads });
 	return {
+		data,
+		trainer,
 		contributor: new Contributor({
 			spec,
 			plan: spec.training.schedule === "buffered" ? withoutShares(plan) : plan,
@@ -100,14 +107,22 @@ async function contribute(task: Extract<WorkerTask, { kind: "contribute" }>): Pr
 	return sites.use(
 		job.jobId,
 		() => openSite(job, spec, plan),
-		async ({ contributor }) => {
+		async ({ contributor, trainer, data }) => {
 			const state = decodeCommonState(task.state, commonParameterCount(plan));
 			const passed = streamed?.kind === "round" ? streamed.round : undefined;
 			const before = ownState(plan, task.own);
 			const memory = { history: task.history, unsent: task.unsent, momentum: task.momentum, own: before };
 			const { own, ...contribution } = await contributor.contribute(round, state, memory, passed);
-			const { samplerDistance } = contributor;
-			return { ...contribution, samplerDistance, ...(own === before ? {} : { own: encodeSiteState(own) }) };
+			const reported =
+				plan.report &&
+				(await reportLoss(trainer, state.parameters, data.heldOut, plan.report, plan.lossBound));
+			const samplerDistance = Math.max(contributor.samplerDistance, reported?.samplerDistance ?? 0);
+			return {
+				...contribution,
+				samplerDistance,
+				...(reported === undefined ? {} : { publicPart: reported.report }),
+				...(own === before ? {} : { own: encodeSiteState(own) }),
+			};
 		},
 	);
 }

@@ -293,8 +293,9 @@ export class RoundAttempts {
 	}
 
 	/** Hands over this site's vector; the budget has been charged. */
-	provideInput(out: Collector, vector: Uint32Array, nowMs: number): void {
-		if (this.#session !== undefined) this.#relay(out, this.#session.provideInput(vector, nowMs), nowMs);
+	provideInput(out: Collector, vector: Uint32Array, nowMs: number, publicPart: Uint8Array | undefined): void {
+		if (this.#session !== undefined)
+			this.#relay(out, this.#session.provideInput(vector, nowMs, publicPart), nowMs);
 	}
 
 	/** The graph of a large cohort follows from the beacon of the job's start. */
@@ -320,6 +321,7 @@ export class RoundAttempts {
 			selected: this.invitedTo(this.#attempt),
 			enoughInputs,
 			buffer: this.#bufferRules(),
+			publicBytes: this.#options.publicBytes,
 			screening: this.#checkpoint && screening?.(this.#checkpoint.state),
 			coordinator,
 			term,

@@ -3,6 +3,7 @@ import { toHex } from "../../crypto/encoding.ts";
 import { hashFields, sha256 } from "../../crypto/hash.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { emptyHistory, historyAfter, type SelectionHistory } from "../../src/selection/history.ts";
+import { reportsLosses } from "../../src/selection/selectionChoice.ts";
 import type { Ballot, DeadCertificate, QuorumCertificate } from "../certificate/index.ts";
 import type { TrainingJobOptions } from "./contract.ts";
 import { decodePromise, type TrainingPromise } from "./promises.ts";
@@ -76,11 +77,21 @@ export function electionAfter(
 	return { seed, survivors: [...survivors] };
 }
 
+/** The losses that survivors reported in their public parts; undefined where a selection does not go by them. */
+export function reportedLosses(
+	selection: TrainingJobOptions["selection"],
+	survivors: readonly PeerId[],
+	publicParts: readonly Uint8Array[] | undefined,
+): ReadonlyMap<PeerId, number> | undefined {
+	if (publicParts === undefined || !reportsLosses(selection?.choice)) return undefined;
+	return new Map(publicParts.map((part, index) => [survivors[index]!, part[0]!]));
+}
+
 /** The history that a released round leaves, as part of its certified result; nothing where nothing goes by it. */
 export function certifiedHistory(
 	{ history, round: number }: Checkpoint,
 	{ electorate }: Pick<TrainingJobOptions, "electorate">,
-	round: { readonly invited: readonly PeerId[]; readonly survivors: readonly PeerId[] },
+	round: Omit<Parameters<typeof historyAfter>[2], "number">,
 ): Pick<RoundResult, "history"> {
 	if (history === undefined) return {};
 	return { history: [...historyAfter(history, electorate.members, { ...round, number })] };

@@ -36,7 +36,12 @@ export type TrainingTask =
 
 /** The answer to a {@link TrainingTask}; a failure is answered with an Error instead. */
 export type TrainingTaskResult =
-	| { readonly kind: "contribution"; readonly vector: Uint32Array }
+	| {
+			readonly kind: "contribution";
+			readonly vector: Uint32Array;
+			/** What everybody is to see beside it, where the job asks for that. */
+			readonly publicPart?: Uint8Array | undefined;
+	  }
 	| { readonly kind: "prepared" }
 	| { readonly kind: "charged" }
 	| {
@@ -90,6 +95,8 @@ export interface TrainingJobOptions {
 	readonly selection?: SelectionRule | undefined;
 	/** Contributions that a round is for: it goes on with that many; absent to wait for all that are asked. */
 	readonly enoughInputs?: number | undefined;
+	/** Bytes of the public part of each contribution, of which the first is the loss that a selection goes by. */
+	readonly publicBytes?: number | undefined;
 	/** Buffered rounds: contributions that a round takes, and rounds that one may have missed while it was made. */
 	readonly buffer?: { readonly capacity: number; readonly maximumStaleness: number } | undefined;
 	readonly rounds: number;

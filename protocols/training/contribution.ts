@@ -1,15 +1,17 @@
 /** This site's part in one round: its vector, and the budget charged before it leaves. */
 import { AlthingError } from "../../crypto/error.ts";
-import type { Collector } from "./contract.ts";
+import type { Collector, TrainingTaskResult } from "./contract.ts";
 
 /** The common state that the round starts from; in buffered rounds the version that a contribution was prepared from. */
 type Source = { readonly state: Uint8Array } | { readonly version: number };
+
+type Computed = Pick<Extract<TrainingTaskResult, { kind: "contribution" }>, "vector" | "publicPart">;
 
 export class Contribution {
 	#round = 0;
 	#source: Source | undefined;
 	#computing = false;
-	#vector: Uint32Array | undefined;
+	#computed: Computed | undefined;
 	#charge: "none" | "asked" | "made" = "none";
 	#chargedAttempt: number | undefined;
 	#wanted = false;
@@ -20,7 +22,7 @@ export class Contribution {
 		this.#round = round;
 		this.#source = source;
 		this.#computing = false;
-		this.#vector = undefined;
+		this.#computed = undefined;
 		this.#withdrawn = false;
 		this.attemptEnded();
 	}
@@ -48,8 +50,8 @@ export class Contribution {
 		this.compute(out);
 	}
 
-	computed(vector: Uint32Array): void {
-		this.#vector = vector;
+	computed(result: Computed): void {
+		this.#computed = result;
 	}
 
 	/** The budget was charged, durably. */
@@ -64,9 +66,9 @@ export class Contribution {
 		out.output({ kind: "withdrawn", round: this.#round, code, reason: error.message });
 	}
 
-	/** Asks for the charge when everything else is there. @returns the vector once, when it may leave */
-	take(out: Collector, attempt: number): Uint32Array | undefined {
-		if (!this.#wanted || this.#vector === undefined || this.#withdrawn) return undefined;
+	/** Asks for the charge when everything else is there. @returns it once, when it may leave */
+	take(out: Collector, attempt: number): Computed | undefined {
+		if (!this.#wanted || this.#computed === undefined || this.#withdrawn) return undefined;
 		if (this.#charge === "none") {
 			this.#charge = "asked";
 			this.#chargedAttempt = attempt;
@@ -74,6 +76,7 @@ export class Contribution {
 		}
 		if (this.#charge !== "made") return undefined;
 		this.#wanted = false;
-		return this.#vector.slice();
+		const { vector, publicPart } = this.#computed;
+		return { vector: vector.slice(), publicPart };
 	}
 }

@@ -14,6 +14,7 @@ import {
 	certifiedHistory,
 	checkpointAfter,
 	electionAfter,
+	reportedLosses,
 	restore,
 	voidResult,
 } from "./checkpoint.ts";
@@ -240,7 +241,7 @@ export class TrainingJob
 			this.#preparation?.spend();
 			this.#contribution.withdraw(out, result);
 		} else {
-			if (result.kind === "contribution") this.#contribution.computed(result.vector);
+			if (result.kind === "contribution") this.#contribution.computed(result);
 			else if (result.kind === "charged") this.#contribution.charged(Number(attempt));
 			this.#provide(out, nowMs);
 		}
@@ -283,10 +284,10 @@ export class TrainingJob
 
 	/** The budget is charged, durably, before the masked contribution leaves. */
 	#provide(out: Collector, nowMs: number): void {
-		const vector = this.#contribution.take(out, this.#attempts.attempt);
-		if (vector === undefined) return;
+		const taken = this.#contribution.take(out, this.#attempts.attempt);
+		if (taken === undefined) return;
 		this.#preparation?.spend();
-		this.#attempts.provideInput(out, vector, nowMs);
+		this.#attempts.provideInput(out, taken.vector, nowMs, taken.publicPart);
 	}
 
 	#apply(out: Collector, released: Released, nowMs: number): void {
@@ -338,6 +339,7 @@ export class TrainingJob
 			...certifiedHistory(this.#checkpoint, this.#options, {
 				invited: this.#attempts.askedIn(attempt, survivors),
 				survivors,
+				losses: reportedLosses(this.#options.selection, survivors, released.publicParts),
 			}),
 		};
 		this.#results.vote(out, content, result.state, nowMs);

@@ -19,9 +19,14 @@ export const participantRecordSchema = z.strictObject({
 	survived: rounds,
 	/** The last round whose sum it is in; -1 before any. */
 	lastSurvived: z.int().min(-1).max(1_000_000),
+	/** Mean loss as it last reported it, 0 to 254 of the bound; absent before, and where nothing is reported. */
+	loss: z.int().min(0).max(254).optional(),
 	/** Exponential mean of surviving when asked, in 1/1024. */
 	reliability: z.int().min(0).max(FULL_RELIABILITY),
 });
+
+/** A report says nothing: the noise left no count of records. */
+export const NO_IDEA = 255;
 
 export type ParticipantRecord = z.infer<typeof participantRecordSchema>;
 
@@ -46,6 +51,8 @@ export function historyAfter(
 		readonly number: number;
 		readonly invited: readonly PeerId[];
 		readonly survivors: readonly PeerId[];
+		/** Losses that the survivors reported, where they do. */
+		readonly losses?: ReadonlyMap<PeerId, number> | undefined;
 	},
 ): SelectionHistory {
 	const invited = new Set(round.invited);
@@ -54,10 +61,13 @@ export function historyAfter(
 		const record = history[index]!;
 		if (!invited.has(peer)) return record;
 		const survived = survivors.has(peer) ? 1 : 0;
+		const reported = round.losses?.get(peer) ?? NO_IDEA;
+		const loss = reported < NO_IDEA ? reported : record.loss;
 		return {
 			invited: record.invited + 1,
 			survived: record.survived + survived,
 			lastSurvived: survived === 1 ? round.number : record.lastSurvived,
+			...(loss === undefined ? {} : { loss }),
 			reliability:
 				record.reliability -
 				(record.reliability >> RELIABILITY_SHIFT) +

@@ -12,6 +12,11 @@ import type { SelectionHistory } from "./history.ts";
 import { drawn, type PublicDraw, shuffled, uniformIntegers } from "./publicDraw.ts";
 import type { Characteristics, SelectionChoice } from "./selectionChoice.ts";
 
+/** Of a participant that has reported none: it is tried. */
+const LARGEST_LOSS = 254;
+/** What a round without a report adds to a participant's utility, and all of them at most. */
+const BONUS_A_ROUND = 4;
+const LARGEST_BONUS = 128;
 /** A secure sum has at least three share holders. */
 const LEAST_ASKED = 3;
 /** Least chance of a participant under `availability`, in 1/1024 of the best one's: who was away can come back. */
@@ -65,6 +70,14 @@ function firstOf(rule: SelectionRule, round: SelectionRound, wanted: number): Pe
 			const weight = byPeer(round, ({ reliability }) => Math.max(LEAST_RELIABILITY, reliability));
 			return weightedDraw(round, round.members, weight, wanted);
 		}
+		case "power_of_choice": {
+			const candidates = order.slice(0, Math.max(choice.candidates, wanted));
+			const loss = byPeer(round, ({ loss }) => loss ?? LARGEST_LOSS);
+			const rest = order.slice(candidates.length);
+			return [...candidates.sort((a, b) => loss(b) - loss(a)), ...rest].slice(0, wanted);
+		}
+		case "utility":
+			return byUtility(round, order, choice.exploration, wanted);
 		case "stratified":
 			return stratified(rule, order, choice).slice(0, wanted);
 	}
@@ -80,6 +93,36 @@ function byPeer(
 
 function declaredBy({ choice, characteristics }: SelectionRule, peer: PeerId): string | undefined {
 	return "characteristic" in choice ? characteristics.get(peer)?.[choice.characteristic] : undefined;
+}
+
+/**
+ * Part of the selected by what they last reported, raised for every round since their last one (in place of
+ * Oort's logarithmic bonus: integers), the rest uniformly among the others. Who lies about its loss is sure
+ * of a place among the former and has no influence on the latter.
+ */
+function byUtility(
+	round: SelectionRound,
+	order: readonly PeerId[],
+	exploration: number,
+	wanted: number,
+): PeerId[] {
+	const utility = byPeer(
+		round,
+		({ loss, lastSurvived }) =>
+			(loss ?? LARGEST_LOSS) +
+			Math.min(LARGEST_BONUS, BONUS_A_ROUND * (lastSurvived < 0 ? round.round : round.round - lastSurvived)),
+	);
+	const ranked = [...order].sort((a, b) => utility(b) - utility(a));
+	// One after the other, so that a longer beginning contains the shorter ones.
+	const chosen = new Set<PeerId>();
+	let explored = 0;
+	while (chosen.size < wanted) {
+		const explores = explored < exploration * (chosen.size + 1);
+		const next = (explores ? order : ranked).find((peer) => !chosen.has(peer))!;
+		if (explores) explored++;
+		chosen.add(next);
+	}
+	return [...chosen];
 }
 
 /** Without replacement, each next one with a chance in proportion to its weight among those left. */

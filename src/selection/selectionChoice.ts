@@ -78,6 +78,31 @@ export const selectionSchema = z.discriminatedUnion("strategy", [
 		size,
 		overselection,
 	}),
+	z.strictObject({
+		strategy: z
+			.literal("power_of_choice")
+			.describe(
+				"of candidates drawn uniformly those that reported the largest loss; losses are noised and charged",
+			),
+		size,
+		overselection,
+		candidates: z.int().min(3).max(1024).describe("drawn uniformly, at least size"),
+	}),
+	z.strictObject({
+		strategy: z
+			.literal("utility")
+			.describe(
+				"those that reported the largest loss or have not reported for long, and others drawn uniformly (Oort); losses are noised and charged",
+			),
+		size,
+		overselection,
+		exploration: z
+			.number()
+			.min(0.1)
+			.max(1)
+			.default(0.3)
+			.describe("share of the selected that is drawn uniformly, whatever anybody reports"),
+	}),
 ]);
 
 export type SelectionChoice = z.infer<typeof selectionSchema>;
@@ -87,13 +112,36 @@ export function characteristicOf(choice: SelectionChoice): string | undefined {
 	return "characteristic" in choice ? choice.characteristic : undefined;
 }
 
+/** Whether sites report their losses: each its own, in public, with all the noise added at the site. */
+export function reportsLosses(choice: SelectionChoice | undefined): boolean {
+	return choice?.strategy === "power_of_choice" || choice?.strategy === "utility";
+}
+
+interface PrivacyKeys {
+	readonly mechanism: string;
+	readonly unit?: string | undefined;
+	readonly correlation?: string | undefined;
+	readonly noiseSchedule?: string | undefined;
+}
+
 /** The first contradiction between a selection and the job's privacy, with the way out; undefined where there is none. */
 export function selectionContradiction(
 	choice: SelectionChoice,
-	privacy: { readonly mechanism: string; readonly correlation?: string | undefined },
+	privacy: PrivacyKeys,
+	other: { readonly robustness?: unknown; readonly personalization?: unknown } = {},
 ): string | undefined {
 	if ((privacy.correlation ?? "none") !== "none")
 		return "selection contradicts privacy.correlation: correlated noise is decoded from what every participant adds in every round; leave one of them out";
+	if (choice.strategy === "power_of_choice" && choice.candidates < choice.size)
+		return "selection.candidates must not be below selection.size";
+	if (reportsLosses(choice)) {
+		if (privacy.mechanism !== "distributed_gaussian" || privacy.unit !== "record")
+			return `selection.strategy ${choice.strategy} needs privacy.mechanism distributed_gaussian with unit record: reported losses are paid for from the held-out records' part of epsilon`;
+		if (privacy.noiseSchedule === "adaptive")
+			return `selection.strategy ${choice.strategy} and privacy.noiseSchedule adaptive do not go together: both spend the held-out records' part of epsilon`;
+		if (other.robustness !== undefined || other.personalization !== undefined)
+			return `selection.strategy ${choice.strategy} is not offered with robustness or personalization: losses are reported of the one common model`;
+	}
 	if ("strata" in choice && Object.values(choice.strata).reduce((sum, size) => sum + size, 0) < 2)
 		return "selection.strata ask for a single contribution: a round needs at least 2";
 	return undefined;

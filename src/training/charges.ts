@@ -11,6 +11,7 @@ import { eventKey } from "../privacy/budget/spending.ts";
 import { slackDelta } from "../privacy/noiseShares.ts";
 import { slackEpsilon } from "../privacy/slack.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { REPORTED_INTEGERS } from "./lossReports.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
 import { recordRate } from "./privacyChoice.ts";
@@ -83,9 +84,24 @@ export function trainingCharges(
 			{ partition: "heldOut", event, extraDelta },
 		];
 	}
-	return evaluation === undefined
-		? [train]
-		: [train, { partition: "heldOut", event: evaluation, extraDelta }];
+	const evaluations =
+		evaluation === undefined ? [] : [{ partition: "heldOut" as const, event: evaluation, extraDelta }];
+	return [train, ...evaluations, ...reportCharges(plan, slack)];
+}
+
+/** A report is seen by all as soon as it is sent, whatever becomes of the sum: its charge is never taken back. */
+function reportCharges(
+	{ report }: TrainingPlan,
+	slack: { readonly samplerDistance: number; readonly epsilon: number },
+): RoundCharge[] {
+	if (report === undefined) return [];
+	const extraDelta = slackDelta({
+		...slack,
+		sigmaLocal: report.sigma,
+		length: REPORTED_INTEGERS,
+		maximumContributors: 1,
+	});
+	return [{ partition: "heldOut", event: gaussian(report.noiseMultiplier), extraDelta, standing: true }];
 }
 
 /**
@@ -111,9 +127,11 @@ export function totalCharges(spec: ResolvedJobSpec, plan: TrainingPlan): Omit<Ro
 			{ partition: "heldOut", event },
 		];
 	}
+	const reports =
+		plan.report === undefined ? [] : [selfComposed(gaussian(plan.report.noiseMultiplier), rounds)];
 	return [
 		{ partition: "train", event: composed(...training.events()) },
-		{ partition: "heldOut", event: composed(...evaluation.events()) },
+		{ partition: "heldOut", event: composed(...evaluation.events(), ...reports) },
 	];
 }
 

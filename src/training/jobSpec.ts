@@ -101,7 +101,7 @@ function validated(spec: JobSpec, where: string): JobSpec {
 		scheduleContradiction(spec) ??
 		(personalization && personalizationContradiction(personalization, training, privacy)) ??
 		contradiction(privacy, training) ??
-		(selection === undefined ? undefined : selectionContradiction(selection, privacy)) ??
+		(selection === undefined ? undefined : selectionContradiction(selection, privacy, spec)) ??
 		(compression === undefined
 			? undefined
 			: compressionContradiction(compression, privacy, training, personalization)) ??

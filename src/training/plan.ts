@@ -23,6 +23,7 @@ import {
 	planCompression,
 } from "./compressionPlan.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "./jobSpec.ts";
+import { planReports, type ReportPlan } from "./lossReports.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
@@ -106,6 +107,8 @@ export interface TrainingPlan {
 	readonly localSteps: number;
 	/** Evaluations over the whole job. */
 	readonly evaluations: number;
+	/** Losses that sites report in public; undefined where they report none. */
+	readonly report?: ReportPlan | undefined;
 }
 
 /** What the plans of all mechanisms have in common. */
@@ -121,6 +124,7 @@ export interface PlanOutline
 		| "lossBound"
 		| "correlation"
 		| "evaluations"
+		| "report"
 	> {
 	/** Coordinates that carry the update and, with adaptive clipping, the count. */
 	readonly update: number;
@@ -186,6 +190,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		lossBound: LOSS_BOUND,
 		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
+		report: planReports(spec),
 	};
 	requireSelectable(spec, who);
 	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
@@ -249,7 +254,7 @@ export function commonParameterCount({
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
 	const { length, layout, whole, shared, noise, withinUnit, localSteps } = plan;
-	const { allocation, compression, figures } = plan;
+	const { allocation, compression, figures, report } = plan;
 	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
 	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
@@ -266,6 +271,7 @@ export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Particip
 			noise: noise.map((level) => ({ ...level })),
 			withinUnit,
 			localSteps,
+			...(report === undefined ? {} : { report: { ...report } }),
 			...(allocation === undefined ? {} : { prices: [...allocation.prices] }),
 		}),
 	);

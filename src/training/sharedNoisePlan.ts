@@ -10,6 +10,7 @@ import { accountedDelta, DELTA_RESERVE } from "../privacy/slack.ts";
 import { planAllocation } from "./adaptiveNoise.ts";
 import { rangeOfCoordinates } from "./compressionPlan.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
+import { SHARED_EVALUATION } from "./lossReports.ts";
 import { type ScheduledLevel, scheduledLevels } from "./noiseSchedule.ts";
 import { laidOut, type Participation, type PlanOutline, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
@@ -168,15 +169,12 @@ function allocatedLevels(
 function recordLevels(
 	privacy: SharedNoise,
 	schedule: readonly ScheduledLevel[],
-	{ correlation, evaluations }: PlanOutline,
+	{ correlation, evaluations, report }: PlanOutline,
 	rounds: number,
 ): Level[] {
 	const target = { epsilon: privacy.epsilon, delta: accountedDelta(privacy.delta) };
-	const evaluationMultiplier = calibrateNoiseMultiplier({
-		...target,
-		samplingProbability: 1,
-		steps: evaluations,
-	});
+	const alone = calibrateNoiseMultiplier({ ...target, samplingProbability: 1, steps: evaluations });
+	const evaluationMultiplier = report === undefined ? alone : alone * SHARED_EVALUATION;
 	if (correlation !== undefined) {
 		const steps = cycleOf(correlation, rounds - 1) + 1;
 		const noiseMultiplier = calibrateNoiseMultiplier({ ...target, samplingProbability: 1, steps });

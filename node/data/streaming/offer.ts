@@ -26,6 +26,11 @@ export function streamOffer(
 					`data set ${name} is read in passes here, and vertical learning needs its records in the order of the other organizations`,
 				);
 			const { spec, plan } = work;
+			if (plan.report !== undefined)
+				return new AlthingError(
+					"data.cannot_stream",
+					`data set ${name} is read in passes here, and the job's selection goes by losses of records in memory`,
+				);
 			const how = streamedWork(spec, plan.localSteps);
 			if (typeof how === "string")
 				return new AlthingError("data.cannot_stream", `data set ${name} is read in passes here: ${how}`);

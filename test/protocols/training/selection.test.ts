@@ -4,11 +4,11 @@ import type { RoundResult, TrainingJobOptions } from "../../../protocols/trainin
 import { emptyHistory, historyAfter } from "../../../src/selection/history.ts";
 import { selectParticipants } from "../../../src/selection/select.ts";
 import { type SelectionChoice, selectionSchema } from "../../../src/selection/selectionChoice.ts";
-import { JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
+import { contributionOf, JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
 
 function selecting(
 	choice: object,
-	settings: JobSimulationOptions = {},
+	settings: JobSimulationOptions & { readonly publicBytes?: number } = {},
 	enoughInputs?: number,
 ): JobSimulation {
 	const minimumSurvivors = settings.minimumSurvivors ?? 3;
@@ -20,6 +20,7 @@ function selecting(
 		configure: (options) => ({
 			...options,
 			enoughInputs,
+			publicBytes: settings.publicBytes,
 			selection: {
 				choice: selectionSchema.parse(choice) as SelectionChoice,
 				characteristics: new Map(
@@ -65,6 +66,36 @@ describe.each([
 			expect(survivors.length).toBeLessThan(8);
 			expect(attempt).toBe(0);
 		}
+		for (const index of job.peers.keys()) expect(job.faultCodes(index)).toEqual([]);
+	});
+});
+
+describe("a job whose selection goes by reported losses", () => {
+	test("certifies what the survivors reported, and asks those with the largest", () => {
+		const loss = (index: number) => 20 * index;
+		const job = selecting(
+			{ strategy: "power_of_choice", size: 4, candidates: 8 },
+			{
+				rounds: 4,
+				publicBytes: 1,
+				execute: (index, task) =>
+					task.kind === "contribute"
+						? {
+								kind: "contribution",
+								vector: contributionOf(job.peer(index), task.round),
+								publicPart: Uint8Array.of(loss(index)),
+							}
+						: undefined,
+			},
+		);
+		job.run(60_000);
+		const results = job.check();
+		// Whoever has not reported comes first: after two rounds everybody has.
+		expect([...results[0]!.survivors, ...results[1]!.survivors].sort()).toEqual(job.peers);
+		expect(results[1]?.history?.map((record) => record.loss)).toEqual(
+			job.peers.map((_, index) => loss(index)),
+		);
+		for (const { survivors } of results.slice(2)) expect(survivors).toEqual(job.peers.slice(4));
 		for (const index of job.peers.keys()) expect(job.faultCodes(index)).toEqual([]);
 	});
 });

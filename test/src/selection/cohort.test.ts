@@ -44,6 +44,8 @@ describe("the job file's keys", () => {
 		{ strategy: "weighted", size: 3, characteristic: "size", weights: { large: 0.5 } },
 		{ strategy: "poisson", probability: 0 },
 		{ strategy: "oracle", size: 3 },
+		{ strategy: "utility", size: 3, exploration: 0 },
+		{ strategy: "power_of_choice", size: 3 },
 	])("%j is refused", (choice) => {
 		expect(selectionSchema.safeParse(choice).success).toBe(false);
 	});
@@ -54,5 +56,21 @@ describe("the job file's keys", () => {
 			selectionContradiction(choice, { mechanism: "distributed_gaussian", correlation: "tree" }),
 		).toContain("correlated noise");
 		expect(selectionContradiction(choice, { mechanism: "none" })).toBeUndefined();
+	});
+
+	test("losses are reported only where they are paid for", () => {
+		const choice = selectionSchema.parse({ strategy: "utility", size: 3 });
+		const shared = { mechanism: "distributed_gaussian", unit: "record", noiseSchedule: "constant" };
+		expect(selectionContradiction(choice, shared)).toBeUndefined();
+		for (const privacy of [
+			{ mechanism: "none" },
+			{ mechanism: "site_gaussian", unit: "record" },
+			{ ...shared, unit: "client" },
+			{ ...shared, noiseSchedule: "adaptive" },
+		])
+			expect(selectionContradiction(choice, privacy)).toContain("selection.strategy utility");
+		expect(selectionContradiction(choice, shared, { robustness: {} })).toContain("robustness");
+		const few = selectionSchema.parse({ strategy: "power_of_choice", size: 4, candidates: 3 });
+		expect(selectionContradiction(few, shared)).toContain("candidates");
 	});
 });

@@ -38,6 +38,8 @@ const RULES = {
 	),
 	availability: ruleOf({ strategy: "availability", size: 4 }),
 	fair: ruleOf({ strategy: "fair", size: 4 }),
+	power_of_choice: ruleOf({ strategy: "power_of_choice", size: 4, candidates: 6 }),
+	utility: ruleOf({ strategy: "utility", size: 4, exploration: 0.25 }),
 };
 
 /** Rounds in which those asked survive as `survives` says. @returns how often each was asked */
@@ -231,6 +233,90 @@ describe("long-run shares", () => {
 			),
 			{ numRuns: 40, seed: 2 },
 		);
+	});
+});
+
+describe("selections by reported losses", () => {
+	const members = peersOf(12);
+	const losses = (of: (index: number) => number): SelectionHistory =>
+		emptyHistory(12).map((record, index) => ({ ...record, lastSurvived: 0, loss: of(index) }));
+	const select = (rule: SelectionRule, history: SelectionHistory, round: number) =>
+		selectParticipants(rule, {
+			jobId: "job",
+			round,
+			attempt: 0,
+			members,
+			beacon: beaconOf("losses", round),
+			history,
+		});
+
+	test("power of choice: of the candidates those with the largest", () => {
+		const everybody = ruleOf({ strategy: "power_of_choice", size: 4, candidates: 12 })(members);
+		const history = losses((index) => 10 * index);
+		expect(select(everybody, history, 1)).toEqual(members.slice(8));
+		// Of six candidates the four with the largest: the smallest of all are never among them.
+		const chosen = new Set<string>();
+		for (let round = 1; round < 100; round++)
+			for (const peer of select(RULES.power_of_choice(members), history, round)) chosen.add(peer);
+		expect(chosen.has(members[0]!)).toBe(false);
+		expect(chosen.has(members[1]!)).toBe(false);
+		expect(chosen.size).toBeGreaterThan(8);
+	});
+
+	test("who has not reported is tried", () => {
+		const silent = losses(() => 100).map((record, index) => {
+			const { loss: _, ...rest } = record;
+			return index === 3 ? rest : record;
+		});
+		const everybody = ruleOf({ strategy: "power_of_choice", size: 4, candidates: 12 })(members);
+		expect(select(everybody, silent, 1)).toContain(members[3]);
+	});
+
+	test("utility: liars have their places and no more, and everybody is explored", () => {
+		// Three claim the largest loss in every round; the others report nothing worth asking them for.
+		const rounds = 2000;
+		const rule = RULES.utility(members);
+		const asked = new Map<string, number>();
+		for (let round = 1; round <= rounds; round++) {
+			const history = losses((index) => (index < 3 ? 254 : 0)).map((record) => ({
+				...record,
+				lastSurvived: round - 1,
+			}));
+			const selected = select(rule, history, round);
+			expect(selected).toHaveLength(4);
+			for (const peer of selected) asked.set(peer, (asked.get(peer) ?? 0) + 1);
+		}
+		// Of four, one is drawn uniformly among all and three by utility. An honest one is asked at least with
+		// probability 1/12; 6.5 standard deviations below that would be 84 of 2,000.
+		for (const peer of members.slice(3)) expect(asked.get(peer)).toBeGreaterThan(84);
+		for (const peer of members.slice(0, 3)) expect(asked.get(peer)).toBeLessThanOrEqual(rounds);
+	});
+
+	test("utility: a long silence outweighs a small loss", () => {
+		const rule = ruleOf({ strategy: "utility", size: 4, exploration: 0.1 })(members);
+		const history = losses((index) => (index === 5 ? 20 : 100)).map((record, index) => ({
+			...record,
+			lastSurvived: index === 5 ? 0 : 59,
+		}));
+		expect(select(rule, history, 60)).toContain(members[5]);
+	});
+
+	test("a report without a count leaves the last one standing", () => {
+		const invited = members.slice(0, 2);
+		const after = historyAfter(
+			losses(() => 7),
+			members,
+			{
+				number: 3,
+				invited,
+				survivors: invited,
+				losses: new Map([
+					[members[0]!, 255],
+					[members[1]!, 9],
+				]),
+			},
+		);
+		expect(after.map(({ loss }) => loss).slice(0, 3)).toEqual([7, 9, 7]);
 	});
 });
 
