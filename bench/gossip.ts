@@ -6,7 +6,7 @@ import { loadCatalogDataset } from "../src/data/catalog.ts";
 import { gather } from "../src/data/dataset.ts";
 import { prepare } from "../src/data/description.ts";
 import { splitHeldOut } from "../src/data/partition.ts";
-import { dirichletPartitionForTestnets } from "../src/data/testnetPartition.ts";
+import { dirichletPartitionForTestnets, seededRandomForTests } from "../src/data/testnetPartition.ts";
 import { exchange } from "../src/gossip/exchange.ts";
 import { drawTopology, neighboursOf } from "../src/gossip/topology.ts";
 import { planJob } from "../src/jobs/jobPlan.ts";
@@ -171,10 +171,9 @@ export async function trainByGossip(
 	const topology = drawTopology(peers, spec.training.gossip?.degree ?? 4, { jobId: "bench", beacon });
 	const trainer = await createTrainer({ model: plan.model });
 	try {
-		const contributors = sites.map(
-			(data) =>
-				new Contributor({ spec, plan, data, trainer, participationKey: new Uint8Array(32).fill(seed) }),
-		);
+		const next = seededRandomForTests(seed);
+		const random = (length: number) => Uint8Array.from({ length }, () => Math.floor(256 * next()));
+		const contributors = sites.map((data) => new Contributor({ spec, plan, data, trainer, random }));
 		let states = sites.map(() => job.initialState("bench", beacon));
 		for (let round = 0; round < job.rounds; round++) {
 			const models: Float32Array[] = [];
