@@ -14,3 +14,24 @@ describe("an aggregation session without failures", () => {
 		expect(new Set(cohort.peers.map((_, i) => cohort.released(i)?.beacon.join())).size).toBe(1);
 	});
 });
+
+test("vectors that take long on their way are not sent twice", () => {
+	const cohort = new CohortSimulation({ members: 4 });
+	const { simulation } = cohort;
+	const sent: string[] = [];
+	simulation.intercept(({ from, to, message, blob }, nowMs) => {
+		if (blob === undefined || blob.length === 0) return undefined;
+		sent.push(`${message.kind} ${from} ${to}`);
+		// Longer than other messages are waited for before they are repeated, shorter than a quarter of a phase.
+		simulation.at(nowMs + 1100, () => {
+			const session = cohort.sessions.get(to);
+			if (session !== undefined)
+				simulation.perform(to, session.receive(from, message, simulation.nowMs, blob));
+		});
+		return [];
+	});
+	cohort.runUntilEnded();
+	expect(cohort.released(1)?.sum).toEqual(cohort.expectedSum(cohort.peers));
+	expect(sent.filter((one) => one.startsWith("input")).length).toBe(3);
+	expect(sent.length).toBe(new Set(sent).size);
+});
