@@ -7,10 +7,13 @@ import { fileURLToPath } from "node:url";
 import { AlthingError } from "../crypto/error.ts";
 import { createRpcClient, type RpcClient } from "../node/rpc/client.ts";
 import type { NodeStatus } from "../node/rpc/services.ts";
+import { ATTACK_VARIABLE, type NodeAttack } from "./attacks/nodeAttacks.ts";
 import { until, within } from "./deadline.ts";
 import type { Organization } from "./organizations.ts";
 
 const EXECUTABLE = fileURLToPath(new URL("../bin/althing.mjs", import.meta.url));
+/** Preloaded into the daemon of an attacker. */
+const ATTACKING = new URL("./attacks/attackingNode.ts", import.meta.url).href;
 const START_TIMEOUT_MS = 60_000;
 /** Longer than the daemon's own drain deadline of 10 s. */
 const STOP_TIMEOUT_MS = 15_000;
@@ -22,18 +25,31 @@ const NOT_YET = new Set(["rpc.not_running", "rpc.connection_lost", "rpc.stopping
 export class Daemon {
 	readonly organization: Organization;
 	readonly #onUnexpectedEnd: (error: AlthingError) => void;
+	readonly #attack: NodeAttack | undefined;
 	#child: ChildProcess | undefined;
 	#client: RpcClient | undefined;
 	#wanted = false;
 
-	/** @param onUnexpectedEnd told when the process ends without having been asked to */
-	constructor(organization: Organization, onUnexpectedEnd: (error: AlthingError) => void) {
+	/**
+	 * @param onUnexpectedEnd told when the process ends without having been asked to
+	 * @param attack what this node does to its federation, for it to be tested
+	 */
+	constructor(
+		organization: Organization,
+		onUnexpectedEnd: (error: AlthingError) => void,
+		attack?: NodeAttack,
+	) {
 		this.organization = organization;
+		this.#attack = attack;
 		this.#onUnexpectedEnd = onUnexpectedEnd;
 	}
 
 	get name(): string {
 		return this.organization.name;
+	}
+
+	get attacks(): boolean {
+		return this.#attack !== undefined;
 	}
 
 	get peer(): string {
@@ -61,8 +77,14 @@ export class Daemon {
 		const log = openSync(this.logFile, "a", 0o600);
 		const child = spawn(
 			process.execPath,
-			[EXECUTABLE, "--data-dir", dataDirectory, "start", "--passphrase-file", passphraseFile],
-			{ stdio: ["ignore", log, log] },
+			[
+				...(this.#attack === undefined ? [] : ["--import", ATTACKING]),
+				...[EXECUTABLE, "--data-dir", dataDirectory, "start", "--passphrase-file", passphraseFile],
+			],
+			{
+				stdio: ["ignore", log, log],
+				...(this.#attack === undefined ? {} : { env: { ...process.env, [ATTACK_VARIABLE]: this.#attack } }),
+			},
 		);
 		closeSync(log);
 		this.#child = child;

@@ -9,6 +9,7 @@ import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AlthingError } from "../crypto/error.ts";
 import type { JobSpec } from "../src/training/jobSpec.ts";
+import { attackOf } from "./attacks/nodeAttacks.ts";
 import { Daemon } from "./daemon.ts";
 import { type DataSlices, sliceDataset, sliceSummary } from "./dataSlices.ts";
 import { until } from "./deadline.ts";
@@ -68,6 +69,16 @@ export async function launch(args: readonly string[]): Promise<number> {
 
 class Interrupted extends Error {}
 
+/** With what the attackers do to their records before they train on them. */
+function poisonedSlices(slices: DataSlices, { attack, attackers }: TestnetOptions): DataSlices {
+	const poison = attack === undefined ? undefined : attackOf(attack).records;
+	if (poison === undefined) return slices;
+	const sites = slices.sites.map((site, index) =>
+		index < slices.sites.length - attackers ? site : poison(site, site.labelNames.length),
+	);
+	return { ...slices, sites };
+}
+
 class Testnet {
 	readonly #options: TestnetOptions;
 	readonly #reporter: Reporter;
@@ -101,7 +112,7 @@ class Testnet {
 	async run(): Promise<boolean> {
 		const options = this.#options;
 		const job = await trainingJob(options);
-		const slices = sliceDataset(job.data.set, options.nodes);
+		const slices = poisonedSlices(sliceDataset(job.data.set, options.nodes), options);
 		await this.#startNodes(slices, job);
 		const feed = new EventFeed(this.#daemons, AbortSignal.any([this.#signal, this.#feeding.signal]));
 		await foundFederation(this.#daemons, job, this.#reporter, this.#signal);
@@ -141,7 +152,19 @@ class Testnet {
 		);
 		const organizations = await foundOrganizations(this.#root, slices);
 		const died = (error: AlthingError) => this.#stopping.abort(error);
-		this.#daemons = organizations.map((organization) => new Daemon(organization, died));
+		const { attack, attackers } = this.#options;
+		this.#daemons = organizations.map(
+			(organization, index) =>
+				new Daemon(organization, died, index < organizations.length - attackers ? undefined : attack),
+		);
+		for (const { attacks, name } of this.#daemons)
+			if (attacks)
+				this.#reporter.say(
+					"node.attacks",
+					`  ${name} will ATTACK the federation: ${attack}`,
+					{ organization: name, attack },
+					"bad",
+				);
 		await Promise.all(
 			this.#daemons.map(async (daemon, index) => {
 				await writeConfiguration(daemon.organization, job, { listen: FREE_PORT, bootstrap: [] });

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { AlthingError } from "../crypto/error.ts";
 import { catalog } from "../src/data/catalog.ts";
+import { isNodeAttack, type NodeAttack, nodeAttacks } from "./attacks/nodeAttacks.ts";
 
 export const LEAST_NODES = 3;
 export const MOST_NODES = 20;
@@ -18,6 +19,9 @@ export interface TestnetOptions {
 	readonly epsilon?: number;
 	/** Share of the participants killed in one round, in (0, 0.5]; without it the scripted scenario runs. */
 	readonly drop?: number;
+	/** What the last `attackers` organizations do to the federation, for its robustness to be seen. */
+	readonly attack?: NodeAttack;
+	readonly attackers: number;
 	/** Leave the nodes running at the end, until interrupted, and their directories afterwards. */
 	readonly keep: boolean;
 	/** One JSON object a line instead of text. */
@@ -41,6 +45,8 @@ model in private on a real data set, kills nodes on the way, and says how it wen
   --epsilon E        privacy budget of the job (default: as the job file says)
   --drop FRACTION    instead of the scripted failures, kill this share of the participants
                      while one round collects their updates, up to 0.5; they come back
+  --attack NAME      FOR TESTING: some nodes attack the federation: ${Object.keys(nodeAttacks).join(", ")}
+  --attackers N      how many, the last ones (default 1)
   --keep             leave the nodes running at the end, until Ctrl-C
   --json             one JSON object a line: events, then the summary
   --directory PATH   put the nodes' directories there (default: a new temporary directory)
@@ -60,6 +66,13 @@ export function parseOptions(args: readonly string[]): TestnetOptions {
 	const nodes = number("--nodes", values.nodes, { least: LEAST_NODES, most: MOST_NODES, whole: true });
 	const rounds = number("--rounds", values.rounds, { least: 1, most: 10_000, whole: true });
 	const epsilon = number("--epsilon", values.epsilon, { least: 0.01, most: 100, whole: false });
+	const attackers = number("--attackers", values.attackers, { least: 1, most: MOST_NODES, whole: true });
+	const { attack } = values;
+	if (attack !== undefined && !isNodeAttack(attack))
+		throw invalid(`--attack must be one of ${Object.keys(nodeAttacks).join(", ")}, not "${attack}"`);
+	if (attack === undefined && attackers !== undefined) throw invalid("--attackers needs --attack");
+	if (2 * (attackers ?? 1) >= (nodes ?? 5) && attack !== undefined)
+		throw invalid(`--attackers must be fewer than half of the ${nodes ?? 5} organizations`);
 	const drop = number("--drop", values.drop, { least: 0.01, most: 0.5, whole: false });
 	return {
 		nodes: nodes ?? 5,
@@ -68,6 +81,8 @@ export function parseOptions(args: readonly string[]): TestnetOptions {
 		...(epsilon === undefined ? {} : { epsilon }),
 		...(drop === undefined ? {} : { drop }),
 		...(values.directory === undefined ? {} : { directory: values.directory }),
+		...(attack === undefined ? {} : { attack }),
+		attackers: attack === undefined ? 0 : (attackers ?? 1),
 		keep: values.keep ?? false,
 		json: values.json ?? false,
 		help: values.help ?? false,
@@ -89,6 +104,8 @@ function readArguments(args: readonly string[]) {
 				job: { type: "string" },
 				epsilon: { type: "string" },
 				drop: { type: "string" },
+				attack: { type: "string" },
+				attackers: { type: "string" },
 				keep: { type: "boolean" },
 				json: { type: "boolean" },
 				directory: { type: "string" },

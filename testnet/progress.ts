@@ -98,7 +98,14 @@ export class Progress {
 			costs.seconds.toFixed(1),
 		];
 		const row = COLUMNS.map(([, width], i) => cells[i]?.padEnd(width)).join("");
-		this.#reporter.say("round", missing.length === 0 ? row : `${row}  without ${missing.join(", ")}`, {
+		const leftOut = (first.leftOut ?? []).map(name);
+		const excluded = (first.excluded ?? []).map(name);
+		const remarks = [
+			...(missing.length === 0 ? [] : [`without ${missing.join(", ")}`]),
+			...(leftOut.length === 0 ? [] : [`rule leaves out ${leftOut.join(", ")}`]),
+			...(excluded.length === 0 ? [] : [`excluded ${excluded.join(", ")}`]),
+		];
+		this.#reporter.say("round", remarks.length === 0 ? row : `${row}  ${remarks.join("; ")}`, {
 			round: pending.round,
 			attempt: first.attempt,
 			term,
@@ -106,6 +113,8 @@ export class Progress {
 			coordinatorName: first.coordinator === undefined ? undefined : name(first.coordinator),
 			cohort: cohort.map(name),
 			survivors: survivors.map(name),
+			...(leftOut.length === 0 ? {} : { leftOut }),
+			...(excluded.length === 0 ? {} : { excluded }),
 			loss,
 			accuracy: first.accuracy,
 			epsilonSpent: epsilon,

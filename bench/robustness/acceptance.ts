@@ -97,15 +97,15 @@ export const parts = {
 	mnist: {
 		title: "mnist10k, 25 sites of which 5 attack, sorted by label",
 		task: MNIST,
-		defences: ["mean", "centered_clipping_buckets", "geometric_median_buckets"],
-		attacks: ["none", ...MNIST_ATTACKS],
+		defences: ["mean", "centered_clipping_buckets"],
+		attacks: ["none", ...MNIST_ATTACKS, "garbage"],
 		requirements: [
 			...MNIST_ATTACKS.map((attack) => ({
 				defence: "centered_clipping_buckets" as const,
 				attack,
 				accuracy: { belowClean: 1.5 },
 			})),
-			{ defence: "mean", attack: "label_flip", fails: { accuracyBelow: 88 } },
+			{ defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } },
 		],
 	},
 	rules: {

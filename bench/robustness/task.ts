@@ -42,8 +42,8 @@ export const MNIST: Task = {
 	...DIGITS,
 	set: "mnist10k",
 	split: "sorted",
+	hidden: [16],
 	rounds: 300,
-	learningRate: 0.3,
 };
 
 export interface Dealt {

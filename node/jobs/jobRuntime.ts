@@ -419,6 +419,7 @@ export class JobRuntime {
 			length: plan.length,
 			modulusBits: plan.modulusBits,
 			phaseTimeoutMs: this.spec.aggregation.phaseTimeoutMs,
+			...(plan.publicBytes === undefined ? {} : { publicBytes: plan.publicBytes }),
 			screening: plan.screening,
 			seed,
 			initialState: plan.initialState(this.jobId, seed),

@@ -692,12 +692,12 @@ export class Jobs implements JobService {
 	async #noteRound(
 		job: JobRuntime,
 		usage: RoundUsage,
-		content: Pick<RoundResult, "round" | "attempt" | "survivors" | "excluded" | "metrics"> & {
+		content: Pick<RoundResult, "round" | "attempt" | "survivors" | "excluded" | "leftOut" | "metrics"> & {
 			readonly cohort: readonly PeerId[];
 		},
 	): Promise<RoundView> {
 		const id = job.jobId;
-		const { round, attempt, cohort, survivors, excluded, metrics } = content;
+		const { round, attempt, cohort, survivors, excluded, leftOut, metrics } = content;
 		const { loss, accuracy } = metrics;
 		const { term, coordinator, bytesSent, bytesReceived, seconds } = usage;
 		const view: RoundView = {
@@ -708,6 +708,7 @@ export class Jobs implements JobService {
 			cohort: [...cohort],
 			survivors: [...survivors],
 			...(excluded === undefined ? {} : { excluded: [...excluded] }),
+			...(leftOut === undefined ? {} : { leftOut: [...leftOut] }),
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
 			// At the delta that the job promises, like the records of its executions.

@@ -76,6 +76,8 @@ export type WorkerTask =
 			readonly sum: Uint32Array;
 			readonly survivors: number;
 			readonly norms?: readonly number[] | undefined;
+			/** Robustness in the clear: what the survivors showed, and the round's beacon. */
+			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask }
 	/** Gossip: this site's own model after a round's local training, to be released to its neighbours. */
@@ -133,6 +135,8 @@ export type WorkerResult =
 			readonly kind: "applied";
 			readonly state: Uint8Array;
 			readonly metrics: Readonly<Record<string, number>>;
+			/** Robustness in the clear: places of the survivors that the rule left out. */
+			readonly leftOut?: readonly number[];
 	  }
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult }
 	| {

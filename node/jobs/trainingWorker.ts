@@ -171,14 +171,21 @@ function trainingOf({ work }: JobContext): Extract<JobWork, { kind: "training" }
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
-	const { job, round, sum, survivors, norms } = task;
+	const { job, round, sum, survivors, norms, shown } = task;
 	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
 	if (work.kind === "vertical") return applyVertically(task, work);
 	const state = decodeCommonState(task.state, commonParameterCount(work.plan));
-	const applied = applyRelease({ spec: work.spec, plan: work.plan, round, state, sum, survivors, norms });
-	return { kind: "applied", state: encodeCommonState(applied.state), metrics: { ...applied.metrics } };
+	const { spec, plan } = work;
+	const applied = applyRelease({ spec, plan, round, state, sum, survivors, norms, shown });
+	const { metrics, leftOut } = applied;
+	return {
+		kind: "applied",
+		state: encodeCommonState(applied.state),
+		metrics: { ...metrics },
+		...(leftOut === undefined ? {} : { leftOut }),
+	};
 }
 
 async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {

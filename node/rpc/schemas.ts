@@ -162,6 +162,8 @@ export const roundView = z.object({
 	survivors: z.array(peerId),
 	/** Proven, up to this round, to have broken the rules of its screening: out of the job's sums. */
 	excluded: z.array(peerId).optional(),
+	/** Robustness in the clear: survivors whose vectors the rule left out. */
+	leftOut: z.array(peerId).optional(),
 	trainingLoss: z.number().optional(),
 	evaluationLoss: z.number().optional(),
 	accuracy: z.number().min(0).max(1).optional(),

@@ -31,6 +31,8 @@ export type TrainingTask =
 			readonly survivors: number;
 			/** Where inputs are screened: estimated L2 norms of the survivors' vectors, in integer units. */
 			readonly norms?: readonly number[] | undefined;
+			/** Where a part of every input is shown: those of the survivors, in their order, and the round's beacon. */
+			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask };
 
@@ -48,6 +50,8 @@ export type TrainingTaskResult =
 			readonly kind: "applied";
 			readonly state: Uint8Array;
 			readonly metrics: Readonly<Record<string, number>>;
+			/** Places of the survivors that a robust rule left out. */
+			readonly leftOut?: readonly number[];
 	  }
 	| { readonly kind: "aggregated"; readonly result: AggregationTaskResult };
 
@@ -95,7 +99,10 @@ export interface TrainingJobOptions {
 	readonly selection?: SelectionRule | undefined;
 	/** Contributions that a round is for: it goes on with that many; absent to wait for all that are asked. */
 	readonly enoughInputs?: number | undefined;
-	/** Bytes of the public part of each contribution, of which the first is the loss that a selection goes by. */
+	/**
+	 * Bytes of the public part of each contribution: the update of a job in the clear, or what a selection
+	 * by losses reports, of which the first byte is the loss.
+	 */
 	readonly publicBytes?: number | undefined;
 	/** Buffered rounds: contributions that a round takes, and rounds that one may have missed while it was made. */
 	readonly buffer?: { readonly capacity: number; readonly maximumStaleness: number } | undefined;

@@ -308,6 +308,7 @@ export class TrainingJob
 			sum: released.sum,
 			survivors: released.survivors.length,
 			norms: screening?.norms,
+			shown: released.publicParts && { parts: released.publicParts, beacon: released.beacon },
 		});
 	}
 
@@ -335,6 +336,9 @@ export class TrainingJob
 			metrics: { ...result.metrics },
 			previous: this.#checkpoint.previous,
 			election: electionAfter(this.#checkpoint, this.#options.roundsPerEpoch, { beacon, survivors }),
+			...(result.leftOut === undefined
+				? {}
+				: { leftOut: result.leftOut.map((place) => survivors[place] as PeerId) }),
 			...certifiedExclusion(this.#checkpoint, released.screening?.offenders ?? []),
 			...certifiedHistory(this.#checkpoint, this.#options, {
 				invited: this.#attempts.askedIn(attempt, survivors),

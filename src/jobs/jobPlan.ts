@@ -19,6 +19,7 @@ import {
 	totalCharges,
 	trainingCharges,
 } from "../training/charges.ts";
+import { publicBytesOf } from "../training/clearUpdate.ts";
 import { decodeCommonState, encodeCommonState, initialState } from "../training/commonState.ts";
 import { jobSpecHash, type ResolvedJobSpec } from "../training/jobSpec.ts";
 import { type Participation, planHash, planTraining, type TrainingPlan } from "../training/plan.ts";
@@ -53,6 +54,8 @@ export interface JobPlan {
 	/** The common state before the first round. @param seed beacon of the job's start */
 	initialState(jobId: string, seed: Uint8Array): Uint8Array;
 	/** What the inputs of the round that starts from a common state are screened by; absent where none are. */
+	/** Bytes that every participant shows of its update; absent where nothing is shown. */
+	readonly publicBytes?: number | undefined;
 	screening?(state: Uint8Array): ReturnType<typeof screeningRules>;
 	/** What a site charges its own ledger before its contribution to a round leaves. */
 	charges(facts: ContributionFacts): readonly RoundCharge[];
@@ -151,6 +154,7 @@ function trainingJobPlan(spec: ResolvedJobSpec, who: Participation, plan: Traini
 		hash: planHash(jobSpecHash(spec), plan, who),
 		work: { kind: "training", spec, plan },
 		initialState: (jobId, seed) => encodeCommonState(initialState(spec, plan, jobId, seed)),
+		publicBytes: publicBytesOf(plan),
 		...(isScreened(spec)
 			? {
 					screening: (state: Uint8Array) =>

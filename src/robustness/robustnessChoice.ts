@@ -90,16 +90,16 @@ const clearSchema = z.strictObject({
 			"centered_clipping and norm_clipping: L2 radius; by default the median of the vectors' distances or norms",
 		),
 	rootRecords: z
-		.int()
+		.array(
+			z.strictObject({
+				features: z.array(z.number()).min(1).max(4096),
+				label: z.union([z.string().max(100), z.number()]),
+			}),
+		)
 		.min(1)
-		.max(10_000)
+		.max(256)
 		.optional()
-		.describe("trust_score: the first so many records of the public set rootSet are the root data"),
-	rootSet: z
-		.string()
-		.regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
-		.optional()
-		.describe("trust_score: a built-in data set of the same description as the job's"),
+		.describe("trust_score: the root data, a few public records as they are in the organizations' files"),
 	clientMomentum,
 });
 
@@ -114,7 +114,7 @@ export type RobustnessChoice = z.infer<typeof robustnessSchema>;
 export type ClearChoice = z.infer<typeof clearSchema>;
 
 /** Modes that this version runs; the others are named, and refused. */
-const RUNNING: readonly RobustnessChoice["mode"][] = ["norm_bound", "strict"];
+const RUNNING: readonly RobustnessChoice["mode"][] = ["norm_bound", "strict", "clear"];
 
 /** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
 export function robustnessContradiction(
@@ -135,17 +135,17 @@ export function robustnessContradiction(
 	return undefined;
 }
 
-function misplacedKey({ rule, mixing, bucketSize, radius, rootSet, rootRecords }: ClearChoice) {
+function misplacedKey({ rule, mixing, bucketSize, radius, rootRecords }: ClearChoice) {
 	if (mixing !== "bucketing" && bucketSize !== undefined)
 		return "robustness.bucketSize belongs to robustness.mixing bucketing";
 	if (rule !== "centered_clipping" && rule !== "norm_clipping" && radius !== undefined)
 		return "robustness.radius belongs to robustness.rule centered_clipping or norm_clipping";
 	if (rule === "trust_score") {
-		if (rootSet === undefined || rootRecords === undefined)
-			return "robustness.rule trust_score needs rootSet and rootRecords: public records that say which way is right";
+		if (rootRecords === undefined)
+			return "robustness.rule trust_score needs rootRecords: public records that say which way is right";
 		if (mixing !== "none") return "robustness.mixing would mix vectors before trust_score has judged them";
-	} else if ((rootSet ?? rootRecords) !== undefined) {
-		return "robustness.rootSet and rootRecords belong to robustness.rule trust_score";
+	} else if (rootRecords !== undefined) {
+		return "robustness.rootRecords belong to robustness.rule trust_score";
 	}
 	return undefined;
 }

@@ -23,7 +23,7 @@ export interface RoundCharge {
 	readonly event: PrivacyEvent;
 	/** Delta beside the accountant's: how far the noise is from its exact law, tails of samples. */
 	readonly extraDelta: number;
-	/** Never taken back, whatever becomes of the round: later rounds rely on it being paid. */
+	/** Never taken back, whatever becomes of the round: later rounds rely on it being paid, or it was shown. */
 	readonly standing?: boolean;
 }
 
@@ -64,7 +64,7 @@ export function trainingCharges(
 			: slackDelta({
 					...slack,
 					sigmaLocal: metricSigma,
-					length: plan.length * plan.localSteps,
+					length: (plan.length + (plan.publicValues ?? 0)) * plan.localSteps,
 					maximumContributors: 1,
 				}) +
 				SAMPLE_TAIL * plan.localSteps;
@@ -73,7 +73,8 @@ export function trainingCharges(
 		event: trainingEvent(spec, plan, facts),
 		extraDelta,
 		// A cycle's participations are charged in one round and shown in the next ones, too.
-		...(plan.correlation === undefined ? {} : { standing: true }),
+		// What is shown in the clear has been seen, dead attempt or not.
+		...(plan.correlation === undefined && plan.publicValues === undefined ? {} : { standing: true }),
 	};
 	const evaluation = evaluates(spec, round) ? evaluationEvent(plan, level) : undefined;
 	// An organization's records are in both parts, so what is told about it is charged to both.

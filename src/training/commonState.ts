@@ -41,6 +41,8 @@ import { initialNormBound } from "./robustUpdate.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
 export interface CommonState {
+	/** Centred clipping: where the next round's starts, the aggregate of the last. */
+	readonly lastAggregate?: Float64Array;
 	readonly parameters: Float32Array;
 	readonly optimizer: OptimizerState;
 	/** Adaptive clipping: the norm of the next round. */
@@ -114,8 +116,8 @@ function apart(
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
 	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
-	const { controlVariate, clusterLosses, normBound } = state;
-	const byMode = clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
+	const { controlVariate, clusterLosses, normBound, lastAggregate } = state;
+	const byMode = lastAggregate ?? clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
 	const extended = (byMode ?? controlVariate ?? clusterLosses) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
@@ -125,6 +127,7 @@ export function encodeCommonState(state: CommonState): Uint8Array {
 		...(decoder === undefined ? {} : { decoder: decoder.map(float64ToBytes) }),
 		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
 		...(normBound === undefined ? {} : { normBound }),
+		...(lastAggregate === undefined ? {} : { lastAggregate: float64ToBytes(lastAggregate) }),
 		...(compression === undefined ? {} : { compression: encodeCompression(compression, parameters.length) }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
@@ -141,6 +144,7 @@ const restSchema = z.strictObject({
 	decoder: z.array(z.instanceof(Uint8Array)).optional(),
 	allocation: allocationStateSchema.optional(),
 	normBound: z.number().positive().optional(),
+	lastAggregate: z.instanceof(Uint8Array).optional(),
 	compression: encodedCompressionSchema.optional(),
 });
 
@@ -165,6 +169,9 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 			const rest = restSchema.safeParse(decodeCanonical(bytes.subarray(restAt), bytes.length));
 			if (!rest.success) return damaged();
 			const decoder = rest.data.decoder?.map(float64FromBytes);
+			const { lastAggregate: aggregateBytes } = rest.data;
+			const lastAggregate = aggregateBytes && float64FromBytes(aggregateBytes);
+			if (lastAggregate !== undefined && !allFinite(lastAggregate)) return damaged();
 			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
 			const controlVariate = rest.data.controlVariate && float64FromBytes(rest.data.controlVariate);
 			if (controlVariate !== undefined && !allFinite(controlVariate)) return damaged();
@@ -177,6 +184,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				...(decoder === undefined ? {} : { decoder }),
 				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
 				...(rest.data.normBound === undefined ? {} : { normBound: rest.data.normBound }),
+				...(lastAggregate === undefined ? {} : { lastAggregate }),
 				...(rest.data.compression === undefined
 					? {}
 					: { compression: decodeCompression(rest.data.compression, parameterCount) }),

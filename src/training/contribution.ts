@@ -5,23 +5,26 @@
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { roundAtRandom } from "../compression/stochasticRounding.ts";
+import type { Dataset } from "../data/dataset.ts";
 import type { Trainer } from "../learning/trainer.ts";
 import { type CorrelationHistory, combine } from "../privacy/correlatedNoise/encoder.ts";
 import { participationSlots } from "../privacy/correlatedNoise/participation.ts";
 import { encodeToRing } from "../privacy/samplers/bulkEncoding.ts";
 import { type FillWords, systemWords } from "../privacy/samplers/randomWords.ts";
 import { type GaussianSampler, tableGaussian } from "../privacy/samplers/tableGaussian.ts";
+import { clearChoiceOf, encodePublicPart } from "./clearUpdate.ts";
 import type { CommonState } from "./commonState.ts";
 import { putFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { finishedPersonal, personalRound } from "./personalModel.ts";
 import { METRICS, noiseLevelOf, type RoundNoise, type TrainingPlan } from "./plan.ts";
 import { robustUpdate } from "./robustUpdate.ts";
+import { rootDataOf } from "./rootData.ts";
 import { roundCompression } from "./roundCompression.ts";
 import type { SiteData } from "./siteData.ts";
 import { localStepNoise } from "./siteNoisePlan.ts";
 import { NEW_SITE, type SiteState } from "./siteState.ts";
-import { type ModelHere, modelHere, type Site } from "./siteSteps.ts";
+import { type ModelHere, modelHere, plainSteps, type Site, siteSteps } from "./siteSteps.ts";
 import type { StreamedRound } from "./streamedRound.ts";
 import {
 	clientUpdate,
@@ -36,6 +39,8 @@ import {
 export interface Contribution {
 	/** Mod 2^modulusBits, with this site's share of the noise. */
 	readonly vector: Uint32Array;
+	/** Robustness in the clear: the site's update, which everybody sees. */
+	readonly publicPart?: Uint8Array;
 	/** Of noise, an index of the plan's: what is charged depends on it. */
 	readonly level: number;
 	/** Correlated noise: the participations in the vector (see CombinedSum). Otherwise empty. */
@@ -72,6 +77,7 @@ export class Contributor {
 	readonly #localNoise: LocalNoise | undefined;
 	/** Correlated noise: place of each training record in the cycle. */
 	readonly #slots: Uint32Array | undefined;
+	#root: Dataset | undefined;
 
 	constructor(input: {
 		readonly spec: ResolvedJobSpec;
@@ -124,7 +130,8 @@ export class Contributor {
 		const { evaluateEveryRounds, rounds } = this.#spec.training;
 		const level = noiseLevelOf(this.#plan, round, rounds, state);
 		const noise = this.#plan.noise[level]!;
-		const values = new Float64Array(layout.update);
+		const { publicValues } = this.#plan;
+		const values = new Float64Array(publicValues ?? layout.update);
 		const compressed =
 			compression === undefined ? undefined : roundCompression(compression, state.compression, round);
 		const own = memory.own ?? NEW_SITE;
@@ -138,7 +145,8 @@ export class Contributor {
 		const update = vector.subarray(0, layout.update);
 		// With this site's share of the noise, before anything is masked.
 		const share = this.#share(noise.parameterSigma);
-		if (compressed === undefined) encodeToRing(values, encoding, share, update);
+		if (publicValues !== undefined) await this.#addRootUpdate(values, round, state);
+		else if (compressed === undefined) encodeToRing(values, encoding, share, update);
 		else {
 			compressed.spread(values);
 			roundAtRandom(values, encoding.scale, this.#roundingWords);
@@ -150,6 +158,7 @@ export class Contributor {
 			vector,
 			level,
 			...rest,
+			...(publicValues === undefined ? {} : { publicPart: encodePublicPart(values) }),
 			own: await personalRound(this.#site, heldOut, { round, evaluates }, state, rest.own),
 		};
 	}
@@ -190,6 +199,16 @@ export class Contributor {
 			parameters,
 			metrics: model.task === "regression" ? { loss } : { loss, accuracy: correct / examples },
 		};
+	}
+
+	/** Trust score: what the root data give, behind this site's own update. */
+	async #addRootUpdate(values: Float64Array, round: number, state: CommonState): Promise<void> {
+		const choice = clearChoiceOf(this.#spec);
+		if (choice?.rule !== "trust_score") return;
+		this.#root ??= rootDataOf(choice, this.#spec.data.description);
+		const site = { ...this.#site, train: this.#root };
+		const { direction } = await siteSteps(site, round, state, NEW_SITE, plainSteps(site));
+		values.set(direction, this.#plan.whole.length);
 	}
 
 	/** Writes the update. */

@@ -15,6 +15,7 @@ import {
 } from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { type AllocationState, levelIn, type NoiseAllocation } from "./adaptiveNoise.ts";
+import { publicValuesOf } from "./clearUpdate.ts";
 import {
 	type CompressionPlan,
 	coordinatesOfFigure,
@@ -83,6 +84,8 @@ export interface TrainingPlan {
 	/** A site's update before compression. */
 	readonly whole: UpdateLayout;
 	readonly layout: VectorLayout;
+	/** Robustness in the clear: numbers that every site shows, beside the vector; the vector has no update then. */
+	readonly publicValues?: number | undefined;
 	/** Coordinates of the aggregated vector. */
 	readonly length: number;
 	readonly figures: FigurePlan;
@@ -121,6 +124,7 @@ export interface PlanOutline
 		| "participants"
 		| "whole"
 		| "compression"
+		| "publicValues"
 		| "lossBound"
 		| "correlation"
 		| "evaluations"
@@ -178,7 +182,8 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	const compression =
 		spec.compression === undefined ? undefined : planCompression(spec.compression, whole.length);
 	const count = "clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0;
-	const update = (compression?.values ?? whole.length) + count;
+	const publicValues = publicValuesOf(spec, whole.length, who);
+	const update = publicValues === undefined ? (compression?.values ?? whole.length) + count : 0;
 	const outline: PlanOutline = {
 		model,
 		parameterCount: parameterCount(model),
@@ -187,6 +192,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		whole,
 		update,
 		compression,
+		publicValues,
 		lossBound: LOSS_BOUND,
 		correlation: privacy.mechanism === "distributed_gaussian" ? correlationOf(privacy, update) : undefined,
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
@@ -254,7 +260,7 @@ export function commonParameterCount({
 /** Hash of all that participants must agree on beyond the model state: part of every session id. */
 export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Participation): Uint8Array {
 	const { length, layout, whole, shared, noise, withinUnit, localSteps } = plan;
-	const { allocation, compression, figures, report } = plan;
+	const { allocation, compression, figures, report, publicValues } = plan;
 	// Without the probability of a wrap: it comes of an exponential, whose last bit processors may differ in.
 	const { wrapProbability: _, ...encoding } = plan.encoding;
 	return hashFields(
@@ -267,6 +273,7 @@ export function planHash(specHash: Uint8Array, plan: TrainingPlan, who: Particip
 			whole: { ...whole },
 			shared: shared.ranges.map((range) => [...range]),
 			...(compression === undefined ? {} : hashedCompression(compression, figures)),
+			...(publicValues === undefined ? {} : { publicValues }),
 			encoding,
 			noise: noise.map((level) => ({ ...level })),
 			withinUnit,

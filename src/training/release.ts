@@ -4,6 +4,7 @@ import { applyGradient } from "../learning/optimizer.ts";
 import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { allocationAfter } from "./adaptiveNoise.ts";
+import { clearChoiceOf, robustMean } from "./clearUpdate.ts";
 import type { CommonState } from "./commonState.ts";
 import { takeFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
@@ -31,7 +32,9 @@ export function applyRelease(input: {
 	readonly survivors: number;
 	/** Where inputs are screened: estimated norms of the survivors' vectors, in integer units. */
 	readonly norms?: readonly number[] | undefined;
-}): { state: CommonState; metrics: RoundMetrics } {
+	/** Robustness in the clear: what each survivor showed, and the round's beacon. */
+	readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
+}): { state: CommonState; metrics: RoundMetrics; leftOut?: readonly number[] } {
 	const { spec, plan, state, round, survivors } = input;
 	const { metrics: figures, weights } = takeFigures(plan, input.sum);
 	const sent = input.sum.subarray(0, plan.layout.update);
@@ -46,7 +49,12 @@ export function applyRelease(input: {
 	const phase = clusterPhase(spec.personalization, spec.training, round);
 	const units = unitsOf(spec, plan, phase, state, weights, survivors);
 	const sums = decoded.estimate.subarray(0, plan.compression?.values ?? plan.whole.length);
-	const means = meansOf(plan, sums, units);
+	const { shown } = input;
+	const robust =
+		shown === undefined || clearChoiceOf(spec) === undefined
+			? undefined
+			: robustMean(spec, plan, state, shown.parts, shown.beacon);
+	const means = robust?.mean ?? meansOf(plan, sums, units);
 	const restored = compression?.restore(means);
 	const { parameters, optimizer, clusterLosses } = stateAfter(
 		spec,
@@ -70,12 +78,14 @@ export function applyRelease(input: {
 			...(clusterLosses === undefined ? {} : { clusterLosses }),
 			...("state" in decoded ? { decoder: decoded.state } : {}),
 			...normBoundAfter(spec, plan, state, input.norms),
+			...robust?.kept,
 			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined
 				? {}
 				: { allocation: allocationAfter(plan.allocation, state.allocation, { round, rounds, loss }) }),
 		},
 		metrics,
+		...(robust === undefined ? {} : { leftOut: robust.leftOut }),
 	};
 }
 

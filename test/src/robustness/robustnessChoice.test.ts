@@ -15,11 +15,10 @@ describe("robustness of a job", () => {
 	it("is refused with keys of another rule", () => {
 		expect(clear({ bucketSize: 2 })("none")).toMatch(/belongs to robustness.mixing bucketing/);
 		expect(clear({ radius: 1 })("none")).toMatch(/belongs to robustness.rule centered_clipping/);
-		expect(clear({ rootRecords: 10 })("none")).toMatch(/belong to robustness.rule trust_score/);
-		expect(clear({ rule: "trust_score" })("none")).toMatch(/needs rootSet and rootRecords/);
-		expect(
-			clear({ rule: "trust_score", rootSet: "digits-8x8", rootRecords: 50, mixing: "bucketing" })("none"),
-		).toMatch(/would mix/);
+		const rootRecords = [{ features: [1], label: "a" }];
+		expect(clear({ rootRecords })("none")).toMatch(/belong to robustness.rule trust_score/);
+		expect(clear({ rule: "trust_score" })("none")).toMatch(/needs rootRecords/);
+		expect(clear({ rule: "trust_score", rootRecords, mixing: "bucketing" })("none")).toMatch(/would mix/);
 	});
 
 	it("in a mode that does not run yet is refused by name", () => {
