@@ -23,6 +23,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	streaming: async () => (await import("./streaming.ts")).streaming as unknown as AnyBench,
 	accuracy: async () => (await import("./accuracy.ts")).accuracy as unknown as AnyBench,
 	robustness: async () => (await import("./robustness.ts")).robustness as unknown as AnyBench,
+	screening: async () => (await import("./screening.ts")).screening as unknown as AnyBench,
 	jobs: async () => (await import("./jobs.ts")).jobs as unknown as AnyBench,
 	gossip: async () => (await import("./gossip.ts")).gossip as unknown as AnyBench,
 };
