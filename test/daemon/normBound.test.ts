@@ -49,7 +49,7 @@ describe("a member whose updates are fifty times too long", () => {
 			expect(excluded).toEqual([attacker]);
 		}
 		expect(history.at(-1)?.cohort).not.toContain(attacker);
-		expect(history.at(-1)?.accuracy).toBeGreaterThan(0.7);
+		expect(history.at(-1)?.accuracy).toBeGreaterThan(0.5);
 	});
 
 	it("ruins a job without one", { timeout: TEST_MS }, async () => {
@@ -58,6 +58,6 @@ describe("a member whose updates are fifty times too long", () => {
 			expect(survivors).toContain(fleet.node(ATTACKER).peer);
 			expect(excluded).toBeUndefined();
 		}
-		expect(history.at(-1)?.accuracy ?? 0).toBeLessThan(0.7);
+		expect(history.at(-1)?.accuracy ?? 0).toBeLessThan(0.5);
 	});
 });

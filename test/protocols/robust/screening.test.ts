@@ -127,6 +127,18 @@ describe("a screening", () => {
 		expect(cohort.released(0)?.screening).toBeUndefined();
 	});
 
+	test("does not let a sum be used that is longer than its inputs may be together", () => {
+		// A quarter too long each, which is found out with 10^-7 only, and all in one direction.
+		const same = inputOf(0, 1.25 * NORM_BOUND);
+		const cohort = screenedCohort({ inputs: Object.fromEntries([0, 1, 2, 3, 4, 5].map((i) => [i, same])) });
+		cohort.runUntilEnded();
+		for (const index of [0, 1, 5]) {
+			expect(cohort.released(index)?.survivors).toHaveLength(6);
+			expect(cohort.released(index)?.screening?.sound).toBe(false);
+			expect(named(cohort, index)).toEqual([]);
+		}
+	});
+
 	test("goes on without those that drop out before they state anything", () => {
 		const cohort = screenedCohort();
 		corrupt(cohort, 2, "statement", () => undefined);
@@ -294,3 +306,36 @@ function lieAsCoordinator(cohort: CohortSimulation): void {
 		return completed(workId, workId === "coordinator:compare" ? { ...result, vectors } : result, nowMs);
 	};
 }
+
+test("whatever one member states falsely, nobody else is named, and a sum that is used is exact", () => {
+	const random = seededRandomForTests(31);
+	const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
+	for (let run = 0; run < 8; run++) {
+		const liar = 1 + Math.floor(random() * 5);
+		const lies = pick([["input"], ["self"], ["mates"], ["input", "mates"], ["self", "mates"]] as const);
+		const cohort = screenedCohort({ norms: { [liar]: pick([0.9, 3, 100]) * NORM_BOUND } });
+		const silent = pick([undefined, 1 + (liar % 5)]);
+		if (silent !== undefined) corrupt(cohort, silent, "statement", () => undefined);
+		corrupt(cohort, liar, "statement", ({ statement, kind }) => {
+			const changed = pick([0, 1, 2, 3, 4]);
+			const changes = Object.fromEntries(
+				lies.map((part) => [
+					part,
+					part === "mates"
+						? statement.mates.map((mask, i) => (i === changed ? shifted(mask) : mask))
+						: shifted(statement[part]),
+				]),
+			);
+			return { kind, statement: restated(cohort.keys[liar] as SigningKey, statement, changes) };
+		});
+		const honest = [0, 1, 2, 3, 4, 5].filter((index) => index !== liar && index !== silent);
+		cohort.runUntilEnded(honest);
+		for (const index of honest) {
+			const { survivors = [], sum, screening } = cohort.released(index) ?? {};
+			const offenders = screening?.offenders.map(({ peer }) => cohort.peers.indexOf(peer)) ?? [];
+			expect(offenders.filter((offender) => offender !== liar)).toEqual([]);
+			if (screening?.sound === true) expect(sum).toEqual(cohort.expectedSum(survivors));
+			else expect(offenders).toEqual([liar]);
+		}
+	}
+});
