@@ -25,6 +25,7 @@ const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	robustness: async () => (await import("./robustness.ts")).robustness as unknown as AnyBench,
 	screening: async () => (await import("./screening.ts")).screening as unknown as AnyBench,
 	jobs: async () => (await import("./jobs.ts")).jobs as unknown as AnyBench,
+	selection: async () => (await import("./selection.ts")).selection as unknown as AnyBench,
 	gossip: async () => (await import("./gossip.ts")).gossip as unknown as AnyBench,
 };
 

@@ -2,7 +2,8 @@
 import { cohortParameters, corruptionAmong } from "../../protocols/aggregation/index.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
-import { contributorsOf } from "../../src/selection/cohort.ts";
+import { contributorsOf, invitedOf } from "../../src/selection/cohort.ts";
+import type { SelectionChoice } from "../../src/selection/selectionChoice.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import { selectionOf } from "./selection.ts";
 
@@ -21,6 +22,13 @@ export interface CohortSecurity {
 	readonly windowSurvivors?: number;
 }
 
+/** Participants that a round's first attempt is open to. */
+function selectedOf(choice: SelectionChoice | undefined, participants: number): number {
+	if (choice === undefined) return participants;
+	if (choice.strategy === "poisson") return contributorsOf(choice, participants);
+	return Math.min(participants, invitedOf(choice));
+}
+
 /**
  * @returns undefined for a job that makes no secure sums of all participants (gossip)
  * @throws AlthingError `aggregation.no_parameters` when no graph of this cohort is secure at 40 bits,
@@ -33,11 +41,15 @@ export function cohortSecurityOf(
 	if (spec.technique === "federated_learning" && spec.training.schedule === "gossip") return undefined;
 	const choice = selectionOf(spec);
 	const { participants, corruption, minimumSurvivors } = who;
-	const members = choice === undefined ? participants : contributorsOf(choice, participants);
+	const members = selectedOf(choice, participants);
 	const electorate = { members: new Array<string>(participants).fill(""), corruption };
 	const cohort = cohortParameters({
 		members,
-		corruption: corruptionAmong(electorate, members),
+		// Only a uniform selection is a random part of the participants.
+		corruption:
+			(choice?.strategy ?? "uniform") === "uniform"
+				? corruptionAmong(electorate, members)
+				: Math.min(corruption, members),
 		dropped: Math.max(0, members - minimumSurvivors),
 	});
 	const sums = {

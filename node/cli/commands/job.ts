@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { JobDetail, JobSummary } from "../../rpc/services.ts";
 import { parsePositive } from "../arguments.ts";
 import type { Output } from "../output.ts";
+import { selectionText } from "../selectionText.ts";
 import type { Bind } from "../session.ts";
 import { bytesText, fields, figure, shortPeer, table } from "../text.ts";
 
@@ -130,7 +131,8 @@ function jobText(job: JobDetail, out: Output): string {
 					]),
 				];
 	const secured = job.secureSum === undefined ? [] : [securityText(job.secureSum)];
-	return [jobLine(job), ...secured, ...topology, participants, rounds].join("\n\n");
+	const selected = selectionText(job, out);
+	return [jobLine(job), ...secured, ...topology, participants, rounds, ...selected].join("\n\n");
 }
 
 function securityText(security: NonNullable<JobDetail["secureSum"]>): string {
