@@ -30,6 +30,8 @@ export async function openLockedEngine(
 		threads: String(limits.threads),
 		memory_limit: `${limits.memoryMiB}MiB`,
 		temp_directory: "",
+		// A pass reads every byte once: what it would keep of the file is never asked for again.
+		enable_external_file_cache: "false",
 		autoinstall_known_extensions: "false",
 		autoload_known_extensions: "false",
 		allow_community_extensions: "false",
