@@ -3,23 +3,41 @@ import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../node/cli/cli.ts";
+import { type ScriptedPostgres, scriptedPostgres } from "../node/data/scriptedPostgres.ts";
 import { digitsJob, digitsSlice, Fleet } from "./fleet.ts";
 
 const TEST_MS = 90_000;
 const SET = "digits-8x8";
 let fleet: Fleet;
 
+let database: ScriptedPostgres;
+
+/** A slice of the digits as a table of a database. */
+function digitsTable(index: number) {
+	const [header = "", ...lines] = digitsSlice(index, 3).trim().split("\n");
+	return {
+		columns: header.split(",").map((name) => [name, name === "digit" ? "text" : "real"] as const),
+		rows: lines.map((line) => line.split(",")),
+	};
+}
+
 beforeAll(async () => {
 	fleet = await Fleet.start(3, () => ({ budgets: { epsilon: 30, delta: 1e-5 } }));
 	await fleet.found();
-	// Two sites stream, the third holds its records in memory: nobody else can tell.
+	database = await scriptedPostgres({ password: "of a reader", table: digitsTable(1) });
+	// One site streams a file, one a table, the third holds its records in memory: nobody else can tell.
 	for (const [index, node] of fleet.nodes.entries()) {
 		const path = join(node.directory, "digits.csv");
+		const credentials = join(node.directory, "reader.yaml");
 		await writeFile(path, digitsSlice(index, 3));
-		const streamed = index < 2 ? ["--stream"] : [];
+		await writeFile(credentials, "user: reader\npassword: of a reader\n", { mode: 0o600 });
+		const table = `postgres://127.0.0.1:${database.port}/clinic`;
+		const where = [[path, "--stream"], [table, "--table", "digits", "--credentials", credentials], [path]][
+			index
+		]!;
 		const { code, stdout, stderr } = await runCli([
 			...["--data-dir", node.directory, "--json"],
-			...["data", "add", SET, path, "--description", SET, ...streamed],
+			...["data", "add", SET, "--description", SET, ...where],
 		]);
 		expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
 		expect(JSON.parse(stdout).streamed ?? false).toBe(index < 2);
@@ -27,12 +45,15 @@ beforeAll(async () => {
 	}
 }, TEST_MS);
 
-afterAll(() => fleet?.end());
+afterAll(async () => {
+	await fleet?.end();
+	await database?.close();
+});
 
 describe("a streamed data set", () => {
 	it("takes part in private trainings beside one in memory", { timeout: TEST_MS }, async () => {
 		const [node] = fleet.nodes;
-		const sampled = digitsJob({ rounds: 5, epsilon: 6, phaseTimeoutMs: 5000 });
+		const sampled = digitsJob({ rounds: 5, epsilon: 6, phaseTimeoutMs: 30_000 });
 		const cycled = {
 			...sampled,
 			name: "cycled",
