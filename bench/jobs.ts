@@ -190,10 +190,16 @@ async function train(daemons: readonly Daemon[], setting: Setting, signal: Abort
 	const before = await Promise.all(daemons.map(metricsOf));
 	const samples: Metrics[][] = [before];
 	const startedMs = performance.now();
-	const submitted = Array.from({ length: setting.jobs }, (_, number) =>
-		daemons[number % daemons.length]!.client.call("job.submit", { spec: { ...jobOf(setting, number) } }),
+	// Each node is given its jobs one after the other, as a person or a script would.
+	const submitted = await Promise.all(
+		daemons.map(async ({ client }, node) => {
+			const own: string[] = [];
+			for (let number = node; number < setting.jobs; number += daemons.length)
+				own.push((await client.call("job.submit", { spec: { ...jobOf(setting, number) } })).id);
+			return own;
+		}),
 	);
-	const ids = (await Promise.all(submitted)).map(({ id }) => id);
+	const ids = submitted.flat();
 	const submittedMs = performance.now();
 	const done = () => ids.filter((id) => completions.get(id) === daemons.length).length;
 	while (done() < ids.length && failed === 0 && performance.now() - startedMs < setting.timeoutMs) {
