@@ -35,6 +35,8 @@ export interface GossipSettings {
 	readonly radius?: number;
 	/** How much of the way to its own target a node goes in one round; 0: it trains nothing. */
 	readonly step?: number;
+	/** Size of the noise of local training, which is another one each time. */
+	readonly noise?: number;
 	readonly lossProbability?: number;
 	/** What a node starts from; by default a place of its own. */
 	readonly initial?: (index: number) => Float32Array;
@@ -58,6 +60,7 @@ export class GossipSimulation {
 	readonly broke = new Set<PeerId>();
 	readonly #stored = new Map<PeerId, Map<string, Uint8Array>>();
 	readonly #settings: GossipSettings;
+	#draws = 0;
 	#cut: readonly (readonly PeerId[])[] | undefined;
 
 	constructor(settings: GossipSettings = {}) {
@@ -240,10 +243,11 @@ export class GossipSimulation {
 		const index = this.peers.indexOf(peer);
 		switch (task.kind) {
 			case "train": {
-				const { step = 0 } = this.#settings;
+				const { step = 0, noise = 0 } = this.#settings;
+				const drawn = noise * Math.sin(++this.#draws);
 				const target = targetOf(index);
 				const own = float32FromBytes(task.state);
-				const model = own.map((value, i) => value + step * (target[i]! - value));
+				const model = own.map((value, i) => value + step * (target[i]! - value) + drawn);
 				return { kind: "trained", model: float32ToBytes(model), metrics: { loss: index } };
 			}
 			case "charge":
