@@ -270,6 +270,7 @@ class Testnet {
 			secondsToFirstRound: secondsToFirstRound ?? 0,
 			incidents,
 			hasCommonModel: spec.training.schedule !== "gossip",
+			isPersonal: spec.personalization !== undefined,
 		});
 		saySummary(outcome, performance.now() / 1000, reporter);
 		return outcome.problems.length === 0;

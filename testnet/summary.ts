@@ -3,6 +3,7 @@ import { bytesText } from "../node/cli/text.ts";
 import { importSafetensors } from "../src/learning/formats/safetensors.ts";
 import type { Daemon } from "./daemon.ts";
 import type { DataSlices } from "./dataSlices.ts";
+import { until } from "./deadline.ts";
 import type { Quality } from "./pooledBaseline.ts";
 import { pooledBaseline, qualityOf } from "./pooledBaseline.ts";
 import { roundCosts } from "./progress.ts";
@@ -43,7 +44,7 @@ export interface Outcome {
 	};
 	readonly secondsToFirstRound: number;
 	readonly incidents: Incidents;
-	/** Without a common model: accuracy of each node's own, on records that no site had, and how far they are apart. */
+	/** Without a common model, or with personal ones: accuracy of each node's own, on records that no site had, and how far they are apart. */
 	readonly ownModels?: {
 		readonly accuracies: readonly number[];
 		/** Largest distance of two nodes' parameters, over the largest norm. */
@@ -62,6 +63,8 @@ export async function concluded(facts: {
 	readonly incidents: Incidents;
 	/** False for gossip, where nodes end with models of their own. */
 	readonly hasCommonModel: boolean;
+	/** Whether the job makes a model of each organization's own beside the common one. */
+	readonly isPersonal: boolean;
 }): Promise<Outcome> {
 	const { daemons, job, dataset, plannedRounds, rounds, slices, secondsToFirstRound, incidents } = facts;
 	const problems: string[] = [];
@@ -83,8 +86,10 @@ export async function concluded(facts: {
 	}
 	for (const round of rounds.disagreements) problems.push(`nodes name different survivors of round ${round}`);
 
-	const trained = await downloadedModel(running[0]!, job);
-	const ownModels = facts.hasCommonModel ? undefined : await ownModelsOf(running, job, slices);
+	const personal = facts.isPersonal;
+	const trained = await downloadedModel(running[0]!, job, personal);
+	const ownModels =
+		facts.hasCommonModel && !personal ? undefined : await ownModelsOf(running, job, personal, slices);
 	const budgets = await Promise.all(
 		running.map(async ({ name, client }) => {
 			const { budgets: shown } = await client.call("budget.show", { dataset });
@@ -114,9 +119,10 @@ export async function concluded(facts: {
 async function ownModelsOf(
 	daemons: readonly Daemon[],
 	job: string,
+	personal: boolean,
 	slices: DataSlices,
 ): Promise<NonNullable<Outcome["ownModels"]>> {
-	const models = await Promise.all(daemons.map((daemon) => downloadedModel(daemon, job)));
+	const models = await Promise.all(daemons.map((daemon) => downloadedModel(daemon, job, personal)));
 	const accuracies: number[] = [];
 	for (const { model, parameters } of models)
 		accuracies.push((await qualityOf(model, parameters, slices.test)).accuracy);
@@ -131,10 +137,23 @@ async function ownModelsOf(
 	return { accuracies, relativeDistance: farthest / largest };
 }
 
-async function downloadedModel({ client }: Daemon, job: string) {
-	const { files } = await client.call("model.export", { job, format: "safetensors" });
+async function downloadedModel({ client }: Daemon, job: string, personal: boolean) {
+	if (personal) await untilPersonal(client, job);
+	const { files } = await client.call("model.export", { job, format: "safetensors", personal });
 	return importSafetensors(await client.download(files[0]!.path));
 }
+
+/** A personal model is finished after the job's last round, beside everything else. */
+async function untilPersonal(client: Daemon["client"], job: string): Promise<void> {
+	const probe = async () => {
+		const { round, personal } = await client.call("model.show", { job });
+		return personal?.rounds === round ? true : undefined;
+	};
+	const { signal } = new AbortController();
+	await until(probe, { what: "a node's own model", timeoutMs: PERSONAL_TIMEOUT_MS, signal });
+}
+
+const PERSONAL_TIMEOUT_MS = 60_000;
 
 function averageCosts(rounds: Rounds) {
 	// The first round carries what happened before it, and repeated ones more than one round's work.
