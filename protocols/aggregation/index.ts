@@ -1,8 +1,8 @@
 /**
- * QC-SecAgg: the sum of private vectors, and nothing else, for cohorts of up to 64.
+ * QC-SecAgg: the sum of private vectors, and nothing else, for cohorts of up to 1024.
  *
  * Every participant hides its vector under a self mask and pairwise masks of fresh keys,
- * shares the seeds verifiably among all, and opens only what one quorum-certified survivor
+ * shares the seeds verifiably among its holders (all, in small cohorts), and opens only what one quorum-certified survivor
  * set allows. The coordinator moves messages; it is trusted with nothing.
  *
  * An {@link AggregationSession} is one attempt seen by one node. It ends with `released` (a
