@@ -12,6 +12,7 @@ type AnyBench = Bench<Record<string, OptionValue>>;
 /** Loaded only when asked for: each pulls in what it measures. */
 const benches: Readonly<Record<string, () => Promise<AnyBench>>> = {
 	secagg: async () => (await import("./secagg.ts")).secagg as unknown as AnyBench,
+	hierarchy: async () => (await import("./hierarchy.ts")).hierarchy as unknown as AnyBench,
 	accounting: async () => (await import("./accounting.ts")).accounting as unknown as AnyBench,
 	round: async () => (await import("./round.ts")).round as unknown as AnyBench,
 	dpsgd: async () => (await import("./dpsgd.ts")).dpsgd as unknown as AnyBench,

@@ -41,7 +41,7 @@ export const SECURITY_BITS = 40;
 const CORRECTNESS_BITS = 40;
 /** A survivor set that leaves a thin spot costs an attempt, not the round's inputs. */
 const RETRY_BITS = 20;
-/** Orders that an adversary may have tried before the beacon was fixed, as a power of two (decision 016). */
+/** Orders that an adversary may have tried before the beacon was fixed, as a power of two (decision 014). */
 export const BIAS_BITS = 32;
 
 export interface CohortAssumptions {
@@ -94,14 +94,18 @@ export function cohortParameters(assumed: CohortAssumptions): CohortParameters {
 const found = new Map<string, RingCohort>();
 const REMEMBERED = 64;
 
-/** Corrupt members that a part of an electorate drawn by a beacon has at most, but for a chance of 2^-(sigma + 1). */
+/**
+ * Corrupt members that a part of an electorate drawn by a beacon has at most, but for a chance of 2^-(sigma + 1).
+ * @param parts how many such parts the bound has to hold for at once
+ */
 export function corruptionAmong(
 	electorate: { readonly members: readonly unknown[]; readonly corruption: number },
 	selected: number,
+	parts = 1,
 ): number {
 	const { members, corruption } = electorate;
 	if (selected >= members.length) return corruption;
-	return rareFrom(members.length, corruption, selected, [1, 1], SECURITY_BITS + 1 + BIAS_BITS) - 1;
+	return rareFrom(members.length, corruption, selected, [parts, 1], SECURITY_BITS + 1 + BIAS_BITS) - 1;
 }
 
 /** The smallest even ks with a t that satisfies S1 (at `privacyBits`) and C. */

@@ -26,6 +26,7 @@ export { type CohortParameters, cohortParameters, corruptionAmong } from "./coho
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
 export { LARGEST_COMPLETE_COHORT, MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";
+export { packCertificate, unpackCertificate } from "./memberSet.ts";
 export {
 	type AggregationMessage,
 	aggregationMessageSchema,

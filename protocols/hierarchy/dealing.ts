@@ -1,0 +1,98 @@
+/**
+ * Tens of thousands of members, dealt by a beacon into cohorts that each run an aggregation session of their
+ * own. Who is where is a public function of the beacon: nobody chooses its company.
+ */
+import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { AlthingError } from "../../crypto/error.ts";
+import { hashFields } from "../../crypto/hash.ts";
+import { type CohortParameters, cohortParameters, corruptionAmong } from "../aggregation/index.ts";
+import { type Electorate, quorum } from "../certificate/index.ts";
+import type { PeerId } from "../contract.ts";
+
+const DOMAIN = "althing/hierarchy/1";
+
+export interface DealtCohort {
+	readonly index: number;
+	/** Its members, sorted, who alone vote on what it does, and how many of them may be corrupt. */
+	readonly electorate: Electorate;
+	readonly minimumSurvivors: number;
+	readonly parameters: CohortParameters;
+	/** Orders the cohort's ring. */
+	readonly graphSeed: Uint8Array;
+	/** First by the beacon. */
+	readonly coordinator: PeerId;
+}
+
+export interface HierarchyRules {
+	/** Everybody, sorted. */
+	readonly members: readonly PeerId[];
+	/** f over all members. */
+	readonly corruption: number;
+	/** Largest cohort, 3 to 1024. */
+	readonly cohortSize: number;
+	/** Share of a cohort that may be missing from its sum. */
+	readonly toleratedDropout: number;
+	/** 32 bytes of a stretched beacon (`graphSeedOf`), fixed after the members. */
+	readonly seed: Uint8Array;
+}
+
+/**
+ * Cohorts of equal size, give or take one. Each is told how many corrupt members it has at most, but for a
+ * chance of 2^-41 over all cohorts together (and 2^32 beacons): more than its share, which is what smaller
+ * cohorts cost.
+ * @throws AlthingError `hierarchy.bad_size`, `aggregation.no_parameters`: these cohorts cannot be secured
+ */
+export function dealCohorts(rules: HierarchyRules): DealtCohort[] {
+	const { members, corruption, cohortSize, toleratedDropout, seed } = rules;
+	if (!Number.isInteger(cohortSize) || cohortSize < 3 || members.length < 3)
+		throw badSize(`cohorts of ${cohortSize} cannot be made of ${members.length} members`);
+	const count = Math.ceil(members.length / cohortSize);
+	const order = inOrderOf(members, "deal", seed);
+	return Array.from({ length: count }, (_, index) => {
+		const dealt = order.filter((__, place) => place % count === index);
+		const electorate = {
+			members: dealt.toSorted(),
+			corruption: corruptionAmong({ members, corruption }, dealt.length, count),
+		};
+		const minimumSurvivors = dealt.length - Math.floor(toleratedDropout * dealt.length + 1e-9);
+		if (quorum(electorate) > minimumSurvivors)
+			throw badSize(
+				`of a cohort of ${dealt.length}, which may have ${electorate.corruption} corrupt members, ${quorum(electorate)} must vote, and only ${minimumSurvivors} are sure to be there; make cohorts larger or tolerate less dropout`,
+			);
+		const parameters = cohortParameters({
+			members: dealt.length,
+			corruption: electorate.corruption,
+			dropped: dealt.length - minimumSurvivors,
+		});
+		const graphSeed = hashFields(`${DOMAIN}/ring`, seed, index);
+		const coordinator = inOrderOf(electorate.members, "lead", graphSeed)[0] as PeerId;
+		return { index, electorate, minimumSurvivors, parameters, graphSeed, coordinator };
+	});
+}
+
+function inOrderOf(members: readonly PeerId[], purpose: string, seed: Uint8Array): PeerId[] {
+	return members
+		.map((member) => [toHex(hashFields(`${DOMAIN}/${purpose}`, seed, member)), member] as const)
+		.sort(([a], [b]) => (a < b ? -1 : 1))
+		.map(([, member]) => member);
+}
+
+/** 32 bytes over the whole dealing: part of every cohort's configuration, so that all agree on all of it. */
+export function dealingHash(cohorts: readonly DealtCohort[]): Uint8Array {
+	return hashFields(
+		`${DOMAIN}/dealing`,
+		...cohorts.map(({ electorate, minimumSurvivors, parameters, graphSeed }) =>
+			encodeCanonical([
+				[...electorate.members],
+				electorate.corruption,
+				minimumSurvivors,
+				{ ...parameters },
+				graphSeed,
+			]),
+		),
+	);
+}
+
+function badSize(why: string): AlthingError {
+	return new AlthingError("hierarchy.bad_size", `The members cannot be dealt into cohorts: ${why}.`);
+}
