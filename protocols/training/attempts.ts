@@ -88,13 +88,15 @@ export class RoundAttempts {
 		const members = electorate.members.filter((peer) => !excluded.includes(peer));
 		if (selection === undefined || beacon === undefined || history === undefined) return members;
 		const eligible = history.filter((_, index) => !excluded.includes(electorate.members[index] as PeerId));
+		const known = this.#invited[attempt];
+		if (known !== undefined) return known;
 		const round = { jobId, round: this.#round, attempt, members, beacon, history: eligible };
-		this.#invited[attempt] ??= selectParticipants(selection, round);
-		const invited = this.#invited[attempt];
+		const asked = selectParticipants(selection, round);
 		// A set too large for the survivors that are asked of it is no better than the one before.
-		return attempt > 0 && !canBeSecured(this.#options, invited.length)
-			? this.invitedTo(attempt - 1)
-			: invited;
+		const tooLarge = attempt > 0 && !canBeSecured(this.#options, asked.length);
+		const invited = tooLarge ? this.invitedTo(attempt - 1) : asked;
+		this.#invited[attempt] = invited;
+		return invited;
 	}
 
 	/**
