@@ -533,6 +533,7 @@ export class Coordinator {
 			this.#pass(metas, out);
 			return;
 		}
+		this.#participant.screener.judgeBy(bench);
 		this.#examination = new Examination(this.#context, bench, metas, this.#collection.inputs);
 		this.#enter("screen", out);
 	}

@@ -64,7 +64,11 @@ export class Screener {
 	#basis: Uint8Array | undefined;
 	#sketching: Sketcher | undefined;
 	#statement: ScreenStatement | undefined;
+	/** By hash, judged or not: to pass on. */
+	readonly #known = new Map<string, Screening>();
 	readonly #judged = new Map<string, Judged>();
+	/** A coordinator's view of the share set, if it takes no part itself. */
+	#given: Bench | undefined;
 
 	constructor(context: Context, contributor: Contributor) {
 		this.#context = context;
@@ -73,7 +77,12 @@ export class Screener {
 
 	/** What screenings are judged by; undefined where inputs are not screened, or without a view of the share set. */
 	get bench(): Bench | undefined {
-		return benchOf(this.#context, this.#contributor.sharing);
+		return benchOf(this.#context, this.#contributor.sharing) ?? this.#given;
+	}
+
+	/** A coordinator knows the share set though it may not be in it: excluded, or not asked to contribute. */
+	judgeBy(bench: Bench): void {
+		this.#given = bench;
 	}
 
 	/**
@@ -193,22 +202,23 @@ export class Screener {
 	}
 
 	/**
-	 * Judges a screening and keeps it.
+	 * Keeps a screening, and judges it if this node can.
 	 * @returns what is wrong with its form, or undefined
 	 */
 	learn(screening: Screening): string | undefined {
 		const { bench } = this;
-		if (bench === undefined) return undefined;
 		const key = toHex(screeningHash(screening));
+		if (this.#known.size < MAX_SCREENINGS) this.#known.set(key, screening);
+		if (bench === undefined) return undefined;
 		if (this.#judged.has(key) || this.#judged.size >= MAX_SCREENINGS) return undefined;
 		const flaw = screeningFlaw(bench, screening);
 		if (flaw === undefined) this.#judged.set(key, { screening, verdict: judge(bench, screening) });
 		return flaw;
 	}
 
-	/** The screening that a proposal names, if this node has judged it. */
+	/** The screening that a proposal names, if this node knows it. */
 	screeningOf({ screening }: Proposal): Screening | undefined {
-		return screening && this.#judged.get(toHex(screening))?.screening;
+		return screening && this.#known.get(toHex(screening));
 	}
 
 	/** What is wrong with a proposal's survivors by the screening it names, or undefined. */

@@ -48,6 +48,19 @@ test("an offender is out of the sum at once, and of every later round by certifi
 	]);
 });
 
+test("an offender that coordinates goes on coordinating, and is out of the sums all the same", () => {
+	let coordinator = -1;
+	const job = screenedJob({ contribution: (index) => (index === coordinator ? tooLong() : undefined) });
+	coordinator = job.coordinator;
+	job.run();
+	for (const { survivors, excluded, outcome, attempt } of job.check()) {
+		expect([outcome, attempt]).toEqual(["released", 0]);
+		expect(survivors).toHaveLength(5);
+		expect(excluded).toEqual([job.peer(coordinator)]);
+	}
+	expect(job.job(0).term).toBe(0);
+});
+
 test("nobody is excluded where all keep to the bound", () => {
 	const job = screenedJob({ rounds: 2 });
 	job.run();
