@@ -56,6 +56,26 @@ describe("bench", () => {
 		]);
 	});
 
+	test("streaming measures passes over files it writes", async () => {
+		const { tables } = await report(
+			"streaming",
+			"--size-gb",
+			"0.001",
+			"--memory-mib",
+			"4",
+			"--features",
+			"8",
+		);
+		expect(tables[0].rows.map((row: { pass: string }) => row.pass)).toEqual([
+			"Poisson pass, parquet",
+			"survey, parquet",
+			"Poisson pass, csv",
+			"survey, csv",
+		]);
+		for (const row of tables[0].rows) expect(row.rows).toBeGreaterThan(5000);
+		expect(tables[0].rows[0]["rounds a pass"]).toBeGreaterThan(1);
+	});
+
 	test("secagg measures each cohort with and without dropout", async () => {
 		const { tables } = await report(
 			"secagg",
