@@ -166,6 +166,24 @@ describe("a job with a selection", () => {
 		expect(job.simulation.nowMs).toBeLessThan(3_000);
 	});
 
+	test("with over-selection does not wait for sites that train for minutes", () => {
+		const slow = [2, 5];
+		const job = selecting(
+			{ strategy: "uniform", size: 4, overselection: 0.5 },
+			{
+				rounds: 3,
+				taskMs: (index, { kind }) => (kind === "contribute" && slow.includes(index) ? 120_000 : undefined),
+			},
+			4,
+		);
+		job.run(60_000);
+		const results = job.check();
+		expectSelected(job, results);
+		for (const { survivors } of results)
+			expect(survivors.some((peer) => slow.includes(job.peers.indexOf(peer)))).toBe(false);
+		expect(job.simulation.nowMs).toBeLessThan(3_000);
+	});
+
 	test("refuses a coordinator that opens a session among favourites of its own", () => {
 		const job = selecting(
 			{ strategy: "uniform", size: 4 },
