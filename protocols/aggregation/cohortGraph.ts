@@ -35,7 +35,7 @@ export interface CohortGraph {
 const STRETCH = { N: 2 ** 15, r: 8, p: 1, maxmem: 2 ** 26 };
 
 /**
- * Seed of the graph from the beacon of a job's start. Slow on purpose (decision 014): compute it once.
+ * Seed of the graph from the beacon of a job's start. Slow on purpose (decision 022): compute it once.
  * @returns 32 bytes
  */
 export function graphSeedOf(beacon: Uint8Array): Uint8Array {

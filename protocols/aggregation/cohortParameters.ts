@@ -41,7 +41,7 @@ export const SECURITY_BITS = 40;
 const CORRECTNESS_BITS = 40;
 /** A survivor set that leaves a thin spot costs an attempt, not the round's inputs. */
 const RETRY_BITS = 20;
-/** Orders that an adversary may have tried before the beacon was fixed, as a power of two (decision 014). */
+/** Orders that an adversary may have tried before the beacon was fixed, as a power of two (decision 022). */
 export const BIAS_BITS = 32;
 
 export interface CohortAssumptions {
