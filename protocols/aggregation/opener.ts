@@ -278,7 +278,7 @@ export class Opener {
 			return;
 		}
 		// The opening is asked for again with the screening that the certificate names.
-		if (config.screening !== undefined && this.#screener.screeningOf(proposed.proposal) === undefined) return;
+		if (config.screening !== undefined && !this.#screener.hasJudged(proposed.proposal)) return;
 		this.#working = held;
 		this.#unmasking = { masks };
 		out.output({ kind: "phase", phase: "release" });

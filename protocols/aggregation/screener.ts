@@ -221,6 +221,11 @@ export class Screener {
 		return screening && this.#known.get(toHex(screening));
 	}
 
+	/** Whether this node can tell what becomes of the sum: it knows the screening and the share set. */
+	hasJudged({ screening }: Proposal): boolean {
+		return screening !== undefined && this.#judged.has(toHex(screening));
+	}
+
 	/** What is wrong with a proposal's survivors by the screening it names, or undefined. */
 	survivorsFlaw(proposal: Proposal): string | undefined {
 		if (this.#context.config.screening === undefined)
