@@ -7,13 +7,11 @@ import { fileURLToPath } from "node:url";
 import { AlthingError } from "../crypto/error.ts";
 import { createRpcClient, type RpcClient } from "../node/rpc/client.ts";
 import type { NodeStatus } from "../node/rpc/services.ts";
-import { ATTACK_VARIABLE, type NodeAttack } from "./attacks/nodeAttacks.ts";
+import { attackingModule, type NodeAttack } from "./attacks/nodeAttacks.ts";
 import { until, within } from "./deadline.ts";
 import type { Organization } from "./organizations.ts";
 
 const EXECUTABLE = fileURLToPath(new URL("../bin/althing.mjs", import.meta.url));
-/** Preloaded into the daemon of an attacker. */
-const ATTACKING = new URL("./attacks/attackingNode.ts", import.meta.url).href;
 const START_TIMEOUT_MS = 60_000;
 /** Longer than the daemon's own drain deadline of 10 s. */
 const STOP_TIMEOUT_MS = 15_000;
@@ -78,13 +76,10 @@ export class Daemon {
 		const child = spawn(
 			process.execPath,
 			[
-				...(this.#attack === undefined ? [] : ["--import", ATTACKING]),
+				...(this.#attack === undefined ? [] : ["--import", attackingModule(this.#attack)]),
 				...[EXECUTABLE, "--data-dir", dataDirectory, "start", "--passphrase-file", passphraseFile],
 			],
-			{
-				stdio: ["ignore", log, log],
-				...(this.#attack === undefined ? {} : { env: { ...process.env, [ATTACK_VARIABLE]: this.#attack } }),
-			},
+			{ stdio: ["ignore", log, log] },
 		);
 		closeSync(log);
 		this.#child = child;

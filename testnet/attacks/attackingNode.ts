@@ -1,7 +1,7 @@
 /**
  * FOR TESTNETS ALONE: makes the daemon that it is preloaded into (`node --import`) an attacker, which sends
  * something else than its update. Nothing in node/ knows of it, and no configuration turns it on: only the
- * testnet's launcher starts a daemon so, with the attack's name in ALTHING_TESTNET_ATTACK.
+ * testnet's launcher and tests start a daemon so, with the attack's name in the query of this module's address.
  *
  * A node knows no other's vector before it sends its own, so the attacks that need them are for the bench.
  */
@@ -9,12 +9,12 @@ import { randomBytes } from "../../crypto/random.ts";
 import { float32FromBytes, float32ToBytes } from "../../src/learning/littleEndian.ts";
 import { fromRing, toRing } from "../../src/privacy/fixedPoint.ts";
 import { type Contribution, Contributor } from "../../src/training/contribution.ts";
-import { ATTACK_VARIABLE, attackOf, isNodeAttack, type NodeAttack, nodeAttacks } from "./nodeAttacks.ts";
+import { attackOf, isNodeAttack, type NodeAttack, nodeAttacks } from "./nodeAttacks.ts";
 import { vectorAttacks } from "./vectorAttacks.ts";
 
-const name = process.env[ATTACK_VARIABLE];
-if (name === undefined || !isNodeAttack(name)) {
-	throw new Error(`${ATTACK_VARIABLE} names no attack of a node: ${Object.keys(nodeAttacks).join(", ")}`);
+const name = new URL(import.meta.url).searchParams.get("attack") ?? "";
+if (!isNodeAttack(name)) {
+	throw new Error(`"${name}" is no attack of a node: ${Object.keys(nodeAttacks).join(", ")}`);
 }
 process.stderr.write(`THIS NODE ATTACKS ITS FEDERATION (${name}): it is part of a testnet.\n`);
 

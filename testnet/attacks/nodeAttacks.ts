@@ -3,9 +3,6 @@ import type { Dataset } from "../../src/data/dataset.ts";
 import { withFlippedLabels } from "./poisonedRecords.ts";
 import type { AttackName } from "./vectorAttacks.ts";
 
-/** How the launcher tells a daemon which attack it is for. */
-export const ATTACK_VARIABLE = "ALTHING_TESTNET_ATTACK";
-
 interface AttackOfNode {
 	/** What it sends in place of its update. */
 	readonly vector?: AttackName;
@@ -27,6 +24,11 @@ export type NodeAttack = keyof typeof nodeAttacks;
 
 export function isNodeAttack(name: string): name is NodeAttack {
 	return Object.hasOwn(nodeAttacks, name);
+}
+
+/** The module that makes a daemon carry out this attack, for `node --import`. */
+export function attackingModule(name: NodeAttack): string {
+	return new URL(`./attackingNode.ts?attack=${name}`, import.meta.url).href;
 }
 
 export function attackOf(name: NodeAttack): AttackOfNode {
