@@ -28,7 +28,9 @@ export function isNodeAttack(name: string): name is NodeAttack {
 
 /** The module that makes a daemon carry out this attack, for `node --import`. */
 export function attackingModule(name: NodeAttack): string {
-	return new URL(`./attackingNode.ts?attack=${name}`, import.meta.url).href;
+	const module = new URL("./attackingNode.ts", import.meta.url);
+	module.searchParams.set("attack", name);
+	return module.href;
 }
 
 export function attackOf(name: NodeAttack): AttackOfNode {
