@@ -3,6 +3,7 @@ import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { packRing } from "../../crypto/ringPacking.ts";
 import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
+import type { QuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { accusation, type Offender } from "../robust/outcome.ts";
 import { canonical, type Sharing } from "./cohort.ts";
@@ -44,6 +45,9 @@ export class Opener {
 	/** Which kind of share was opened for whom: never both for one (attack A3). */
 	readonly #revealed = new Map<string, SharedPart>();
 	#announced = false;
+	#agreement:
+		| { readonly certificate: QuorumCertificate; readonly sharing: Sharing; readonly agrees: boolean }
+		| undefined;
 	#reveal: Reveal | undefined;
 	#working: HeldOpening | undefined;
 	/** Masks of the opening being worked on, and the sum once it is unmasked. */
@@ -119,13 +123,17 @@ export class Opener {
 		return undefined;
 	}
 
-	/** True when the certificate is about the very session this node masked for. */
+	/** True when the certificate is about the very session this node masked for: judged once for each. */
 	#agrees(certified: Certified): boolean {
-		const sharing = this.#contributor.sharing;
-		return (
-			sharing === undefined ||
-			certifiedFlaw(this.#context, this.#context.slot, certified, sharing) === undefined
-		);
+		const { sharing } = this.#contributor;
+		const { certificate } = certified;
+		if (sharing === undefined) return true;
+		const known = this.#agreement;
+		if (known !== undefined && known.certificate === certificate && known.sharing === sharing)
+			return known.agrees;
+		const agrees = certifiedFlaw(this.#context, this.#context.slot, certified, sharing) === undefined;
+		this.#agreement = { certificate, sharing, agrees };
+		return agrees;
 	}
 
 	/**

@@ -56,8 +56,9 @@ export class BallotBox {
 
 	/** The quorum certificate, if some value has q votes. */
 	certificate(): QuorumCertificate | undefined {
-		const { votes } = tally(this.#electorate, this.ballots());
 		const q = quorum(this.#electorate);
+		if (this.#ballots.size < q) return undefined;
+		const { votes } = tally(this.#electorate, this.ballots());
 		const winner = [...votes].find(([, count]) => count >= q)?.[0];
 		if (winner === undefined) return undefined;
 		const signers = this.ballots()
