@@ -1,4 +1,5 @@
 /** The worker thread that trains, masks and applies: everything of a job that takes more than a few ms. */
+import { statSync } from "node:fs";
 import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
@@ -57,8 +58,17 @@ const sites = new WarmSites<Site>(WARM_BYTES);
 const records = new Map<string, WeakRef<SiteData>>();
 
 function dataOf({ dataPath, description, splitKey }: JobContext): SiteData {
+	// A file that is gone, or another than it was, must not go on as what was read before.
+	const file = statSync(dataPath, { throwIfNoEntry: false });
+	if (file === undefined) return loadSiteData(dataPath, description, splitKey);
 	const key = toHex(
-		hashFields("althing/records-in-memory/1", dataPath, encodeCanonical(description as never), splitKey),
+		hashFields(
+			"althing/records-in-memory/1",
+			dataPath,
+			`${file.ino}/${file.size}/${file.mtimeMs}`,
+			encodeCanonical(description as never),
+			splitKey,
+		),
 	);
 	const known = records.get(key)?.deref();
 	if (known !== undefined) return known;
