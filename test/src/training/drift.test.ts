@@ -132,8 +132,10 @@ describe("steps that are evened out", () => {
 			ends.push(federation.state.parameters);
 			await federation.dispose();
 		}
+		// Both are rounded, one of them at random: 60 runs were 0.0015 to 0.0061 apart. Steps left out, or scaled
+		// like the update, would be off by more than 0.3.
 		ends[0]!.forEach((value, i) => {
-			expect(ends[1]![i]).toBeCloseTo(value, 2);
+			expect(Math.abs(ends[1]![i]! - value)).toBeLessThan(0.05);
 		});
 	});
 });
