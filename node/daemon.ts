@@ -310,7 +310,7 @@ class Daemon {
 					...(privacy.mechanism === "none"
 						? {}
 						: {
-								epsilonSpent: budgets.spentBy(spec.data.set, job.jobId, privacyPromiseOf(spec)),
+								epsilonSpent: await budgets.spentBy(spec.data.set, job.jobId, privacyPromiseOf(spec)),
 								delta: privacy.delta,
 							}),
 					participants: job.participants?.length ?? 0,

@@ -133,26 +133,31 @@ export class Budgets {
 		this.ledger.apply(entry);
 	}
 
-	/** Epsilon of one job alone at a delta, default the data set's limit on it: the larger of its two parts'. */
-	spentBy(
+	/**
+	 * Epsilon of one job alone at a delta, default the data set's limit on it: the larger of its two
+	 * parts'. By the tight accountant, as the job's noise was sized: the Renyi bound of a job that
+	 * keeps its promise to the letter may state a tenth more than it promises.
+	 */
+	async spentBy(
 		dataset: string,
 		jobId: string,
 		promise: { readonly delta?: number; readonly filterEpsilon?: number } = {},
-	): number {
+	): Promise<number> {
 		const account = this.ledger.account(dataset);
 		if (account === undefined) return 0;
-		const { train, heldOut } = this.ledger.jobSpent(
-			dataset,
-			jobId,
-			promise.delta ?? account.limits.delta,
-			promise.filterEpsilon,
-		);
+		const delta = promise.delta ?? account.limits.delta;
+		await this.settleJob(dataset, jobId, delta);
+		const { train, heldOut } = this.ledger.jobSpent(dataset, jobId, delta, promise.filterEpsilon);
 		return Math.max(train.epsilon, heldOut.epsilon);
 	}
 
-	/** Has the tight accountant work out what one job has spent, at a delta, for `spentBy` to say. */
+	/** Has the tight accountant work out what one job has spent, at a delta; charges made meanwhile included. */
 	async settleJob(dataset: string, jobId: string, delta: number): Promise<void> {
-		await this.answers(this.ledger.jobQuestions(dataset, jobId, delta), jobId);
+		for (;;) {
+			const questions = this.ledger.jobQuestions(dataset, jobId, delta);
+			if (questions.length === 0) return;
+			await this.answers(questions, jobId);
+		}
 	}
 
 	/** The tight accountant's answers, which the ledger keeps. @param asking a job, or this node */

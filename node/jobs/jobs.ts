@@ -712,7 +712,7 @@ export class Jobs implements JobService {
 			...(loss === undefined ? {} : { evaluationLoss: loss }),
 			...(accuracy === undefined ? {} : { accuracy }),
 			// At the delta that the job promises, like the records of its executions.
-			epsilonSpent: this.#options.budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)),
+			epsilonSpent: await this.#options.budgets.spentBy(job.spec.data.set, id, privacyPromiseOf(job.spec)),
 			bytesSent,
 			bytesReceived,
 			seconds,

@@ -6,9 +6,11 @@ import { encodeCanonical } from "../../../crypto/encoding.ts";
 import { BUDGET_KIND, Budgets } from "../../../node/budget/budgets.ts";
 import { createTightAccountant } from "../../../node/budget/tightAccounting.ts";
 import { type Journal, openJournal } from "../../../node/store/journal.ts";
+import { planJob } from "../../../src/jobs/jobPlan.ts";
 import { gaussian, poissonSampled } from "../../../src/privacy/accounting/events.ts";
 import type { ChargeRequest } from "../../../src/privacy/budget/charges.ts";
 import { type Stated, tightAnswer } from "../../../src/privacy/budget/statement.ts";
+import { digitsJob } from "../../src/training/federation.ts";
 
 const defaults = { epsilon: 8, delta: 1e-5 };
 const event = poissonSampled(0.01, gaussian(2));
@@ -263,4 +265,43 @@ it("charges nothing, and says why, where the journal cannot be written", async (
 	await expect(budgets.openAccount("patients")).rejects.toThrow("disk full");
 	await expect(budgets.charge([request("patients", "a")])).rejects.toThrow("disk full");
 	expect(await recordsIn(journal)).toEqual([]);
+});
+
+it("states a job's epsilon as its noise was sized, whoever was in the sums and whatever is charged meanwhile", async () => {
+	const spec = digitsJob({
+		training: {
+			algorithm: "fedavg",
+			rounds: 8,
+			localEpochs: 1,
+			localBatch: 24,
+			localLearningRate: 0.5,
+			evaluateEveryRounds: 4,
+		},
+		privacy: { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.1 },
+		aggregation: { updateNormBound: 3 },
+	});
+	const plan = planJob(spec, { participants: 10, corruption: 2, minimumSurvivors: 6 });
+	const chargeRound = (round: number) =>
+		budgets.charge(
+			plan
+				.charges({ round, level: 0, samplerDistance: 1e-30, newCycles: 0 })
+				.map((cost) => request("digits", `${round}/${cost.partition}`, { ...cost, round })),
+		);
+	let interrupt: (() => Promise<void>) | undefined = () => chargeRound(7);
+	const budgets = new Budgets({
+		journal,
+		records: [],
+		defaults: { epsilon: 10, delta: 1e-5 },
+		tight: async (question) => {
+			await interrupt?.();
+			interrupt = undefined;
+			return tightAnswer(question);
+		},
+	});
+	await budgets.openAccount("digits");
+	for (let round = 0; round < 7; round++) await chargeRound(round);
+	const spent = await budgets.spentBy("digits", "job-1", { delta: 1e-6 });
+	expect(budgets.ledger.chargesOf("job-1", 7)).toHaveLength(1);
+	expect(spent).toBeLessThanOrEqual(8);
+	expect(spent).toBeGreaterThan(7.9);
 });
