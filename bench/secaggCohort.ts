@@ -14,7 +14,7 @@ import {
 } from "../protocols/aggregation/index.ts";
 import type { PeerId } from "../protocols/contract.ts";
 import type { FromParticipants, ParticipantRow, SharedCost, ToParticipants } from "./secaggParticipants.ts";
-import { inputValue, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
+import { inputOf, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
 
 export interface CohortRun {
 	readonly wallSeconds: number;
@@ -45,6 +45,9 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 	}
 }
 
+/** Messages between two looks at the memory in use: looking takes as long as handling a small one. */
+const LOOK_EVERY = 8;
+
 class Coordination {
 	readonly #setting: Setting;
 	readonly #workers: readonly { readonly worker: Worker; readonly own: readonly number[] }[];
@@ -58,6 +61,7 @@ class Coordination {
 	#sent = 0;
 	#received = 0;
 	#peakBytes = 0;
+	#routed = 0;
 	#released = 0;
 	#settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
 
@@ -129,7 +133,7 @@ class Coordination {
 		const { from, body, blob } = packet;
 		this.#received += body.length + (blob?.length ?? 0);
 		this.#perform(this.#metered(() => this.#session.receive(from, decodeMessage(body), 0, blob)));
-		this.#peakBytes = Math.max(this.#peakBytes, usedBytes());
+		if (this.#routed++ % LOOK_EVERY === 0) this.#peakBytes = Math.max(this.#peakBytes, usedBytes());
 	}
 
 	#perform(effects: AggregationEffects): void {
@@ -144,8 +148,7 @@ class Coordination {
 			if (output.kind === "dead") this.#settle?.reject(new Error(`the attempt is dead: ${output.reason}`));
 			if (output.kind === "released") this.#released++;
 			if (output.kind !== "input_wanted") continue;
-			const { length, modulusBits } = this.#setting;
-			const values = Uint32Array.from({ length }, (_, i) => inputValue(0, i, modulusBits));
+			const values = inputOf(0, this.#setting);
 			this.#perform(this.#metered(() => this.#session.provideInput(values, 0)));
 		}
 		for (const { id, task } of effects.work ?? []) {

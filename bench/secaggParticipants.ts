@@ -15,7 +15,7 @@ import {
 	runAggregationTask,
 } from "../protocols/aggregation/index.ts";
 import type { PeerId } from "../protocols/contract.ts";
-import { inputValue, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
+import { inputOf, isSumOf, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
 
 interface Participant {
 	readonly index: number;
@@ -111,7 +111,9 @@ port.on("message", (message: ToParticipants) => {
 		return;
 	}
 	local.push(...message.packets);
-	for (let next = local.shift(); next !== undefined; next = local.shift()) deliver(next);
+	// What is delivered may add to the list.
+	for (let next = 0; next < local.length; next++) deliver(local[next] as Packet);
+	local.length = 0;
 	const packets = outgoing;
 	const lost = gone;
 	outgoing = [];
@@ -154,9 +156,7 @@ function perform(peer: PeerId, participant: Participant, effects: AggregationEff
 			gone.push(participant.index);
 			return;
 		}
-		const { length, modulusBits } = setting;
-		const values = new Uint32Array(length);
-		for (let i = 0; i < length; i++) values[i] = inputValue(participant.index, i, modulusBits);
+		const values = inputOf(participant.index, setting);
 		perform(
 			peer,
 			participant,
@@ -190,14 +190,8 @@ function work(participant: Participant, task: AggregationTask): AggregationTaskR
 /** Compared once a thread, in full. */
 function isExpected(sum: Uint32Array): boolean {
 	if (expected === sum) return true;
-	const { length, modulusBits, seeds } = setting;
-	const mask = 2 ** modulusBits - 1;
-	const survivors = seeds.map((_, index) => index).filter((index) => !dropped.has(index));
-	for (let i = 0; i < length; i++) {
-		let total = 0;
-		for (const index of survivors) total = (total + inputValue(index, i, modulusBits)) >>> 0;
-		if ((total & mask) >>> 0 !== sum[i]) return false;
-	}
+	const survivors = setting.seeds.map((_, index) => index).filter((index) => !dropped.has(index));
+	if (!isSumOf(survivors, sum, setting)) return false;
 	expected = sum;
 	return true;
 }

@@ -98,9 +98,41 @@ export function sessionConfig(setting: Setting, self: SigningKey, random: Random
 	};
 }
 
-/** A member's input: anybody can compute what the sum has to be. */
+/** One value of a member's input. */
 export function inputValue(index: number, coordinate: number, modulusBits: number): number {
 	return (
-		((Math.imul(coordinate + 1, 2_654_435_761) + Math.imul(index + 1, 40_503)) & (2 ** modulusBits - 1)) >>> 0
+		((Math.imul(coordinate + 1, 2_654_435_761) + Math.imul(index + 1, 40_503)) & lowBits(modulusBits)) >>> 0
 	);
+}
+
+/** A member's input: anybody can tell what the sum has to be ({@link isSumOf}). */
+export function inputOf(
+	index: number,
+	{ length, modulusBits }: Pick<Setting, "length" | "modulusBits">,
+): Uint32Array {
+	const mask = lowBits(modulusBits);
+	const offset = Math.imul(index + 1, 40_503);
+	const values = new Uint32Array(length);
+	for (let i = 0; i < length; i++) values[i] = (Math.imul(i + 1, 2_654_435_761) + offset) & mask;
+	return values;
+}
+
+/** True for the sum of the inputs of these members. */
+export function isSumOf(
+	indices: readonly number[],
+	sum: Uint32Array,
+	{ length, modulusBits }: Pick<Setting, "length" | "modulusBits">,
+): boolean {
+	const mask = lowBits(modulusBits);
+	const offsets = indices.reduce((total, index) => (total + Math.imul(index + 1, 40_503)) | 0, 0);
+	if (sum.length !== length) return false;
+	for (let i = 0; i < length; i++) {
+		const total = Math.imul(Math.imul(i + 1, 2_654_435_761), indices.length) + offsets;
+		if ((((total & mask) ^ (sum[i] as number)) & mask) !== 0) return false;
+	}
+	return true;
+}
+
+function lowBits(modulusBits: number): number {
+	return modulusBits === 32 ? -1 : 2 ** modulusBits - 1;
 }

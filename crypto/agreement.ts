@@ -1,5 +1,12 @@
 /** Key agreement: X25519 (RFC 7748) and HKDF-SHA256 (RFC 5869), through node:crypto. */
-import { createPrivateKey, createPublicKey, diffieHellman, hkdfSync, type KeyObject } from "node:crypto";
+import {
+	createPrivateKey,
+	createPublicKey,
+	createSecretKey,
+	diffieHellman,
+	hkdfSync,
+	type KeyObject,
+} from "node:crypto";
 import { toHex } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
 import { randomBytes } from "./random.ts";
@@ -41,7 +48,7 @@ export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
 	const own = privateKeyObject(secret);
 	let shared: Uint8Array;
 	try {
-		shared = Uint8Array.from(diffieHellman({ privateKey: own, publicKey: other }));
+		shared = new Uint8Array(diffieHellman({ privateKey: own, publicKey: other }));
 	} catch (cause) {
 		// OpenSSL itself refuses the all-zero result.
 		throw lowOrder(cause);
@@ -82,7 +89,7 @@ export function deriveKey(
 	info: string | Uint8Array,
 	lengthBytes: number = KEY_BYTES,
 ): Uint8Array {
-	return new Uint8Array(hkdfSync("sha256", secret, salt, info, lengthBytes));
+	return new Uint8Array(hkdfSync("sha256", createSecretKey(secret), salt, info, lengthBytes));
 }
 
 /** Parsed keys, of which a session agrees on a secret with each neighbour's more than once. */

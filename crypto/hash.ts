@@ -7,8 +7,12 @@ export function sha256(...parts: Uint8Array[]): Uint8Array {
 	return digest(parts.length === 1 ? (parts[0] as Uint8Array) : concatenated(parts));
 }
 
+/** A short string costs a third of what a buffer of its own does. */
 function digest(data: Uint8Array): Uint8Array {
-	return Uint8Array.from(hash("sha256", data, "buffer"));
+	const characters = hash("sha256", data, "binary");
+	const bytes = new Uint8Array(DIGEST_BYTES);
+	for (let i = 0; i < DIGEST_BYTES; i++) bytes[i] = characters.charCodeAt(i);
+	return bytes;
 }
 
 /** One call on joined bytes is several times as fast as one for each short field. */
@@ -34,30 +38,68 @@ const TYPE = { domain: 0, bytes: 1, text: 2, integer: 3 } as const;
  * @throws AlthingError `crypto.bad_field` for a number that is not a safe integer
  */
 export function hashFields(domain: string, ...fields: (Uint8Array | string | number)[]): Uint8Array {
-	const parts: Uint8Array[] = [];
-	const add = (type: number, value: Uint8Array): void => {
-		const prefix = new Uint8Array(9);
-		prefix[0] = type;
-		// Lengths are below 2^32 in memory; the upper half of the eight bytes stays zero.
-		new DataView(prefix.buffer).setUint32(5, value.length);
-		parts.push(prefix, value);
-	};
-	add(TYPE.domain, utf8.encode(domain));
+	const start = domainField(domain);
+	let size = start.length;
+	for (const field of fields) size += PREFIX_BYTES + sizeOf(field);
+	const laidOut = Buffer.allocUnsafe(size);
+	laidOut.set(start);
+	let at = start.length;
 	for (const field of fields) {
-		if (typeof field === "string") add(TYPE.text, utf8.encode(field));
-		else if (typeof field === "number") add(TYPE.integer, int64(field));
-		else add(TYPE.bytes, field);
+		if (typeof field === "string") {
+			at = writePrefix(laidOut, at, TYPE.text, sizeOf(field));
+			at += laidOut.write(field, at);
+		} else if (typeof field === "number") {
+			at = writePrefix(laidOut, at, TYPE.integer, INTEGER_BYTES);
+			at = writeInteger(laidOut, at, field);
+		} else {
+			at = writePrefix(laidOut, at, TYPE.bytes, field.length);
+			laidOut.set(field, at);
+			at += field.length;
+		}
 	}
-	return digest(concatenated(parts));
+	const digested = digest(laidOut);
+	// The buffer comes from a pool and may have held a secret.
+	laidOut.fill(0);
+	return digested;
 }
 
-const utf8 = new TextEncoder();
+const DIGEST_BYTES = 32;
+const PREFIX_BYTES = 9;
+const INTEGER_BYTES = 8;
 
-function int64(value: number): Uint8Array {
+/** Domains are few and the same again and again. */
+const domainFields = new Map<string, Uint8Array>();
+const KNOWN_DOMAINS = 256;
+
+function domainField(domain: string): Uint8Array {
+	const known = domainFields.get(domain);
+	if (known !== undefined) return known;
+	const size = sizeOf(domain);
+	const field = Buffer.alloc(PREFIX_BYTES + size);
+	writePrefix(field, 0, TYPE.domain, size);
+	field.write(domain, PREFIX_BYTES);
+	if (domainFields.size < KNOWN_DOMAINS) domainFields.set(domain, field);
+	return field;
+}
+
+function sizeOf(field: Uint8Array | string | number): number {
+	if (typeof field === "string") return Buffer.byteLength(field);
+	return typeof field === "number" ? INTEGER_BYTES : field.length;
+}
+
+/** @returns the position behind it */
+function writePrefix(to: Buffer, at: number, type: number, length: number): number {
+	to[at] = type;
+	// Lengths are below 2^32 in memory; the upper half of the eight bytes stays zero.
+	to.writeUInt32BE(0, at + 1);
+	return to.writeUInt32BE(length, at + 5);
+}
+
+function writeInteger(to: Buffer, at: number, value: number): number {
 	if (!Number.isSafeInteger(value)) {
 		throw new AlthingError("crypto.bad_field", `Only safe integers can be hashed as a field, not ${value}.`);
 	}
-	const bytes = new Uint8Array(8);
-	new DataView(bytes.buffer).setBigInt64(0, BigInt(value));
-	return bytes;
+	// Two's complement: the quotient rounds down, the remainder is below 2^32.
+	to.writeInt32BE(Math.floor(value / 2 ** 32), at);
+	return to.writeUInt32BE(value >>> 0, at + 4);
 }

@@ -68,7 +68,7 @@ export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
 	const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
 	return {
 		peer: peerIdFromPublicKey(Uint8Array.from(spki.subarray(SPKI_PREFIX.length))),
-		sign: (message) => Uint8Array.from(sign(null, message, privateKey)),
+		sign: (message) => new Uint8Array(sign(null, message, privateKey)),
 	};
 }
 

@@ -6,14 +6,17 @@
  *
  * Each key must mask one vector only; callers derive it per session and pair.
  */
-import { createCipheriv } from "node:crypto";
+import { type Cipheriv, createCipheriv, createSecretKey } from "node:crypto";
 import { AlthingError } from "./error.ts";
+import { maskAddition } from "./maskAddition.ts";
 
 const KEY_BYTES = 32;
 const ZERO_COUNTER = new Uint8Array(16);
 const CHUNK_WORDS = 16 * 1024;
 const zeros = new Uint8Array(CHUNK_WORDS * 4);
 const littleEndianHost = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+/** Masks that are added chunk by chunk side by side, so that the sum of a chunk stays in the cache. */
+const KEYS_AT_ONCE = 64;
 
 /**
  * accumulator[i] += word i of the keystream, mod 2^32, in place.
@@ -21,20 +24,12 @@ const littleEndianHost = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
  * @throws AlthingError `crypto.bad_key`
  */
 export function addMask(accumulator: Uint32Array, key32: Uint8Array): void {
-	forEachChunk(accumulator.length, key32, (offset, words) => {
-		for (let i = 0; i < words.length; i++) {
-			accumulator[offset + i] = (accumulator[offset + i] as number) + (words[i] as number);
-		}
-	});
+	addStreams(accumulator, "add32", [key32]);
 }
 
 /** accumulator[i] -= word i of the keystream, mod 2^32, in place; undoes {@link addMask}. */
 export function subtractMask(accumulator: Uint32Array, key32: Uint8Array): void {
-	forEachChunk(accumulator.length, key32, (offset, words) => {
-		for (let i = 0; i < words.length; i++) {
-			accumulator[offset + i] = (accumulator[offset + i] as number) - (words[i] as number);
-		}
-	});
+	addStreams(accumulator, "subtract32", [key32]);
 }
 
 /**
@@ -51,17 +46,16 @@ export function applyMasks(
 	subtract: Iterable<Uint8Array>,
 ): void {
 	if (modulusBits > 16) {
-		for (const key of add) addMask(values, key);
-		for (const key of subtract) subtractMask(values, key);
+		addStreams(values, "add32", add);
+		addStreams(values, "subtract32", subtract);
 		return;
 	}
 	const lanes = new Uint32Array(Math.ceil(values.length / 2));
 	for (let i = 0, at = 0; i < lanes.length; i++, at += 2) {
 		lanes[i] = ((values[at] as number) & 0xffff) | ((values[at + 1] ?? 0) << 16);
 	}
-	for (const key of add) forEachChunk(lanes.length, key, (offset, words) => addLanes(lanes, offset, words));
-	for (const key of subtract)
-		forEachChunk(lanes.length, key, (offset, words) => subtractLanes(lanes, offset, words));
+	addStreams(lanes, "add16", add);
+	addStreams(lanes, "subtract16", subtract);
 	for (let i = 0; i < values.length; i++) {
 		const word = lanes[i >> 1] as number;
 		values[i] = i & 1 ? word >>> 16 : word & 0xffff;
@@ -69,21 +63,42 @@ export function applyMasks(
 	lanes.fill(0);
 }
 
-/** Adds both 16-bit halves of each word without a carry between them. */
-function addLanes(lanes: Uint32Array, offset: number, words: Uint32Array): void {
-	for (let i = 0; i < words.length; i++) {
-		const a = lanes[offset + i] as number;
-		const b = words[i] as number;
-		lanes[offset + i] = ((a & 0x7fff7fff) + (b & 0x7fff7fff)) ^ ((a ^ b) & 0x80008000);
+/** Adds the keystreams of all keys to the words, in lanes of 16 or 32 bits, or takes them away. */
+function addStreams(
+	words: Uint32Array,
+	operation: "add16" | "subtract16" | "add32" | "subtract32",
+	keys: Iterable<Uint8Array>,
+): void {
+	let some: Cipheriv[] = [];
+	for (const key of keys) {
+		some.push(keystream(key));
+		if (some.length < KEYS_AT_ONCE) continue;
+		addSome(words, operation, some);
+		some = [];
 	}
+	if (some.length > 0) addSome(words, operation, some);
 }
 
-function subtractLanes(lanes: Uint32Array, offset: number, words: Uint32Array): void {
-	for (let i = 0; i < words.length; i++) {
-		const a = lanes[offset + i] as number;
-		const b = words[i] as number;
-		lanes[offset + i] = ((a | 0x80008000) - (b & 0x7fff7fff)) ^ ((a ^ ~b) & 0x80008000);
+function addSome(
+	words: Uint32Array,
+	operation: "add16" | "subtract16" | "add32" | "subtract32",
+	streams: readonly Cipheriv[],
+): void {
+	const block = maskAddition();
+	const total = new Uint32Array(block.total.buffer, block.total.byteOffset, CHUNK_WORDS);
+	for (let offset = 0; offset < words.length; offset += CHUNK_WORDS) {
+		const some = words.subarray(offset, offset + CHUNK_WORDS);
+		const wanted = zeros.subarray(0, some.length * 4);
+		total.set(some);
+		if (!littleEndianHost) Buffer.from(total.buffer, total.byteOffset, wanted.length).swap32();
+		for (const stream of streams) {
+			block.stream.set(stream.update(wanted));
+			block[operation](wanted.length);
+		}
+		if (!littleEndianHost) Buffer.from(total.buffer, total.byteOffset, wanted.length).swap32();
+		some.set(total.subarray(0, some.length));
 	}
+	block.wipe();
 }
 
 /** Calls `use` with consecutive pieces of the first `length` keystream words of a 32-byte key. */
@@ -92,10 +107,7 @@ export function forEachChunk(
 	key32: Uint8Array,
 	use: (offset: number, words: Uint32Array) => void,
 ): void {
-	if (key32.length !== KEY_BYTES) {
-		throw new AlthingError("crypto.bad_key", `A mask key has ${KEY_BYTES} bytes, not ${key32.length}.`);
-	}
-	const cipher = createCipheriv("aes-256-ctr", key32, ZERO_COUNTER);
+	const cipher = keystream(key32);
 	for (let offset = 0; offset < length; offset += CHUNK_WORDS) {
 		const count = Math.min(CHUNK_WORDS, length - offset);
 		const stream = cipher.update(zeros.subarray(0, count * 4));
@@ -103,4 +115,11 @@ export function forEachChunk(
 		const aligned = stream.byteOffset % 4 === 0 ? stream : Uint8Array.from(stream);
 		use(offset, new Uint32Array(aligned.buffer, aligned.byteOffset, count));
 	}
+}
+
+function keystream(key32: Uint8Array): Cipheriv {
+	if (key32.length !== KEY_BYTES) {
+		throw new AlthingError("crypto.bad_key", `A mask key has ${KEY_BYTES} bytes, not ${key32.length}.`);
+	}
+	return createCipheriv("aes-256-ctr", createSecretKey(key32), ZERO_COUNTER);
 }

@@ -29,6 +29,7 @@ export function isPacked(bytes: Uint8Array, modulusBits: ModulusBits, length: nu
 
 /** The low `modulusBits` bits of each value, packed into {@link packedSize} bytes. */
 export function packRing(values: Uint32Array, modulusBits: ModulusBits): Uint8Array {
+	if (modulusBits === 16 && littleEndianHost) return new Uint8Array(new Uint16Array(values).buffer);
 	const bytes = new Uint8Array(packedSize(values.length, modulusBits));
 	const mask = lowBits(modulusBits);
 	let at = 0;
@@ -70,6 +71,8 @@ export function unpackRing(bytes: Uint8Array, modulusBits: ModulusBits, length: 
 			{ expectedBytes, sizeBytes: bytes.length },
 		);
 	}
+	if (modulusBits === 16 && littleEndianHost)
+		return new Uint32Array(new Uint16Array(new Uint8Array(bytes).buffer));
 	const values = new Uint32Array(length);
 	const mask = lowBits(modulusBits);
 	let at = 0;
@@ -88,6 +91,9 @@ export function unpackRing(bytes: Uint8Array, modulusBits: ModulusBits, length: 
 	}
 	return values;
 }
+
+/** Where 16-bit values lie in memory as they are packed, which is the usual modulus. */
+const littleEndianHost = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 function lowBits(modulusBits: ModulusBits): number {
 	return modulusBits === 32 ? -1 : (1 << modulusBits) - 1;

@@ -15,7 +15,7 @@
  * polynomials pass with a chance of about p^-5 = 2^-130 a try: the challenges depend on every share
  * committed (the batched low-degree test of verifiableSharing.ts).
  */
-import { createCipheriv } from "node:crypto";
+import { createCipheriv, createSecretKey } from "node:crypto";
 import { AlthingError } from "./error.ts";
 import { hashFields } from "./hash.ts";
 import { merkleTree, verifyMerkleProof } from "./merkle.ts";
@@ -225,7 +225,7 @@ function challengeOf(
 	{ p }: Prime,
 ): Challenge {
 	const key = hashFields(`${DOMAIN}/challenge`, context, root, p);
-	const cipher = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
+	const cipher = createCipheriv("aes-256-ctr", createSecretKey(key), new Uint8Array(16));
 	const stream = Uint8Array.from(cipher.update(new Uint8Array(4 * CHECKS * (length + zeros))));
 	const view = new DataView(stream.buffer);
 	// 2^32 is 64 p and a little: no residue is likelier than another by more than one part in 64.

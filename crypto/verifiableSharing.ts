@@ -22,7 +22,7 @@
  *
  * Secret bytes never index memory nor steer a branch (see gf256.ts).
  */
-import { createCipheriv } from "node:crypto";
+import { createCipheriv, createSecretKey } from "node:crypto";
 import { equalBytes } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
 import { double, evaluate, multiplyByPublic, weightsAtZero } from "./gf256.ts";
@@ -251,7 +251,7 @@ function partSaltOf(salt: Uint8Array, part: (typeof PARTS)[number]): Uint8Array 
 /** E as 64 columns of 16 bytes (4 words): column b multiplies secret byte b in all 16 checks. */
 function challengeOf(context: Uint8Array, root: Uint8Array, seedCommitment: Uint8Array): Uint32Array {
 	const key = hashFields("althing/sharing/challenge/v1", context, root, seedCommitment);
-	const cipher = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
+	const cipher = createCipheriv("aes-256-ctr", createSecretKey(key), new Uint8Array(16));
 	return toWords(cipher.update(new Uint8Array(SHARED_SECRET_BYTES * CHECKS)));
 }
 

@@ -1,25 +1,37 @@
 /**
- * Assembles src/privacy/samplers/wasmNoise.wat and writes the bytes beside it, so that neither
- * building nor running needs an assembler: `npm run wasm` after changing the text.
- * test/src/privacy/samplers/wasmNoise.test.ts fails when the bytes are not the text's.
+ * Assembles the WebAssembly texts of this repository and writes the bytes beside each, so that neither
+ * building nor running needs an assembler: `npm run wasm` after changing a text.
+ * test/scripts/wasm.test.ts fails when bytes are not their text's.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import loadWabt from "wabt";
 
-const folder = join(import.meta.dirname, "../src/privacy/samplers");
+const root = join(import.meta.dirname, "..");
 
-/** The TypeScript module that holds the assembled bytes. */
-export async function assembledModule(): Promise<string> {
+/** Texts by path without ending, with the name of the constant that holds the bytes. */
+export const WASM_TEXTS: Readonly<Record<string, string>> = {
+	"crypto/maskAddition": "MASK_ADDITION_BYTES",
+	"src/privacy/samplers/wasmNoise": "WASM_NOISE_BYTES",
+};
+
+/** The TypeScript module beside `<path>.wat` that holds the assembled bytes. */
+export function bytesFileOf(path: string): string {
+	return join(root, `${path}Bytes.ts`);
+}
+
+/** What that module has to say. */
+export async function assembledModule(path: string): Promise<string> {
 	const wabt = await loadWabt();
-	const text = readFileSync(join(folder, "wasmNoise.wat"), "utf8");
-	const module = wabt.parseWat("wasmNoise.wat", text, { simd: true, sat_float_to_int: true });
+	const name = `${basename(path)}.wat`;
+	const text = readFileSync(join(root, `${path}.wat`), "utf8");
+	const module = wabt.parseWat(name, text, { simd: true, sat_float_to_int: true });
 	try {
 		module.validate();
 		const base64 = Buffer.from(module.toBinary({}).buffer).toString("base64");
 		return [
-			"/** wasmNoise.wat as bytes, base64. Written by `npm run wasm`: change the text, not this. */",
-			`export const WASM_NOISE_BYTES =\n\t"${base64}";`,
+			`/** ${name} as bytes, base64. Written by \`npm run wasm\`: change the text, not this. */`,
+			`export const ${WASM_TEXTS[path]} =\n\t"${base64}";`,
 			"",
 		].join("\n");
 	} finally {
@@ -28,6 +40,8 @@ export async function assembledModule(): Promise<string> {
 }
 
 if (process.argv[1] && resolve(process.argv[1]) === import.meta.filename) {
-	writeFileSync(join(folder, "wasmNoiseBytes.ts"), await assembledModule());
-	console.log("src/privacy/samplers/wasmNoiseBytes.ts");
+	for (const path of Object.keys(WASM_TEXTS)) {
+		writeFileSync(bytesFileOf(path), await assembledModule(path));
+		console.log(bytesFileOf(path));
+	}
 }

@@ -466,7 +466,7 @@ export class Contributor {
 				`The input has ${values.length} values; the session sums vectors of ${config.length}.`,
 			);
 		}
-		if (values.some((value) => value >= 2 ** config.modulusBits)) {
+		if (exceeds(values, 2 ** config.modulusBits)) {
 			throw new AlthingError(
 				"aggregation.bad_input",
 				`The input has a value outside 0 to 2^${config.modulusBits} - 1.`,
@@ -579,6 +579,12 @@ export function soundOpenedShare(
 	const index = roster.graph.holdersOf(opened.author).indexOf(opened.holder) + 1;
 	const held = { index, share: opened.share, salt: opened.salt, proof: opened.proof };
 	return isSoundShare(roster, bundle, held) ? held : undefined;
+}
+
+/** Not `some`: a callback for each value takes ten times as long as the loop. */
+function exceeds(values: Uint32Array, bound: number): boolean {
+	for (let i = 0; i < values.length; i++) if ((values[i] as number) >= bound) return true;
+	return false;
 }
 
 function sealedData(sid: Uint8Array, dealer: PeerId, holder: PeerId): Uint8Array {

@@ -8,7 +8,7 @@
  * a value counts that at least `degree + 1 + f` holders' shares agree on, f + 1 of whom are honest more than
  * the polynomial needs, so it is the honest ones' own.
  */
-import { createCipheriv } from "node:crypto";
+import { createCipheriv, createSecretKey } from "node:crypto";
 import { correctErrors } from "../../crypto/errorCorrection.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { add, integerOf, multiply, PRIMES, type Prime, weightsAt } from "../../crypto/primeField.ts";
@@ -211,7 +211,7 @@ function challengeWords(
 	prime: number,
 ): Uint32Array {
 	const key = hashFields(`${DOMAIN}/batch`, challenge, name, prime);
-	const cipher = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
+	const cipher = createCipheriv("aes-256-ctr", createSecretKey(key), new Uint8Array(16));
 	const stream = Uint8Array.from(cipher.update(new Uint8Array(4 * count)));
 	const view = new DataView(stream.buffer);
 	return Uint32Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true));

@@ -186,6 +186,32 @@ test("a long mask is the same stream as a short one", () => {
 	);
 });
 
+test("many masks on a vector of several chunks are what their streams say, in both kinds of lanes", () => {
+	const keys = Array.from({ length: 131 }, () => randomBytes(32));
+	const [add, subtract] = [keys.slice(0, 66), keys.slice(66)];
+	for (const [bits, length] of [
+		[16, 65_571],
+		[13, 32_768],
+		[32, 16_401],
+	] as const) {
+		const values = Uint32Array.from({ length }, (_, i) => (i * 2_654_435_761) % 2 ** bits);
+		const masked = Uint32Array.from(values);
+		applyMasks(masked, bits, add, subtract);
+		const bytesEach = bits > 16 ? 4 : 2;
+		const expected = Uint32Array.from(values);
+		for (const [i, secret] of keys.entries()) {
+			const stream = createCipheriv("aes-256-ctr", secret, Buffer.alloc(16)).update(
+				Buffer.alloc(length * bytesEach),
+			);
+			for (let k = 0; k < length; k++) {
+				const value = bytesEach === 4 ? stream.readUInt32LE(4 * k) : stream.readUInt16LE(2 * k);
+				expected[k] = (expected[k] as number) + (i < add.length ? value : -value);
+			}
+		}
+		expect(Buffer.compare(packRing(masked, bits), packRing(expected, bits))).toBe(0);
+	}
+});
+
 test("packing round-trips the low bits and refuses other lengths", () => {
 	fc.assert(
 		fc.property(words, modulus, (values, bits) => {

@@ -2,26 +2,17 @@
  * The instance of wasmNoise.wat that serves one thread, and its memory as typed arrays.
  * Everything is synchronous, so callers never find it in use; each brings its own table.
  */
+import { type WasmGlobal, wasmInstance } from "../../../crypto/wasmModule.ts";
 import { WASM_NOISE_BYTES } from "./wasmNoiseBytes.ts";
-
-/** The part used here of what the runtime has and @types/node does not declare. */
-declare const WebAssembly: {
-	readonly Module: new (bytes: Uint8Array) => object;
-	readonly Instance: new (module: object) => { readonly exports: unknown };
-};
-
-interface Global {
-	readonly value: number;
-}
 
 interface WasmExports {
 	readonly memory: { readonly buffer: ArrayBuffer };
-	readonly blockValues: Global;
-	readonly tableAt: Global;
-	readonly wordsAt: Global;
-	readonly noiseAt: Global;
-	readonly valuesAt: Global;
-	readonly unsureAt: Global;
+	readonly blockValues: WasmGlobal;
+	readonly tableAt: WasmGlobal;
+	readonly wordsAt: WasmGlobal;
+	readonly noiseAt: WasmGlobal;
+	readonly valuesAt: WasmGlobal;
+	readonly unsureAt: WasmGlobal;
 	sample(count: number, lowBits: number, origin: number): number;
 	encode(count: number, scale: number, bound: number, mask: number): number;
 	decode(count: number, unit: number): void;
@@ -52,8 +43,7 @@ export function wasmNoise(): WasmNoise {
 }
 
 function instantiate(): WasmNoise {
-	const module = new WebAssembly.Module(Buffer.from(WASM_NOISE_BYTES, "base64"));
-	const wasm = new WebAssembly.Instance(module).exports as WasmExports;
+	const wasm = wasmInstance<WasmExports>(WASM_NOISE_BYTES);
 	const { buffer } = wasm.memory;
 	const block = wasm.blockValues.value;
 	const words = new Uint32Array(buffer, wasm.wordsAt.value, block);

@@ -1,19 +1,9 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { assembledModule } from "../../../../scripts/wasm.ts";
 import { buildCellTable, ZERO_CELL } from "../../../../src/privacy/samplers/bulkTable.ts";
 import { wasmNoise } from "../../../../src/privacy/samplers/wasmNoise.ts";
 import { seededWordsForTests } from "../seededWordsForTests.ts";
 
-const root = join(import.meta.dirname, "../../../..");
-
 describe("the noise kernel", () => {
-	it("is the bytes of its text", async () => {
-		const committed = readFileSync(join(root, "src/privacy/samplers/wasmNoiseBytes.ts"), "utf8");
-		expect(committed).toBe(await assembledModule());
-	});
-
 	it("reads a table as its text says, at every threshold and between", () => {
 		const wasm = wasmNoise();
 		for (const sigma of [3, 500, 2 ** 20]) {
