@@ -1,5 +1,6 @@
 /** Through the admin RPC, as people would do it: the federation is founded, the others invited and admitted. */
 import { AlthingError } from "../crypto/error.ts";
+import { selectionLeavesOut } from "../src/robustness/spectralSelection.ts";
 import type { JobSpec } from "../src/training/jobSpec.ts";
 import type { Daemon } from "./daemon.ts";
 import { until } from "./deadline.ts";
@@ -9,12 +10,16 @@ export const FEDERATION = "demo";
 const ADMISSION_TIMEOUT_MS = 90_000;
 const LINKS_TIMEOUT_MS = 60_000;
 
-/** Rules for a federation of this size: one member may always be away, and the job fits the privacy floor. */
+/**
+ * Rules for a federation of this size: one member may always be away, or left out by the job's selection, and the
+ * job fits the privacy floor.
+ */
 function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
-	const { privacy } = job;
+	const { privacy, robustness } = job;
+	const leftOut = robustness?.mode === "strict" ? selectionLeavesOut(robustness.attackers) : 1;
 	return {
 		minimumCohort: Math.min(3, members),
-		minimumSurvivorFraction: Math.min(0.8, (members - 1) / members),
+		minimumSurvivorFraction: Math.min(0.8, (members - leftOut) / members),
 		privacyFloor:
 			privacy.mechanism === "none"
 				? { requireDifferentialPrivacy: false, techniques: ["none"] }

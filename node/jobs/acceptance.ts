@@ -5,7 +5,7 @@
 import { encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
-import { type Charter, corruptionOf } from "../../protocols/federation/index.ts";
+import type { Charter } from "../../protocols/federation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
 import type { JobPlan, JobWork } from "../../src/jobs/jobPlan.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
@@ -71,7 +71,7 @@ export function requireCharter(spec: ResolvedSpecification, charter: Charter): P
 	// A smaller sum tells more about each of its parts: the charter's threshold is a floor.
 	if (minimum !== undefined && minimum < charterMinimum)
 		refuse(`it would open sums of ${minimum} sites, the charter asks for ${charterMinimum}`);
-	const who = participationOf(spec, charter, charter.members.length, corruptionOf(charter));
+	const who = participationOf(spec, charter, charter.members.length);
 	// A large cohort needs a graph that its numbers allow: better refused now than at the first round.
 	cohortSecurityOf(spec, who);
 	return who;

@@ -389,8 +389,8 @@ export class JobRuntime {
 	async #beginTraining(start: JobStart, records: readonly Uint8Array[]): Promise<void> {
 		const { self, charter, network, log, attendedMs, journal, blobs } = this.#around;
 		const members = start.participants.map(({ response }) => response.peer);
-		const corruption = Math.floor(charter.rules.assumedCorruptFraction * members.length + 1e-9);
-		this.#participation = participationOf(this.spec, charter, members.length, corruption);
+		this.#participation = participationOf(this.spec, charter, members.length);
+		const { corruption } = this.#participation;
 		const plan = await this.#around.plan(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);

@@ -2,7 +2,7 @@
 import { AlthingError } from "../../crypto/error.ts";
 import { cohortParameters, LARGEST_COMPLETE_COHORT } from "../../protocols/aggregation/index.ts";
 import type { JobStart } from "../../protocols/agreement/index.ts";
-import { type Charter, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
+import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
 import type { CoordinationTiming, TrainingJobOptions } from "../../protocols/training/index.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import { contributorsOf, invitedOf, requireSafeCohort } from "../../src/selection/cohort.ts";
@@ -47,22 +47,23 @@ export function charterMinimumOf(
 }
 
 /**
- * How large the sums of a job are.
+ * How large the sums of a job are, and how many participants may be corrupt. A start may leave out honest
+ * members that accepted (a quorum is enough) and no corrupt one: all of the charter's f may take part, however
+ * few others do.
  * @param participants of the job; all of them may come to be asked when attempts fail
- * @param corruption how many of them may be corrupt
  * @throws AlthingError `job.cohort_too_small`, `job.cohort_too_large`, `aggregation.no_parameters`
  */
 export function participationOf(
 	spec: ResolvedSpecification,
 	charter: Charter,
 	participants: number,
-	corruption: number,
 ): Participation {
+	const corruption = Math.min(corruptionOf(charter), participants);
 	const minimumSurvivors = spec.aggregation.minimumSurvivors ?? charterMinimumOf(spec, charter, participants);
 	const choice = selectionOf(spec);
 	const contributors = contributorsIn(spec, participants);
-	if (contributors < participants || choice !== undefined)
-		requireSafeCohort({ contributors, corruption, minimumSurvivors });
+	const opensSums = spec.technique !== "federated_learning" || spec.training.schedule !== "gossip";
+	if (opensSums) requireSafeCohort({ contributors, corruption, minimumSurvivors });
 	if (participants > LARGEST_COMPLETE_COHORT && needsCompleteGraph(spec)) {
 		throw new AlthingError(
 			"job.cohort_too_large",

@@ -20,6 +20,7 @@ import {
 } from "../robust/outcome.ts";
 import { leastHolders } from "../robust/sketching.ts";
 import type { BufferRules } from "./admission.ts";
+import { smallestRoster } from "./cohort.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { survivorsSlot } from "./sessionId.ts";
@@ -150,6 +151,11 @@ export function checkConfig(config: AggregationConfig): void {
 	if (!Number.isInteger(minimumSurvivors) || minimumSurvivors < 2 || minimumSurvivors > n) {
 		refuse(`minimumSurvivors must be 2 to ${n}, not ${minimumSurvivors}`);
 	}
+	// The coordinator picks the roster: it may leave out any but the corrupt, whose shares must not reconstruct.
+	if (cohort.graph === "complete" && smallestRoster(minimumSurvivors) < 2 * electorate.corruption)
+		refuse(
+			`${electorate.corruption} corrupt members could hold half of the shares of a roster of ${smallestRoster(minimumSurvivors)}; minimumSurvivors must be at least ${2 * electorate.corruption}`,
+		);
 	for (const [name, value] of [
 		["round", config.round],
 		["attempt", attempt],
@@ -177,8 +183,10 @@ export function checkConfig(config: AggregationConfig): void {
 			const { attackers } = selection;
 			const candidates = (config.selected ?? electorate.members).length;
 			const least = Math.max(LEAST_SELECTION_HOLDERS, leastHolders(attackers));
-			if (!Number.isInteger(attackers) || attackers < 1)
-				refuse(`screening.selection.attackers must be 1 or more, not ${attackers}`);
+			if (!Number.isInteger(attackers) || attackers < Math.max(1, electorate.corruption))
+				refuse(
+					`screening.selection.attackers must be ${Math.max(1, electorate.corruption)} or more, not ${attackers}`,
+				);
 			if (candidates < least || candidates > MAX_SELECTION_HOLDERS)
 				refuse(
 					`a selection against ${attackers} is among ${least} to ${MAX_SELECTION_HOLDERS}, not ${candidates}`,

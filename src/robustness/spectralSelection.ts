@@ -16,6 +16,11 @@ export function droppedEachPass(attackers: number): number {
 	return Math.ceil((3 * attackers) / 4);
 }
 
+/** Vectors that a selection leaves out. */
+export function selectionLeavesOut(attackers: number): number {
+	return PASSES * droppedEachPass(attackers);
+}
+
 /**
  * Twice: centre, find the leading principal direction, drop the 3 f / 4 largest squared projections.
  * @param gram inner products of the vectors, or of sketches of them

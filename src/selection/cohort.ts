@@ -1,4 +1,4 @@
-/** How large the sums of a job with a selection are, and whether they are safe to open. */
+/** How large the sums of a job are, and whether they are safe to open. */
 import { AlthingError } from "../../crypto/error.ts";
 import type { SelectionChoice } from "./selectionChoice.ts";
 
@@ -30,8 +30,9 @@ export function invitedOf(choice: Sized): number {
 
 /**
  * Refuses cohorts so small that the corrupt participants could be too many of one. All of them are assumed to
- * be among those selected: no luck of the draw is counted on, and the beacon need not be perfect. Then fewer
- * than half of the share holders of any roster, and not all of the noise, may be theirs.
+ * be among those selected, and on every roster, which the coordinator picks: no luck of the draw is counted
+ * on, and the beacon need not be perfect. Then fewer shares than reconstruct a secret, and not all of the
+ * noise, may be theirs.
  * @throws AlthingError `job.cohort_too_small`
  */
 export function requireSafeCohort(cohort: {
@@ -43,7 +44,7 @@ export function requireSafeCohort(cohort: {
 	if (minimumSurvivors > contributors) {
 		throw new AlthingError(
 			"job.cohort_too_small",
-			`a round is for ${contributors} contributions, but ${minimumSurvivors} have to survive; select more, or lower aggregation.minimumSurvivors`,
+			`a round is for ${contributors} contributions, but ${minimumSurvivors} have to survive; have more participants, or lower aggregation.minimumSurvivors`,
 			{ ...cohort },
 		);
 	}
@@ -51,7 +52,7 @@ export function requireSafeCohort(cohort: {
 	if (minimumSurvivors < needed) {
 		throw new AlthingError(
 			"job.cohort_too_small",
-			`sums of ${minimumSurvivors} selected participants are too small where ${corruption} of all may be corrupt, since all of those may be among the selected: at least ${needed} have to survive; select more`,
+			`sums of ${minimumSurvivors} participants are too small where ${corruption} of all may be corrupt, since all of those may be among them and would hold half of the shares of everybody's secrets: at least ${needed} have to survive; raise aggregation.minimumSurvivors, or have more participants`,
 			{ ...cohort, needed },
 		);
 	}

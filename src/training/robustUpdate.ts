@@ -4,7 +4,7 @@
  * `norm_bound` an L2 bound that follows the median of what the last round's updates were, by certificate.
  */
 import { AlthingError } from "../../crypto/error.ts";
-import { droppedEachPass } from "../robustness/spectralSelection.ts";
+import { selectionLeavesOut } from "../robustness/spectralSelection.ts";
 import { medianOf } from "../robustness/vectors.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
@@ -41,18 +41,23 @@ export function requireSelectable(
 ): void {
 	if (robustness?.mode !== "strict") return;
 	const { attackers } = robustness;
-	const { participants, minimumSurvivors } = who;
+	const { participants, minimumSurvivors, corruption } = who;
 	const refuse = (why: string): never => {
 		throw new AlthingError("job.invalid", `robustness.mode strict against ${attackers} attackers ${why}`, {
 			...who,
 		});
 	};
+	// Sketches are shared so that `attackers` learn nothing of them and can name nobody falsely.
+	if (attackers < corruption)
+		refuse(
+			`shares sketches that the ${corruption} participants who may be corrupt, by the federation's charter, could read together; set robustness.attackers to ${corruption} or more`,
+		);
 	const least = Math.max(LEAST_SELECTED_FROM, 4 * attackers + 1);
 	if (participants < least)
 		refuse(`needs ${least} participants, not ${participants}; use norm_bound, or fewer robustness.attackers`);
 	if (participants > MOST_SELECTED_FROM)
 		refuse(`is for ${MOST_SELECTED_FROM} participants at most, not ${participants}; use norm_bound`);
-	const selected = participants - 2 * droppedEachPass(attackers);
+	const selected = participants - selectionLeavesOut(attackers);
 	if (selected < minimumSurvivors)
 		refuse(
 			`selects ${selected} of ${participants} participants, fewer than the ${minimumSurvivors} that a sum is opened for; aggregation.minimumSurvivors, or the charter's minimumSurvivorFraction, has to be lower`,

@@ -35,3 +35,15 @@ test("vectors that take long on their way are not sent twice", () => {
 	expect(sent.filter((one) => one.startsWith("input")).length).toBe(3);
 	expect(sent.length).toBe(new Set(sent).size);
 });
+
+test("is refused where the corrupt could hold enough shares of the smallest roster to open both kinds", () => {
+	const cohort = (minimumSurvivors: number) => () =>
+		new CohortSimulation({ members: 10, corruption: 3, minimumSurvivors });
+	expect(cohort(6)).not.toThrow();
+	expect(cohort(5)).toThrow(
+		expect.objectContaining({
+			code: "aggregation.bad_configuration",
+			message: expect.stringMatching(/minimumSurvivors must be at least 6/),
+		}),
+	);
+});

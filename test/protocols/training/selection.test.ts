@@ -116,7 +116,7 @@ describe("a job with a selection", () => {
 	});
 
 	test("whose selected are away asks more in the next attempt, and goes on", () => {
-		const job = selecting({ strategy: "uniform", size: 4 }, { rounds: 3, seed: 3, corruption: 2 });
+		const job = selecting({ strategy: "uniform", size: 4 }, { rounds: 3, seed: 3, corruption: 1 });
 		const [first] = [job.options[0] as TrainingJobOptions].map(({ selection, seed, jobId }) =>
 			selectParticipants(selection!, {
 				jobId,

@@ -130,6 +130,12 @@ describe("a selection", () => {
 		expect(normBound / fitting.encoding.scale).toBeCloseTo(2, 2);
 	});
 
+	test("is refused against fewer than may be corrupt: they could read sketches, and name honest sites", () => {
+		const who = { participants: 12, corruption: 2, minimumSurvivors: 8 };
+		expect(() => planTraining(strict(2), who)).not.toThrow();
+		expect(() => planTraining(strict(1), who)).toThrow(/set robustness.attackers to 2 or more/);
+	});
+
 	test("is refused among too few or too many, or where it leaves too few", () => {
 		expect(plan(1, 9, 4)).toThrow(/needs 10 participants, not 9/);
 		expect(plan(3, 12, 4)).toThrow(/needs 13 participants, not 12/);
