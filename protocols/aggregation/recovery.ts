@@ -2,6 +2,7 @@
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { MerkleTree } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
+import { screeningHash } from "../robust/verdict.ts";
 import { cohortTree, metaLeaf, neighbourhoodOf, partOfTree } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Evidence, InputMeta, MessageOf, Proposed } from "./messages.ts";
@@ -17,10 +18,19 @@ export type Decision =
 	/** Nothing can bind: ask everybody to abstain, so that attempt + 1 is allowed. */
 	| { readonly kind: "abstain" };
 
+/** The one proposal that a member has reported, with what came along. */
+interface Reported extends Pick<MessageOf<"report">, "screening" | "projections"> {
+	/** Hex of the proposal's hash. */
+	readonly key: string;
+	readonly proposed: Proposed;
+}
+
 export class Recovery {
 	readonly #context: Context;
 	readonly #participant: Participant;
 	readonly #reported = new Set<PeerId>();
+	/** One for each member: a corrupt one could sign proposals without end, and take the place of what others report. */
+	readonly #proposals = new Map<PeerId, Reported>();
 	readonly #holders = new Map<PeerId, Uint8Array>();
 	#opening: Uint8Array | undefined;
 	/** Signed metas proven to belong to a proposal, by hex of its hash and by author. */
@@ -44,28 +54,46 @@ export class Recovery {
 	/** Takes a report; everything in it proves itself. */
 	take(report: MessageOf<"report">, from: PeerId, blob: Uint8Array | undefined, out: Outbox): void {
 		if (report.term !== this.#context.term || !this.#context.members.includes(from)) return;
-		const { voter, opener, screener } = this.#participant;
+		const { voter, opener } = this.#participant;
 		const { headers, sidPre, members } = this.#context;
 		this.#reported.add(from);
 		for (const header of report.headers) headers.note(header, sidPre, members, out);
 		if (report.ballot !== undefined) voter.countBallot(report.ballot, from, out);
 		const { proposed, certificate } = report;
-		if (proposed !== undefined) {
-			voter.learnProposal(proposed);
-			if (report.screening !== undefined) screener.learn(report.screening);
-			if (report.evidence !== undefined) this.#takeMetas(proposed, report.evidence, from);
+		if (proposed === undefined) return;
+		const key = toHex(proposalHash(sidPre, proposed.proposal));
+		const { screening, projections } = report;
+		const certified =
+			certificate !== undefined && opener.learn({ certificate, proposed }, undefined, from, out);
+		if (certified) this.#opening ??= blob;
+		if (certified || !this.#proposals.has(from))
+			this.#proposals.set(from, { key, proposed, screening, projections });
+		if (this.#proposals.get(from)?.key === key) {
+			if (report.evidence !== undefined) this.#takeMetas(key, proposed, report.evidence, from);
 			if (report.hasSum) this.#holders.set(from, proposed.proposal.sumHash);
-			if (certificate !== undefined) {
-				const sound = opener.learn({ certificate, proposed }, undefined, from, out);
-				if (sound) this.#opening ??= blob;
-			}
 		}
-		for (const projection of report.projections) voter.keepProjection(projection);
+		const { certifiedValue } = voter;
+		if (certifiedValue !== undefined) this.#adopt(certifiedValue);
 	}
 
-	#takeMetas(proposed: Proposed, evidence: Evidence, from: PeerId): void {
+	/** Tells the participant all that was reported of the one value that is to be finished, or proposed again. */
+	#adopt(hash: Uint8Array): Proposed | undefined {
+		const { voter, screener } = this.#participant;
+		const reports = [...this.#proposals.values()].filter(({ key }) => key === toHex(hash));
+		const [first] = reports;
+		if (voter.proposalOf(hash) === undefined && first !== undefined) voter.learnProposal(first.proposed);
+		const proposed = voter.proposalOf(hash);
+		const named = proposed?.proposal.screening;
+		for (const { screening, projections } of proposed === undefined ? [] : reports) {
+			if (screening !== undefined && named !== undefined && equalBytes(screeningHash(screening), named))
+				screener.learn(screening);
+			for (const projection of projections) voter.keepProjection(projection);
+		}
+		return proposed;
+	}
+
+	#takeMetas(key: string, proposed: Proposed, evidence: Evidence, from: PeerId): void {
 		if (evidenceFlaw(this.#context, proposed, evidence, from) !== undefined) return;
-		const key = toHex(proposalHash(this.#context.sidPre, proposed.proposal));
 		const known = this.#metas.get(key) ?? new Map<PeerId, InputMeta>();
 		for (const meta of evidence.metas) known.set(meta.author, meta);
 		this.#metas.set(key, known);
@@ -107,7 +135,7 @@ export class Recovery {
 		if (voter.certified() !== undefined)
 			return { kind: "finish", opening: opener.released?.encoded ?? this.#opening };
 		for (const hash of voter.viableValues()) {
-			const proposed = voter.proposalOf(hash);
+			const proposed = this.#adopt(hash);
 			// Whoever voted for it was shown the inputs around itself; with too few such votes it can be proven dead.
 			if (proposed !== undefined && this.evidenceFor(proposed, this.#context.self) !== undefined)
 				return { kind: "propose", hash, proposed };

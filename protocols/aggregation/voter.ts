@@ -61,6 +61,12 @@ export class Voter {
 		return this.#certificate && proposed ? { certificate: this.#certificate, proposed } : undefined;
 	}
 
+	/** Hash of the certified proposal, whether or not the proposal itself is known. */
+	get certifiedValue(): Uint8Array | undefined {
+		this.#certificate ??= this.#box.certificate();
+		return this.#certificate?.value;
+	}
+
 	/** A certificate made elsewhere; the caller has verified all three. */
 	learn(certificate: QuorumCertificate, proposed: Proposed, evidence: Evidence | undefined): void {
 		this.#certificate ??= certificate;

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import type { AggregationMessage } from "../../../protocols/aggregation/index.ts";
+import type { SigningKey } from "../../../crypto/identity.ts";
+import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
+import {
+	type MessageOf,
+	type ProposalHeader,
+	signStatement,
+} from "../../../protocols/aggregation/messages.ts";
+import { proposalHash } from "../../../protocols/aggregation/proposal.ts";
 import { CohortSimulation } from "./cohortSimulation.ts";
 
 /** Kills the coordinator when it first sends a message of this kind, to nobody or to one other member. */
@@ -70,6 +77,59 @@ describe("the coordinator dies", () => {
 		}
 	}
 });
+
+test("a member that reports proposals without end keeps a new coordinator from none that others voted for", () => {
+	const cohort = new CohortSimulation({ members: 5, minimumSurvivors: 3 });
+	const { simulation } = cohort;
+	const [, successor, , , liar] = cohort.peers as [string, string, string, string, string];
+	let real: MessageOf<"propose"> | undefined;
+	simulation.intercept(({ from, to, message }) => {
+		if (message.kind === "propose" && from === cohort.peer(0)) {
+			real = message;
+			simulation.at(simulation.nowMs + 1000, () => simulation.isRunning(from) && simulation.crash(from));
+			// Its successor was not shown it.
+			return to === successor || to === liar ? [] : undefined;
+		}
+		if (message.kind === "recover" && to === liar) {
+			const session = cohort.sessions.get(successor) as AggregationSession;
+			for (let i = 0; i < 20; i++) {
+				const report = bogusReport(cohort, real as MessageOf<"propose">, i);
+				simulation.perform(successor, session.receive(liar, report, simulation.nowMs));
+			}
+			return [];
+		}
+		return from === liar && real !== undefined ? [] : undefined;
+	});
+	simulation.run({ untilMs: 4000 });
+	cohort.changeCoordinator(2, 1);
+	cohort.runUntilEnded([1, 2, 3]);
+	const survivors = cohort.released(1)?.survivors ?? [];
+	expect(survivors.length).toBeGreaterThanOrEqual(4);
+	for (const i of [1, 2, 3]) expect(cohort.released(i)?.sum).toEqual(cohort.expectedSum(survivors));
+});
+
+/** A report of the last member's own, of a proposal that nobody else has heard of. */
+function bogusReport(cohort: CohortSimulation, real: MessageOf<"propose">, nonce: number) {
+	const key = cohort.keys[4] as SigningKey;
+	const { sidPre, term } = real.header;
+	const sumHash = new Uint8Array(32).fill(nonce + 1);
+	const proposal = { ...real.proposed.proposal, proposer: key.peer, sumHash };
+	const origin = signStatement<ProposalHeader>(key, {
+		kind: "proposal",
+		sidPre,
+		term: term + nonce,
+		proposalHash: proposalHash(sidPre, proposal),
+	});
+	return {
+		kind: "report" as const,
+		term: 2,
+		proposed: { proposal, origin },
+		evidence: real.evidence,
+		hasSum: false,
+		projections: [],
+		headers: [],
+	};
+}
 
 describe("a partition of 3 against 2", () => {
 	test("with the coordinator in the minority: nobody decides until it heals, then all agree", () => {
