@@ -179,8 +179,10 @@ export class Coordination {
 				.box.ballots()
 				.map((ballot) => ballot.voter),
 		);
-		// A coordinator that votes for its successor has resigned: nobody waits for its silence.
-		const resigned = from === this.#coordinator;
+		// A coordinator that votes for its successor has resigned: nobody waits for its silence. For the next
+		// term only: among many to come it would find one whose first in line is its friend.
+		const next = Math.max(this.#term, this.#voted?.term ?? 0) + 1;
+		const resigned = from === this.#coordinator && vote.term <= next;
 		const enough = resigned || voters.size > electorate.corruption;
 		const joins = enough && !voters.has(this.#options.self.peer);
 		const alreadyBeyond = this.#voted !== undefined && this.#voted.term >= vote.term;
