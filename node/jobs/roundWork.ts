@@ -108,13 +108,13 @@ export class RoundWork {
 				return { kind: "charged" };
 			case "contribute": {
 				const { round, state } = task;
-				const streamed = await this.#streamed(job, round, state);
+				const own = await this.#own(job);
+				const streamed = await this.#streamed(job, round, state, own);
 				const history = this.#histories.get(job.jobId);
 				const unsent = this.#unsent.before(job.jobId, round, job.training?.lastRound);
 				const momentum = this.#momenta.before(job.jobId, round, job.training?.lastRound);
 				// Moved away: should the worker fail, the next round begins another history.
 				this.#histories.delete(job.jobId);
-				const own = await this.#own(job);
 				const answer = await this.#run(
 					job,
 					{
@@ -191,7 +191,12 @@ export class RoundWork {
 	}
 
 	/** What the round needs of records that are read in passes, by the job's own thread. */
-	async #streamed(job: JobRuntime, round: number, state: Uint8Array): Promise<StreamedPart | undefined> {
+	async #streamed(
+		job: JobRuntime,
+		round: number,
+		state: Uint8Array,
+		own?: Uint8Array,
+	): Promise<StreamedPart | undefined> {
 		const { datasets, backend } = this.#options;
 		const { streams } = datasets;
 		const set = datasets.streamed(job.spec.data.set);
@@ -203,7 +208,7 @@ export class RoundWork {
 		const { spec, plan } = work;
 		return {
 			kind: "round",
-			round: await streams.round(job.jobId, { set, spec, plan, backend, round, state }),
+			round: await streams.round(job.jobId, { set, spec, plan, backend, round, state, own }),
 		};
 	}
 

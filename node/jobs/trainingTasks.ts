@@ -9,7 +9,7 @@ import type { BackendName } from "../../src/learning/trainer.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
 import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import type { Participation } from "../../src/training/plan.ts";
-import type { StreamedRound } from "../../src/training/streamedRound.ts";
+import { roundBuffers, type StreamedRound } from "../../src/training/streamedRound.ts";
 import type { QueriedData, Question, QuestionAnswer, QuestionCost } from "../queries/queryWork.ts";
 
 /** All a worker needs to take up a job, so that a fresh worker can replace a crashed one. */
@@ -176,9 +176,5 @@ export function historyBuffers(history: CorrelationHistory | undefined): ArrayBu
 /** The buffers of what a pass found, to be moved. */
 export function streamedBuffers(streamed: StreamedPart | undefined): ArrayBuffer[] {
 	if (streamed === undefined) return [];
-	if (streamed.kind === "sums") return [streamed.sums.buffer as ArrayBuffer];
-	return streamed.round.batches.flatMap(({ features, labels }) => [
-		features.buffer as ArrayBuffer,
-		labels.buffer as ArrayBuffer,
-	]);
+	return streamed.kind === "sums" ? [streamed.sums.buffer as ArrayBuffer] : roundBuffers(streamed.round);
 }

@@ -30,6 +30,9 @@ export interface LocalTrainingPlan extends DescentRule {
 	readonly mostSteps?: number;
 }
 
+/** What an epoch hands on: a batch, answered when its step is done. */
+export type TakeBatch = (batch: Batch) => Promise<void>;
+
 /**
  * Mini-batch gradient descent over shuffled epochs. No records: a delta of zeros, no steps.
  * @param start where training starts: the common parameters, or a personal model's
@@ -43,20 +46,39 @@ export async function trainLocally(
 	plan: LocalTrainingPlan,
 	random: (length: number) => Uint8Array = randomBytes,
 ): Promise<LocalUpdate> {
+	const { mostSteps = Number.POSITIVE_INFINITY, batchSize } = plan;
+	let steps = 0;
+	return await trainOverEpochs(trainer, start, plan, async (_epoch, take) => {
+		const order = shuffledRows(data.rows, random);
+		for (let first = 0; first < order.length && steps < mostSteps; first += batchSize) {
+			await take(takeRows(data, order.subarray(first, first + batchSize)));
+			steps += 1;
+		}
+	});
+}
+
+/**
+ * The same over batches that come from elsewhere.
+ * @param epoch hands on the batches of one epoch, in the order of the steps
+ * @throws AlthingError `learning.invalid_argument`, `learning.not_finite` when training diverges.
+ */
+export async function trainOverEpochs(
+	trainer: Trainer,
+	start: Float32Array,
+	plan: Omit<LocalTrainingPlan, "mostSteps">,
+	epoch: (epoch: number, take: TakeBatch) => Promise<void>,
+): Promise<LocalUpdate> {
 	requireCount("number of epochs", plan.epochs);
 	requireCount("local batch size", plan.batchSize);
-	const { mostSteps = Number.POSITIVE_INFINITY } = plan;
 	const parameters = start.slice();
 	const descent = new Descent(plan, parameters);
 	let steps = 0;
-	for (let epoch = 0; epoch < plan.epochs; epoch++) {
-		const order = shuffledRows(data.rows, random);
-		for (let first = 0; first < order.length && steps < mostSteps; first += plan.batchSize) {
-			const batch = takeRows(data, order.subarray(first, first + plan.batchSize));
+	for (let number = 0; number < plan.epochs; number++) {
+		await epoch(number, async (batch) => {
 			const { sum } = await trainer.gradientSum(parameters, batch);
 			descent.step(sum, batch.rows);
 			steps += 1;
-		}
+		});
 	}
 	return { delta: difference(parameters, start), steps };
 }
@@ -105,7 +127,12 @@ export function difference(parameters: Float32Array, start: Float32Array): Float
 	const delta = new Float64Array(parameters.length);
 	for (let i = 0; i < delta.length; i++) delta[i] = parameters[i]! - start[i]!;
 	if (allFinite(delta)) return delta;
-	throw new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
+	throw diverged();
+}
+
+/** The error of training that has left the finite numbers. */
+export function diverged(): AlthingError {
+	return new AlthingError("learning.not_finite", "Local training diverged: lower the local learning rate.");
 }
 
 /** Fisher-Yates with unbiased indices. */

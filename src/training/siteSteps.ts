@@ -7,7 +7,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { allFinite } from "../learning/finite.ts";
 import { accumulatedSteps, type DescentRule } from "../learning/localDescent.ts";
-import { type LocalUpdate, trainLocally } from "../learning/localTraining.ts";
+import { diverged, type LocalUpdate, trainLocally } from "../learning/localTraining.ts";
 import { trainByProximalModels } from "../learning/proximalTraining.ts";
 import type { Trainer } from "../learning/trainer.ts";
 import type { CommonState } from "./commonState.ts";
@@ -174,12 +174,35 @@ async function measuredLosses(site: Site, state: CommonState, own: SiteState): P
 	return { direction, cluster: 0, steps: 0, keep: () => own };
 }
 
-/** Plain local epochs over the site's records. */
-export function plainSteps({ spec, train, trainer, random }: Site): LocalTraining {
+/** Plain local epochs over the site's records; those of a stream have been taken, from {@link epochsStart}. */
+export function plainSteps({ spec, train, trainer, random, streamed }: Site): LocalTraining {
+	const trained = streamed?.trained;
+	if (trained !== undefined) {
+		return async () => {
+			if (trained === "diverged") throw diverged();
+			return trained;
+		};
+	}
 	const { localEpochs: epochs, localBatch: batchSize, algorithm } = spec.training;
 	const most = algorithm === "fednova" ? { mostSteps: MOST_STEPS } : {};
 	return (start, rule) =>
 		trainLocally(trainer, start, train, { ...rule, epochs, batchSize, ...most }, random);
+}
+
+/**
+ * Where plain local epochs start and how they step, for a site that keeps no layers of its own: what
+ * {@link siteSteps} gives its `train`.
+ */
+export function epochsStart(
+	{ spec, plan }: Pick<Site, "spec" | "plan">,
+	round: number,
+	state: CommonState,
+	own: SiteState,
+): { readonly start: Float32Array; readonly rule: ReturnType<typeof localStepsOf> & DescentRule } {
+	const start = commonModels(plan, state)[0]!;
+	const rule = localStepsOf(spec.training, round, start);
+	if (spec.training.algorithm !== "scaffold") return { start, rule };
+	return { start, rule: { ...rule, correction: controls(plan, state, own).correction } };
 }
 
 interface LocallyTrained {
@@ -223,12 +246,7 @@ async function controlledSteps(
 ): Promise<SiteSteps> {
 	const { spec, plan } = site;
 	const { shared } = plan;
-	const common = state.controlVariate ?? new Float64Array(shared.count);
-	const variate = own.controlVariate ?? new Float64Array(shared.count);
-	const correction = placeShared(
-		shared,
-		common.map((value, i) => value - variate[i]!),
-	);
+	const { common, variate, correction } = controls(plan, state, own);
 	const trained = await localUpdate(site, here, { ...rule, correction }, train);
 	const { delta, steps } = trained.update;
 	const scale = steps * rule.learningRate;
@@ -250,6 +268,17 @@ async function controlledSteps(
 			controlVariate: variate.map((value, i) => value + factor * change[i]!),
 		}),
 	};
+}
+
+/** c and c_i, over the shared parameters, and c - c_i over all. */
+function controls({ shared }: Pick<TrainingPlan, "shared">, state: CommonState, own: SiteState) {
+	const common = state.controlVariate ?? new Float64Array(shared.count);
+	const variate = own.controlVariate ?? new Float64Array(shared.count);
+	const correction = placeShared(
+		shared,
+		common.map((value, i) => value - variate[i]!),
+	);
+	return { common, variate, correction };
 }
 
 /** Real value of one unit of a control variate in the aggregated vector. */

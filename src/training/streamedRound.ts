@@ -5,29 +5,45 @@
 import { AlthingError } from "../../crypto/error.ts";
 import type { Rows } from "../data/plannedBatches.ts";
 import type { StepSampling } from "../data/streamedPass.ts";
+import type { LocalUpdate } from "../learning/localTraining.ts";
 import type { Evaluation } from "../learning/trainer.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { largestSample } from "./recordReach.ts";
+import { MOST_STEPS } from "./siteSteps.ts";
 
 const MiB = 2 ** 20;
 /** Of the memory for batches, what one pass collects. */
 const PLANNED_SHARE = 3 / 8;
+/** Of the same memory, the window that epochs are shuffled in. */
+const WINDOW_SHARE = 3 / 4;
 
 export interface StreamedRound {
 	/** Training records of the site. */
 	readonly trainingRows: number;
-	/** The batch of each private step of the round; empty with `gradient`. */
+	/** The batch of each private step of the round; empty with `gradient` and `trained`. */
 	readonly batches: readonly Rows[];
 	/** Sum of all training records' gradients at the common parameters. */
 	readonly gradient?: { readonly sum: Float64Array; readonly examples: number };
+	/** Local epochs from the common parameters. */
+	readonly trained?: LocalUpdate | "diverged";
 	/** Of the held-out records, in rounds that evaluate. */
 	readonly evaluation?: Evaluation;
+}
+
+/** The buffers of a round's part, to be moved to another thread. */
+export function roundBuffers({ batches, gradient, trained }: StreamedRound): ArrayBuffer[] {
+	const arrays = batches.flatMap(({ features, labels }) => [features, labels]);
+	const delta = trained === "diverged" ? undefined : trained?.delta;
+	const vectors = [gradient?.sum, delta].filter((vector) => vector !== undefined);
+	return [...arrays, ...vectors].map(({ buffer }) => buffer as ArrayBuffer);
 }
 
 /** What a job's rounds want of a pass. */
 export type StreamedWork =
 	| { readonly kind: "batches"; readonly sampling: StepSampling; readonly stepsPerRound: number }
-	| { readonly kind: "gradient" };
+	| { readonly kind: "gradient" }
+	/** Local epochs, each a pass. */
+	| { readonly kind: "epochs" };
 
 /**
  * How the rounds of a job are fed from a stream; or, as a text, why they cannot be.
@@ -45,8 +61,7 @@ export function streamedWork(
 			sampling: { kind: "poisson", rate: privacy.samplingRate },
 			stepsPerRound: localSteps,
 		};
-	if (training.algorithm !== "fedsgd")
-		return "its local epochs shuffle all records, which needs them in memory; use fedsgd, or private local steps (site_gaussian)";
+	if (training.algorithm !== "fedsgd") return { kind: "epochs" };
 	if (privacy.mechanism === "none" || privacy.unit === "client") return { kind: "gradient" };
 	if (privacy.correlation === "none")
 		return {
@@ -82,7 +97,7 @@ export function roundsAPass(
 		readonly memoryMiB: number;
 	},
 ): number {
-	if (work.kind === "gradient") return 0;
+	if (work.kind !== "batches") return 0;
 	const { sampling, stepsPerRound } = work;
 	const rate = sampling.kind === "poisson" ? sampling.rate : 1 / sampling.separation;
 	// A record of a batch: float32 features and label, and its place in the batch.
@@ -104,6 +119,34 @@ export function roundsAPass(
 		else tooMany = middle;
 	}
 	return fits;
+}
+
+/**
+ * Records that wait while an epoch is shuffled: as many as three quarters of the memory hold, at most all.
+ * @throws AlthingError `data.streaming_memory` where they are fewer than a step takes; `data.cannot_stream`
+ *   for FedNova where its count of steps would end every epoch early, with the same records each time
+ */
+export function shuffleRows(
+	{ localBatch, localEpochs, algorithm }: ResolvedJobSpec["training"],
+	{
+		features,
+		trainingRows,
+		memoryMiB,
+	}: { readonly features: number; readonly trainingRows: number; readonly memoryMiB: number },
+): number {
+	if (algorithm === "fednova" && localEpochs * Math.ceil(trainingRows / localBatch) > MOST_STEPS)
+		throw new AlthingError(
+			"data.cannot_stream",
+			`fednova counts ${MOST_STEPS} steps a round at most, which is less than the epochs of this job have here; use fedavg, or a larger localBatch`,
+		);
+	const rows = Math.floor((memoryMiB * MiB * WINDOW_SHARE) / (4 * (features + 1)));
+	const all = Math.max(1, trainingRows);
+	if (rows >= Math.min(all, localBatch)) return Math.min(all, rows);
+	throw new AlthingError(
+		"data.streaming_memory",
+		`a step of this job takes more records than data.streaming.batchMemoryMiB (${memoryMiB}) has room for. Raise it, or ask for a smaller localBatch.`,
+		{ memoryMiB },
+	);
 }
 
 /** Batches as one set of records, and the rows of each in it. */

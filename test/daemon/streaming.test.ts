@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 describe("a streamed data set", () => {
-	it("takes part in private trainings beside one in memory", { timeout: TEST_MS }, async () => {
+	it("takes part in private trainings and in local epochs beside one in memory", { timeout: TEST_MS }, async () => {
 		const [node] = fleet.nodes;
 		const sampled = digitsJob({ rounds: 5, epsilon: 6, phaseTimeoutMs: 30_000 });
 		const cycled = {
@@ -65,7 +65,13 @@ describe("a streamed data set", () => {
 				minimumSeparation: 3,
 			},
 		};
-		for (const spec of [sampled, cycled]) {
+		const epochs = {
+			...digitsJob(),
+			name: "epochs",
+			training: { algorithm: "scaffold", rounds: 2, localEpochs: 2, localLearningRate: 0.5 },
+			privacy: { mechanism: "distributed_gaussian", unit: "client", epsilon: 6, delta: 1e-6 },
+		};
+		for (const spec of [sampled, cycled, epochs]) {
 			const { id } = await node!.call("job.submit", { spec });
 			const details = await Promise.all(
 				fleet.nodes.map((each) => each.untilJob(id, ({ state }) => state === "completed")),
@@ -101,13 +107,14 @@ describe("a streamed data set", () => {
 	});
 
 	it("refuses what needs its records in memory, and says why", { timeout: TEST_MS }, async () => {
-		const averaging = {
+		const personal = {
 			...digitsJob(),
-			name: "averaging",
+			name: "personal",
 			training: { algorithm: "fedavg", rounds: 2 },
 			privacy: { mechanism: "distributed_gaussian", unit: "client", epsilon: 6, delta: 1e-6 },
+			personalization: { method: "fine_tuning" },
 		};
-		const { id } = await fleet.node(2).call("job.submit", { spec: averaging });
+		const { id } = await fleet.node(2).call("job.submit", { spec: personal });
 		const { participants } = await fleet
 			.node(2)
 			.untilJob(id, (job) => job.participants.filter(({ decision }) => decision === "rejected").length === 2);

@@ -4,32 +4,38 @@
  * A pass collects the batches of as many rounds as half of the memory holds; the next pass begins as
  * soon as one ends and collects into the other half, so that only the first round waits for a pass.
  * Batches are taken once, for the round they were drawn for; those of rounds that this site missed are
- * discarded, and a round that is asked for again is drawn afresh.
+ * discarded, and a round that is asked for again is drawn afresh. Local epochs take a pass each.
  */
 import { AlthingError } from "../../../crypto/error.ts";
 import type { RecordSource } from "../../../src/data/columns.ts";
 import type { DataDescription } from "../../../src/data/description.ts";
 import type { PlannedBatches, Rows } from "../../../src/data/plannedBatches.ts";
+import { ShuffleWindow } from "../../../src/data/shuffleWindow.ts";
 import {
 	type EveryRecord,
 	type PassResult,
 	passOver,
 	type StepSampling,
 } from "../../../src/data/streamedPass.ts";
+import { diverged, trainOverEpochs } from "../../../src/learning/localTraining.ts";
 import {
 	type BackendName,
 	createTrainer,
 	type Evaluation,
 	type Trainer,
 } from "../../../src/learning/trainer.ts";
+import type { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
 import type { CommonState } from "../../../src/training/commonState.ts";
 import type { ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import type { TrainingPlan } from "../../../src/training/plan.ts";
 import { HELD_OUT_FRACTION } from "../../../src/training/siteData.ts";
+import { NEW_SITE, type SiteState } from "../../../src/training/siteState.ts";
+import { epochsStart } from "../../../src/training/siteSteps.ts";
 import {
 	roundsAPass,
 	type StreamedRound,
 	type StreamedWork,
+	shuffleRows,
 	streamedWork,
 } from "../../../src/training/streamedRound.ts";
 
@@ -53,6 +59,8 @@ export interface JobStreamOptions {
 	readonly batchMemoryMiB: number;
 	/** Ends every pass. */
 	readonly signal: AbortSignal;
+	/** Shuffle local epochs; of the system CSPRNG, unless a test passes a named seeded source. */
+	readonly words?: RandomWords;
 }
 
 /** A pass that collects batches of rounds to come. */
@@ -67,6 +75,8 @@ export class JobStream {
 	readonly #options: JobStreamOptions;
 	readonly #work: StreamedWork;
 	readonly #roundsAPass: number;
+	/** Records that wait while local epochs are shuffled; 0 for jobs without any. */
+	readonly #windowRows: number;
 	#trainer: Promise<Trainer> | undefined;
 	#current: Planning | undefined;
 	#ahead: Planning | undefined;
@@ -82,12 +92,13 @@ export class JobStream {
 		if (typeof work === "string")
 			throw new AlthingError("data.cannot_stream", `This job cannot stream: ${work}.`);
 		this.#work = work;
-		this.#roundsAPass = roundsAPass(work, {
+		const here = {
 			features: records.description.features.count,
 			trainingRows: records.trainingRows,
-			rounds: spec.training.rounds,
 			memoryMiB: batchMemoryMiB,
-		});
+		};
+		this.#roundsAPass = roundsAPass(work, { ...here, rounds: spec.training.rounds });
+		this.#windowRows = work.kind === "epochs" ? shuffleRows(spec.training, here) : 0;
 	}
 
 	/** Rounds that one pass is planned for; 0 where every round takes a pass. */
@@ -95,24 +106,39 @@ export class JobStream {
 		return this.#roundsAPass;
 	}
 
-	/** One round after another, however they are asked for. @throws AlthingError `data.*`, `learning.*` */
-	round(round: number, state: CommonState): Promise<StreamedRound> {
-		const answer = this.#turn.then(() => this.#round(round, state));
+	/**
+	 * One round after another, however they are asked for.
+	 * @param own what the site keeps for itself, for local epochs that go by it
+	 * @throws AlthingError `data.*`, `learning.*`
+	 */
+	round(round: number, state: CommonState, own: SiteState = NEW_SITE): Promise<StreamedRound> {
+		const answer = this.#turn.then(() => this.#round(round, state, own));
 		this.#turn = answer.catch(() => {});
 		return answer;
 	}
 
-	async #round(round: number, state: CommonState): Promise<StreamedRound> {
+	async #round(round: number, state: CommonState, own: SiteState): Promise<StreamedRound> {
 		const { spec, records } = this.#options;
 		const { trainingRows } = records;
-		const evaluates = round % spec.training.evaluateEveryRounds === 0;
-		if (this.#work.kind === "gradient") {
-			const { gradient, evaluation } = await this.#sums(state, { gradient: true, evaluates });
-			return { trainingRows, batches: [], ...given({ gradient, evaluation }) };
+		const evaluating =
+			round % spec.training.evaluateEveryRounds === 0 ? await this.#evaluating(state) : undefined;
+		const every = evaluating?.every ?? [];
+		const ended = async () => given({ evaluation: await evaluating?.result() });
+		switch (this.#work.kind) {
+			case "gradient": {
+				const gradient = await this.#gradient(state, every);
+				return { trainingRows, batches: [], gradient, ...(await ended()) };
+			}
+			case "epochs": {
+				const trained = await this.#epochs(round, state, own, every);
+				return { trainingRows, batches: [], trained, ...(await ended()) };
+			}
+			case "batches": {
+				const batches = await this.#batchesOf(round, this.#work.stepsPerRound);
+				if (every.length > 0) await this.#pass({ every });
+				return { trainingRows, batches, ...(await ended()) };
+			}
 		}
-		const batches = await this.#batchesOf(round, this.#work.stepsPerRound);
-		const { evaluation } = evaluates ? await this.#sums(state, { gradient: false, evaluates }) : {};
-		return { trainingRows, batches, ...given({ evaluation }) };
 	}
 
 	/** Forgets what was planned and gives back all memory; the signal has ended the passes. */
@@ -193,55 +219,105 @@ export class JobStream {
 		}
 	}
 
-	/** What is computed from every record of a part, at the common parameters. */
-	async #sums(
+	/** The sum of all training records' gradients at the common parameters, in a pass that serves others as well. */
+	async #gradient(
 		{ parameters }: CommonState,
-		{ gradient: wantsGradient, evaluates }: { readonly gradient: boolean; readonly evaluates: boolean },
-	): Promise<Pick<StreamedRound, "gradient" | "evaluation">> {
-		const { plan, backend } = this.#options;
-		this.#trainer ??= createTrainer({ model: plan.model, backend, threads: 1 });
-		const trainer = await this.#trainer;
-		const gradient = { sum: new Float64Array(trainer.parameterCount), examples: 0 };
+		others: readonly EveryRecord[],
+	): Promise<NonNullable<StreamedRound["gradient"]>> {
+		const trainer = await this.#training();
+		const total = { sum: new Float64Array(trainer.parameterCount), examples: 0 };
+		const every: EveryRecord = {
+			part: "train",
+			rows: BLOCK_ROWS,
+			take: async (block) => {
+				const { sum, examples } = await trainer.gradientSum(parameters, block);
+				for (let i = 0; i < sum.length; i++) total.sum[i]! += sum[i]!;
+				total.examples += examples;
+			},
+		};
+		await this.#pass({ every: [every, ...others] });
+		return total;
+	}
+
+	/**
+	 * Local epochs, a pass each; the first serves others as well, and is read to its end also where
+	 * training diverges: what that means for the round is not the stream's to say.
+	 */
+	async #epochs(
+		round: number,
+		state: CommonState,
+		own: SiteState,
+		others: readonly EveryRecord[],
+	): Promise<NonNullable<StreamedRound["trained"]>> {
+		const { spec, plan, records, words } = this.#options;
+		const { start, rule } = epochsStart({ spec, plan }, round, state, own);
+		const size = {
+			windowRows: this.#windowRows,
+			batchRows: spec.training.localBatch,
+			width: records.description.features.count,
+		};
+		const trainer = await this.#training();
+		let finite = true;
+		const unlessDiverged = async <T>(train: () => Promise<T>): Promise<T | undefined> => {
+			if (!finite) return undefined;
+			try {
+				return await train();
+			} catch (error) {
+				if (!(error instanceof AlthingError && error.code === "learning.not_finite")) throw error;
+				finite = false;
+				return undefined;
+			}
+		};
+		const trained = await unlessDiverged(() =>
+			trainOverEpochs(trainer, start, rule, async (epoch, take) => {
+				const window = new ShuffleWindow(size, (batch) => unlessDiverged(() => take(batch)), words);
+				try {
+					const every: EveryRecord = { part: "train", rows: BLOCK_ROWS, take: (block) => window.add(block) };
+					await this.#pass({ every: epoch === 0 ? [every, ...others] : [every] });
+					await window.end();
+				} finally {
+					window.wipe();
+				}
+				// Nothing is left to be learned.
+				if (!finite) throw diverged();
+			}),
+		);
+		return trained ?? "diverged";
+	}
+
+	/** Evaluates the common parameters: what a pass has to show for it, and the result when the pass has ended. */
+	async #evaluating({ parameters }: CommonState): Promise<{
+		readonly every: readonly EveryRecord[];
+		result(): Promise<Evaluation>;
+	}> {
+		const trainer = await this.#training();
+		const evaluate = (block: Rows) => trainer.evaluate(parameters, block, this.#options.plan.lossBound);
+		const heldOut = this.#heldOut;
+		if (heldOut !== undefined) return { every: [], result: () => evaluate(heldOut) };
+		const kept = this.#roomForHeldOut();
 		let evaluation: Evaluation = { lossSum: 0, correct: 0, examples: 0 };
-		const add = async (block: Rows) => {
-			const one = await trainer.evaluate(parameters, block, plan.lossBound);
+		const take = async (block: Rows) => {
+			kept?.add(block);
+			const one = await evaluate(block);
 			evaluation = {
 				lossSum: evaluation.lossSum + one.lossSum,
 				correct: evaluation.correct + one.correct,
 				examples: evaluation.examples + one.examples,
 			};
 		};
-		const every: EveryRecord[] = [];
-		if (wantsGradient)
-			every.push({
-				part: "train",
-				rows: BLOCK_ROWS,
-				take: async (block) => {
-					const { sum, examples } = await trainer.gradientSum(parameters, block);
-					for (let i = 0; i < sum.length; i++) gradient.sum[i]! += sum[i]!;
-					gradient.examples += examples;
-				},
-			});
-		if (evaluates && this.#heldOut === undefined) {
-			const kept = this.#roomForHeldOut();
-			every.push({
-				part: "heldOut",
-				rows: BLOCK_ROWS,
-				take: async (block) => {
-					kept?.add(block);
-					await add(block);
-				},
-			});
-			await this.#pass({ every });
-			this.#heldOut = kept?.rows;
-		} else {
-			if (every.length > 0) await this.#pass({ every });
-			if (evaluates && this.#heldOut !== undefined) await add(this.#heldOut);
-		}
-		return given({
-			gradient: wantsGradient ? gradient : undefined,
-			evaluation: evaluates ? evaluation : undefined,
-		});
+		return {
+			every: [{ part: "heldOut", rows: BLOCK_ROWS, take }],
+			result: async () => {
+				this.#heldOut = kept?.rows;
+				return evaluation;
+			},
+		};
+	}
+
+	#training(): Promise<Trainer> {
+		const { plan, backend } = this.#options;
+		this.#trainer ??= createTrainer({ model: plan.model, backend, threads: 1 });
+		return this.#trainer;
 	}
 
 	/** A quarter of the memory is for held-out records, if they fit into it. */

@@ -1,7 +1,7 @@
 /** What a set that is read in passes can do for a job, before the job is accepted. */
 import { AlthingError } from "../../../crypto/error.ts";
 import type { JobWork } from "../../../src/jobs/jobPlan.ts";
-import { roundsAPass, streamedWork } from "../../../src/training/streamedRound.ts";
+import { roundsAPass, shuffleRows, streamedWork } from "../../../src/training/streamedRound.ts";
 import type { RegisteredDataset } from "../datasets.ts";
 import type { StreamSettings } from "./location.ts";
 
@@ -36,8 +36,9 @@ export function streamOffer(
 				return new AlthingError("data.cannot_stream", `data set ${name} is read in passes here: ${how}`);
 			try {
 				const { rounds } = spec.training;
-				const features = description.features.count;
-				roundsAPass(how, { features, trainingRows, rounds, memoryMiB: batchMemoryMiB });
+				const here = { features: description.features.count, trainingRows, memoryMiB: batchMemoryMiB };
+				if (how.kind === "epochs") shuffleRows(spec.training, here);
+				else roundsAPass(how, { ...here, rounds });
 				return undefined;
 			} catch (error) {
 				if (error instanceof AlthingError) return error;

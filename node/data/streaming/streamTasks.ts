@@ -30,6 +30,8 @@ export type StreamTask =
 			readonly backend: BackendName;
 			readonly round: number;
 			readonly state: Uint8Array;
+			/** What the site keeps of the job for itself, encoded; undefined for nothing. */
+			readonly own?: Uint8Array | undefined;
 	  }
 	| { readonly kind: "sums"; readonly set: RegisteredStream; readonly query: QuerySpec }
 	/** Gives back what a job holds, before its thread ends. */

@@ -4,6 +4,8 @@ import { passOver } from "../../../src/data/streamedPass.ts";
 import { streamedSums } from "../../../src/queries/streamedSums.ts";
 import { decodeCommonState } from "../../../src/training/commonState.ts";
 import { HELD_OUT_FRACTION } from "../../../src/training/siteData.ts";
+import { decodeSiteState, NEW_SITE } from "../../../src/training/siteState.ts";
+import { roundBuffers } from "../../../src/training/streamedRound.ts";
 import { serveTasks, type TaskOutcome } from "../../workers/serveTasks.ts";
 import { requireWholeGzip } from "./csvSource.ts";
 import { JobStream } from "./jobStream.ts";
@@ -78,14 +80,11 @@ async function run(task: Exclude<StreamTask, { kind: "close" }>): Promise<TaskOu
 			return { result: await survey(task.set) };
 		case "round": {
 			const state = decodeCommonState(task.state, task.plan.parameterCount);
-			const round = await streamOf(task).round(task.round, state);
-			return {
-				result: { kind: "round", round },
-				transfer: round.batches.flatMap(({ features, labels }) => [
-					features.buffer as ArrayBuffer,
-					labels.buffer as ArrayBuffer,
-				]),
-			};
+			const { parameterCount, shared } = task.plan;
+			const counts = { parameterCount, sharedCount: shared.count };
+			const own = task.own === undefined ? NEW_SITE : decodeSiteState(task.own, counts);
+			const round = await streamOf(task).round(task.round, state, own);
+			return { result: { kind: "round", round }, transfer: roundBuffers(round) };
 		}
 		case "sums": {
 			const sums = await sumsOf(task.set, task.query);

@@ -29,6 +29,7 @@ export class DataStreams {
 			readonly backend: BackendName;
 			readonly round: number;
 			readonly state: Uint8Array;
+			readonly own?: Uint8Array | undefined;
 		},
 	): Promise<StreamedRound> {
 		let thread = this.#jobs.get(jobId);

@@ -6,12 +6,18 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { JobStream } from "../../../node/data/streaming/jobStream.ts";
 import { openLocation, type StreamedLocation, stampOf } from "../../../node/data/streaming/location.ts";
 import { DataStreams } from "../../../node/data/streaming/streams.ts";
+import { seededRandomForTests } from "../../../src/data/testnetPartition.ts";
+import { type LocalUpdate, trainLocally } from "../../../src/learning/localTraining.ts";
 import { createTrainer } from "../../../src/learning/trainer.ts";
+import { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
 import { type CommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
 import type { ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import { planTraining } from "../../../src/training/plan.ts";
 import { loadSiteData } from "../../../src/training/siteData.ts";
-import { roundsAPass, streamedWork } from "../../../src/training/streamedRound.ts";
+import { NEW_SITE } from "../../../src/training/siteState.ts";
+import { epochsStart, plainSteps } from "../../../src/training/siteSteps.ts";
+import { roundsAPass, shuffleRows, streamedWork } from "../../../src/training/streamedRound.ts";
+import { relativeDistance } from "../../src/learning/reference.ts";
 import { digitsJob, type Overrides, WHO } from "../../src/training/federation.ts";
 
 const splitKey = new Uint8Array(32).fill(9);
@@ -50,7 +56,14 @@ afterEach(async () => {
 	for (const one of open.splice(0)) await one.close();
 });
 
-function opened(overrides: Overrides, memoryMiB = settings.batchMemoryMiB): Opened {
+function seededWords(seed: number): RandomWords {
+	const random = seededRandomForTests(seed);
+	return new RandomWords((target) => {
+		for (let i = 0; i < target.length; i++) target[i] = Math.floor(random() * 2 ** 32);
+	});
+}
+
+function opened(overrides: Overrides, memoryMiB = settings.batchMemoryMiB, words?: RandomWords): Opened {
 	const spec = digitsJob(overrides);
 	const plan = planTraining(spec, WHO);
 	let passes = 0;
@@ -66,6 +79,7 @@ function opened(overrides: Overrides, memoryMiB = settings.batchMemoryMiB): Open
 		backend: "onnx",
 		batchMemoryMiB: memoryMiB,
 		signal: ending.signal,
+		...(words === undefined ? {} : { words }),
 	});
 	open.push({
 		close: async () => {
@@ -75,6 +89,14 @@ function opened(overrides: Overrides, memoryMiB = settings.batchMemoryMiB): Open
 	});
 	const state = initialState(spec, plan, "job", new Uint8Array(32));
 	return { stream, spec, state, lossBound: plan.lossBound, passes: () => passes };
+}
+
+/** A job of local epochs without noise. */
+function epochs(training: object): Overrides {
+	return {
+		training: { algorithm: "fedavg", rounds: 4, expectedBatch: undefined, ...training },
+		privacy: { mechanism: "none" },
+	};
 }
 
 const PRIVACY = { mechanism: "distributed_gaussian", epsilon: 8, delta: 1e-6 };
@@ -169,6 +191,87 @@ describe("a job's stream", () => {
 		expect(batches).toHaveLength(localSteps);
 	});
 
+	it("trains local epochs on every record, each a pass, as in memory", async () => {
+		const { train } = inMemory();
+		const variate = (parameters: number) =>
+			Float64Array.from({ length: parameters }, (_, i) => (i % 7) / 100);
+		for (const training of [
+			{ algorithm: "fedavg", localMomentum: 0.5 },
+			{ algorithm: "fedprox", proximalWeight: 0.5 },
+			{ algorithm: "scaffold" },
+			{ algorithm: "fednova" },
+		]) {
+			// One batch of all records an epoch: in whatever order they come, the steps are the same.
+			const job = epochs({ ...training, localEpochs: 3, localBatch: 2048 });
+			const { stream, state, spec, passes } = opened(job);
+			const plan = planTraining(spec, WHO);
+			const own =
+				training.algorithm === "scaffold" ? { controlVariate: variate(plan.shared.count) } : NEW_SITE;
+			const trainer = await createTrainer({ model: plan.model });
+			const { start, rule } = epochsStart({ spec, plan }, 1, state, own);
+			const expected = await trainLocally(trainer, start, train, rule);
+			await trainer.dispose();
+			const { trained: update, trainingRows, evaluation, batches } = await stream.round(1, state, own);
+			const trained = update as LocalUpdate;
+			expect(trained.steps).toBe(3);
+			expect(trainingRows).toBe(train.rows);
+			expect(batches).toEqual([]);
+			expect(evaluation?.examples).toBe(counts().heldOutRows);
+			expect(relativeDistance(trained.delta, expected.delta)).toBeLessThan(1e-5);
+			// The held-out records are evaluated in the first of the passes.
+			expect(passes()).toBe(3);
+		}
+	});
+
+	it("learns from shuffled batches within little memory, the same for the same shuffles", async () => {
+		const { train, heldOut } = inMemory();
+		const job = epochs({ localEpochs: 2, localBatch: 32, localLearningRate: 0.5 });
+		// Room for a fifth of the records.
+		const trained = [];
+		for (const seed of [1, 1, 2]) {
+			const { stream, state } = opened(job, 0.1, seededWords(seed));
+			trained.push((await stream.round(0, state)).trained as LocalUpdate);
+		}
+		expect(trained[1]).toEqual(trained[0]);
+		expect(trained[2]!.delta).not.toEqual(trained[0]!.delta);
+		const { state, spec, lossBound } = opened(job);
+		const plan = planTraining(spec, WHO);
+		const trainer = await createTrainer({ model: plan.model });
+		const { start, rule } = epochsStart({ spec, plan }, 0, state, NEW_SITE);
+		const reference = await trainLocally(trainer, start, train, rule);
+		const accuracy = async ({ delta }: LocalUpdate) => {
+			const { correct, examples } = await trainer.evaluate(
+				start.map((value, i) => value + delta[i]!),
+				heldOut,
+				lossBound,
+			);
+			return correct / examples;
+		};
+		expect(trained[0]!.steps).toBe(reference.steps);
+		expect(await accuracy(reference)).toBeGreaterThan(0.9);
+		for (const one of trained)
+			expect(Math.abs((await accuracy(one)) - (await accuracy(reference)))).toBeLessThan(0.03);
+		await trainer.dispose();
+	});
+
+	it("says of epochs that diverged that they did, and evaluates all the same", async () => {
+		const job = epochs({ localEpochs: 2, localBatch: 100 });
+		const { stream, spec, state, lossBound } = opened(job);
+		const plan = planTraining(spec, WHO);
+		const { train, heldOut } = inMemory();
+		const wild = { ...state, parameters: state.parameters.map((_, i) => (i % 2 === 0 ? 1 : -1) * 3e38) };
+		const { trained, evaluation } = await stream.round(0, wild);
+		expect(trained).toBe("diverged");
+		const trainer = await createTrainer({ model: plan.model });
+		expect(evaluation?.examples).toBe((await trainer.evaluate(wild.parameters, heldOut, lossBound)).examples);
+		const streamed = { trainingRows: train.rows, batches: [], trained: trained! };
+		const steps = plainSteps({ spec, plan, train, trainer, streamed });
+		await expect(steps(wild.parameters, { learningRate: 1 })).rejects.toMatchObject({
+			code: "learning.not_finite",
+		});
+		await trainer.dispose();
+	});
+
 	it("refuses rounds that do not fit, and jobs that need all records at once", () => {
 		const facts = { features: 64, trainingRows: 1_000_000, rounds: 10 };
 		const poisson = streamedWork(digitsJob(everyRecord));
@@ -177,11 +280,22 @@ describe("a job's stream", () => {
 			expect.objectContaining({ code: "data.streaming_memory" }),
 		);
 		expect(roundsAPass(poisson, { ...facts, memoryMiB: 4096 })).toBe(5);
-		const averaging = digitsJob({
+		const own = digitsJob({
 			training: { algorithm: "fedavg", expectedBatch: undefined },
 			privacy: { mechanism: "none" },
+			personalization: { method: "fine_tuning" },
 		});
-		expect(streamedWork(averaging)).toContain("local epochs");
+		expect(streamedWork(own)).toContain("personal models");
+		const { training } = digitsJob(epochs({ algorithm: "fednova", localBatch: 64, localEpochs: 2 }));
+		expect(() => shuffleRows(training, { ...facts, memoryMiB: 512 })).toThrow(
+			expect.objectContaining({ code: "data.cannot_stream" }),
+		);
+		expect(() =>
+			shuffleRows({ ...training, localEpochs: 1 }, { ...facts, trainingRows: 1e5, memoryMiB: 0.01 }),
+		).toThrow(expect.objectContaining({ code: "data.streaming_memory" }));
+		expect(
+			shuffleRows({ ...training, localEpochs: 1 }, { ...facts, trainingRows: 1e5, memoryMiB: 512 }),
+		).toBe(1e5);
 	});
 });
 
