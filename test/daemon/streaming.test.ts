@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 describe("a streamed data set", () => {
-	it("takes part in private trainings and in local epochs beside one in memory", { timeout: TEST_MS }, async () => {
+	it("takes part in trainings beside one in memory", { timeout: TEST_MS }, async () => {
 		const [node] = fleet.nodes;
 		const sampled = digitsJob({ rounds: 5, epsilon: 6, phaseTimeoutMs: 30_000 });
 		const cycled = {
