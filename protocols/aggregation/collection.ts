@@ -34,6 +34,7 @@ import {
 	type OpenedShare,
 } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
+import { claimsOf } from "./publicParts.ts";
 import { vectorHash } from "./sessionId.ts";
 
 interface Dealing {
@@ -311,7 +312,7 @@ export class Collection {
 	/** The masked input is here, and the public part if it has one. */
 	#isComplete(member: PeerId): boolean {
 		const meta = this.#metas.get(member);
-		return meta !== undefined && this.#context.parts.holds(meta);
+		return meta !== undefined && this.#context.parts.holds(claimsOf([meta]));
 	}
 
 	/** The signed meta of a member whose input is in the sum. */

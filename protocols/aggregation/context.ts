@@ -1,6 +1,7 @@
 /** What all parts of one session share. */
 import type { Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
+import { openedBytes } from "../robust/sketching.ts";
 import type { Admission } from "./admission.ts";
 import { type CohortGraph, cohortGraph } from "./cohortGraph.ts";
 import type { AggregationConfig } from "./configuration.ts";
@@ -14,7 +15,10 @@ export class Context {
 	readonly sidPre: Uint8Array;
 	readonly slot: Slot;
 	readonly headers = new HeaderLog();
+	/** Parts of inputs that are not masked. */
 	readonly parts: PublicParts;
+	/** What holders opened of shared sketches. */
+	readonly openings: PublicParts;
 	/** Who holds whose shares and is masked against whom, among those who may contribute. */
 	readonly graph: CohortGraph;
 	/** Members that the links say are gone: nobody waits for them, and nothing else follows from it. */
@@ -27,7 +31,11 @@ export class Context {
 		this.config = config;
 		this.sidPre = preliminarySessionId(config);
 		this.slot = survivorsSlot(config);
-		this.parts = new PublicParts(this);
+		const { publicBytes } = config;
+		this.parts = new PublicParts(this, "input", (sizeBytes) => sizeBytes === publicBytes);
+		const selecting = config.screening?.selection !== undefined;
+		const largest = openedBytes(this.selected.length);
+		this.openings = new PublicParts(this, "products", (sizeBytes) => selecting && sizeBytes <= largest);
 		this.graph = cohortGraph(this.selected, config.cohort, config.graphSeed);
 		this.coordinator = config.coordinator;
 		this.term = config.term;

@@ -544,7 +544,7 @@ export class Contributor {
 		if (part !== undefined) {
 			// To everybody once; who misses it asks for it. The coordinator gets it with each repetition.
 			for (const peer of this.#partSent ? [coordinator] : members)
-				out.send(peer, { kind: "publicPart", author: self }, part);
+				out.send(peer, { kind: "publicPart", of: "input", author: self }, part);
 			this.#partSent = true;
 		}
 		out.send(coordinator, { kind: "input", meta: this.meta }, this.packed);

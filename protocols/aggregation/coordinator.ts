@@ -149,7 +149,7 @@ export class Coordinator {
 				if (this.#stage === "recheck") this.#projectionAudit?.take(message, from, blob, out);
 				break;
 			case "statement":
-				if (this.#stage === "screen") this.#examination?.add(message, from, out);
+				if (this.#stage === "screen") this.#examination?.add(message, from, blob, out);
 				break;
 			case "sketch":
 				if (this.#stage === "screen") this.#examination?.addSketch(message, from, out);

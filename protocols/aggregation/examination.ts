@@ -2,7 +2,7 @@
 import { equalBytes } from "../../crypto/encoding.ts";
 import { type MerkleTree, merkleRoot, merkleTree } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
-import { productsFlaw, sketchFlaw } from "../robust/selection.ts";
+import { productsFlaw, responseFlaw, sharesFlaw, sketchFlaw } from "../robust/selection.ts";
 import {
 	type Basis,
 	type Bench,
@@ -28,10 +28,12 @@ import {
 } from "./messages.ts";
 import { isEdgeSeed } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
+import type { PublicParts } from "./publicParts.ts";
 import { contradicting } from "./screener.ts";
 
 export class Examination {
 	readonly #bench: Bench;
+	readonly #openings: PublicParts;
 	readonly #metas: readonly InputMeta[];
 	readonly #inputs: ReadonlyMap<PeerId, Uint8Array>;
 	readonly #commitment: Uint8Array;
@@ -59,6 +61,7 @@ export class Examination {
 		inputs: ReadonlyMap<PeerId, Uint8Array>,
 	) {
 		this.#bench = bench;
+		this.#openings = context.openings;
 		this.#metas = metas;
 		this.#inputs = inputs;
 		this.#commitment = commitmentOf(bench.sharing, [...metas]);
@@ -82,8 +85,9 @@ export class Examination {
 	requestTo(member: PeerId): MessageOf<"screen"> | MessageOf<"sketches"> {
 		if (this.#fixed.length === 0) return this.#request;
 		const place = this.#metas.findIndex(({ author }) => author === member);
-		const dealt = this.#fixed.map(({ sketch, sealed }) => ({
+		const dealt = this.#fixed.map(({ sketch, response, sealed }) => ({
 			sketch,
+			response,
 			sealed: sealed[place] as Uint8Array,
 			path: (this.#paths.get(sketch.author) as MerkleTree).proof(place),
 		}));
@@ -101,13 +105,14 @@ export class Examination {
 	}
 
 	addSketch(message: MessageOf<"sketch">, from: PeerId, out: Outbox): void {
-		const { sketch, sealed } = message;
+		const { sketch, response, sealed } = message;
 		if (this.#basis !== undefined || !this.#metas.some(({ author }) => author === from)) return;
 		const size = this.#metas.length;
 		const flaw =
 			sketch.author !== from
 				? "it was signed by another"
-				: (sketchFlaw(this.#bench, this.#commitment, size, sketch) ??
+				: (sketchFlaw(this.#bench, this.#commitment, sketch) ??
+					responseFlaw(this.#bench, size, sketch, response) ??
 					(sealed.length !== size || !equalBytes(merkleRoot(sealed), sketch.sealedRoot)
 						? "its sealed shares are not the signed ones"
 						: undefined));
@@ -115,12 +120,18 @@ export class Examination {
 		else if (!this.#sketches.has(from)) this.#sketches.set(from, message);
 	}
 
-	add({ statement, products }: MessageOf<"statement">, from: PeerId, out: Outbox): void {
+	/** @param opened what the member opened of the sketches, if there are any */
+	add(
+		{ statement, products }: MessageOf<"statement">,
+		from: PeerId,
+		opened: Uint8Array | undefined,
+		out: Outbox,
+	): void {
 		const basis = this.#basis;
 		if (basis === undefined || !this.#metas.some(({ author }) => author === from)) return;
 		const flaw =
 			statement.author === from
-				? (statementFlaw(this.#bench, basis.hash, statement) ?? this.#openedFlaw(products, from, basis))
+				? (statementFlaw(this.#bench, basis.hash, statement) ?? this.#openedFlaw(products, from, opened, basis))
 				: "it was signed by another";
 		const known = this.#statements.get(from);
 		if (flaw !== undefined) out.fault(from, "bad_statement", `The statement of ${from} is refused: ${flaw}.`);
@@ -134,11 +145,21 @@ export class Examination {
 			]);
 	}
 
-	#openedFlaw(products: Products | undefined, from: PeerId, { hash }: Basis): string | undefined {
+	#openedFlaw(
+		products: Products | undefined,
+		from: PeerId,
+		opened: Uint8Array | undefined,
+		{ hash }: Basis,
+	): string | undefined {
 		if (this.#bench.rules.selection === undefined)
 			return products === undefined ? undefined : "nothing was asked to be opened";
 		if (products?.author !== from) return "it opens nothing of the sketches";
-		return productsFlaw(this.#bench, hash, this.#fixed.length, products);
+		const dealers = this.#fixed.length;
+		const flaw = productsFlaw(this.#bench, hash, dealers, products);
+		if (flaw !== undefined) return flaw;
+		if (opened === undefined || !this.#openings.take({ author: from, hash: products.opened }, opened))
+			return "it comes without the shares that it signs for";
+		return sharesFlaw(dealers, opened);
 	}
 
 	/** The work that compares statements with the inputs themselves. */

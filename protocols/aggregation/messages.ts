@@ -4,7 +4,7 @@ import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
-import { COMBINATIONS, SKETCH_ROWS } from "../../crypto/signSketch.ts";
+import { SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { MAX_HOLDERS, SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
 import {
 	type Ballot,
@@ -114,21 +114,25 @@ const sketch = signed("sketch", {
 	sid: hash,
 	commitment: hash,
 	root: hash,
-	response: bytesUpTo(12 * 5 * (3 * MAX_SELECTION_HOLDERS + 1)),
+	/** Of the sharing's response, which travels beside it to the holders. */
+	responseHash: hash,
 	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
 	sealedRoot: hash,
 });
+/** Of degree f, with 4 f + 1 holders. */
+const sketchResponse = bytesUpTo(12 * 5 * (Math.ceil((3 * MAX_SELECTION_HOLDERS) / 4) + 1));
 const sealedSketch = bytesUpTo(12 * (SKETCH_ROWS + MAX_SELECTION_HOLDERS + 10) + 512);
-/** The author's shares of all inner products of the sketches, and of combinations of each. */
+/** The author opened its shares of all inner products of the sketches, and of combinations of each. */
 const products = signed("products", {
 	sid: hash,
 	/** Hash of the sketches that it is about. */
 	basis: hash,
 	/** Places of the sketches whose share for the author is bad. */
 	refused: z.array(z.int().min(0).max(MAX_SELECTION_HOLDERS)).max(MAX_SELECTION_HOLDERS),
-	products: bytesUpTo(6 * MAX_SELECTION_HOLDERS * (MAX_SELECTION_HOLDERS + 1)),
-	combinations: bytesUpTo(12 * COMBINATIONS * MAX_SELECTION_HOLDERS),
+	/** Hash of the shares, which everybody gets beside the messages (publicParts.ts). */
+	opened: hash,
 });
+const partOf = z.enum(["input", "products"]);
 /** All that the screening's outcome follows from. */
 const screening = z.strictObject({
 	metas: perMember(meta),
@@ -242,17 +246,23 @@ export const aggregationMessageSchema = z.discriminatedUnion("kind", [
 	}),
 	z.strictObject({ kind: z.literal("input"), meta }),
 	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
-	/** The blob is the part of the author's input that everybody may see. */
-	z.strictObject({ kind: z.literal("publicPart"), author: peer }),
-	z.strictObject({ kind: z.literal("publicPartRequest"), author: peer, hash }),
+	/** The blob is the part of the author's input that everybody may see, or what it opened of sketches. */
+	z.strictObject({ kind: z.literal("publicPart"), of: partOf, author: peer }),
+	z.strictObject({ kind: z.literal("publicPartRequest"), of: partOf, author: peer, hash }),
 	/** Asks a survivor for its masked input once more: its projection is in doubt. */
 	z.strictObject({ kind: z.literal("inputRequest"), proposalHash: hash }),
 	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
-	z.strictObject({ kind: z.literal("sketch"), sketch, sealed: perMember(sealedSketch) }),
+	z.strictObject({
+		kind: z.literal("sketch"),
+		sketch,
+		response: sketchResponse,
+		sealed: perMember(sealedSketch),
+	}),
 	z.strictObject({
 		kind: z.literal("sketches"),
-		dealt: perMember(z.strictObject({ sketch, sealed: sealedSketch, path })),
+		dealt: perMember(z.strictObject({ sketch, response: sketchResponse, sealed: sealedSketch, path })),
 	}),
+	/** With what the author opened, as the blob. */
 	z.strictObject({
 		kind: z.literal("statement"),
 		statement: screenStatement,

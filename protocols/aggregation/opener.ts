@@ -24,6 +24,7 @@ import { decodeOpening, isProjectionOf, masksIn, type Opening } from "./opening.
 import type { Outbox } from "./outbox.ts";
 import { encodePromise, type SessionPromise } from "./promises.ts";
 import { certifiedFlaw, droppedOf, evidenceFlaw, survivorsOf } from "./proposal.ts";
+import { claimsOf } from "./publicParts.ts";
 import type { Screener } from "./screener.ts";
 import { beaconOf, projectionSeed, sharingContext, vectorHash } from "./sessionId.ts";
 import type { Voter } from "./voter.ts";
@@ -53,6 +54,10 @@ export class Opener {
 	/** Masks of the opening being worked on, and the sum once it is unmasked. */
 	#unmasking: { readonly masks: MaskRemoval; readonly sum?: Uint32Array } | undefined;
 	#waitingForSum: HeldOpening | undefined;
+	/** An opening that came before all that holders opened of sketches was here. */
+	#waitingForOpenings:
+		| { readonly message: MessageOf<"opening">; readonly from: PeerId; readonly blob: Uint8Array }
+		| undefined;
 	#released: HeldOpening | undefined;
 	/** What is to be told once every public part is here. */
 	#release: Extract<AggregationOutput, { kind: "released" }> | undefined;
@@ -259,6 +264,11 @@ export class Opener {
 		if (this.#working !== undefined || certified === undefined || blob === undefined) return;
 		if (screening !== undefined) this.#screener.learn(screening);
 		if (sharing === undefined || !this.#agrees(certified)) return;
+		this.#waitingForOpenings = undefined;
+		if (!this.#screener.complete(certified.proposed.proposal, out)) {
+			this.#waitingForOpenings = { message: { kind: "opening", proposalHash }, from, blob };
+			return;
+		}
 		try {
 			const opening = decodeOpening(this.#context.graph, this.#context.config, blob);
 			this.#start({ opening, encoded: blob }, from, out);
@@ -395,6 +405,10 @@ export class Opener {
 
 	/** Tells the owner as soon as the survivors' public parts are all here, which is at once where there are none. */
 	partArrived(out: Outbox): void {
+		const waiting = this.#waitingForOpenings;
+		const proposal = this.#voter.certified()?.proposed.proposal;
+		if (waiting !== undefined && proposal !== undefined && this.#screener.holdsAll(proposal))
+			this.unmask(waiting.message, waiting.from, waiting.blob, out);
 		const release = this.#release;
 		const certified = this.#voter.certified();
 		if (release === undefined || certified === undefined) return;
@@ -402,8 +416,9 @@ export class Opener {
 		const metas = (this.#voter.evidenceFor(certified.certificate.value)?.metas ?? []).toSorted((a, b) =>
 			a.author < b.author ? -1 : 1,
 		);
-		if (!parts.complete(metas, out)) return;
-		const publicParts = config.publicBytes === undefined ? undefined : parts.partsOf(metas);
+		const claims = claimsOf(metas);
+		if (!parts.complete(claims, out)) return;
+		const publicParts = config.publicBytes === undefined ? undefined : parts.partsOf(claims);
 		this.#release = undefined;
 		out.output({ ...release, ...(publicParts === undefined ? {} : { publicParts }) });
 		out.send(coordinator, { kind: "done", sid: release.sid });

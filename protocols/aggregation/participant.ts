@@ -10,6 +10,7 @@ import type { AggregationMessage, MessageOf } from "./messages.ts";
 import { Opener, OUTCOME_WORK, UNMASK_WORK } from "./opener.ts";
 import type { Outbox } from "./outbox.ts";
 import { decodePromise } from "./promises.ts";
+import type { PublicParts } from "./publicParts.ts";
 import { Screener, SKETCH_WORK, STATE_WORK } from "./screener.ts";
 import { PROJECT_WORK, Voter } from "./voter.ts";
 
@@ -53,13 +54,13 @@ export class Participant {
 				this.#die(from, message, out);
 				return;
 			case "publicPart":
-				if (blob !== undefined && this.#context.parts.keep(message.author, from, blob, out)) {
+				if (blob !== undefined && this.#partsOf(message).keep(message.author, from, blob, out)) {
 					this.voter.partArrived(out);
 					this.opener.partArrived(out);
 				}
 				return;
 			case "publicPartRequest":
-				this.#context.parts.serve(message.author, message.hash, from, out);
+				this.#partsOf(message).serve(message, from, out);
 				return;
 			case "sumRequest": {
 				const packed = this.voter.sum(message.sumHash);
@@ -72,6 +73,10 @@ export class Participant {
 			default:
 				if (from === this.#context.coordinator) this.#obey(from, message, blob, out);
 		}
+	}
+
+	#partsOf({ of }: MessageOf<"publicPart" | "publicPartRequest">): PublicParts {
+		return of === "input" ? this.#context.parts : this.#context.openings;
 	}
 
 	#obey(from: PeerId, message: AggregationMessage, blob: Uint8Array | undefined, out: Outbox): void {

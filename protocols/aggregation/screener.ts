@@ -41,6 +41,7 @@ import {
 } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
+import type { PartClaim } from "./publicParts.ts";
 import { maskKey } from "./sessionId.ts";
 import { Sketcher } from "./sketcher.ts";
 
@@ -64,8 +65,11 @@ export class Screener {
 	#basis: Uint8Array | undefined;
 	#sketching: Sketcher | undefined;
 	#statement: ScreenStatement | undefined;
+	#openedSent = false;
 	/** By hash, judged or not: to pass on. */
 	readonly #known = new Map<string, Screening>();
+	/** Hashes of those whose form is sound. */
+	readonly #sound = new Set<string>();
 	readonly #judged = new Map<string, Judged>();
 	/** A coordinator's view of the share set, if it takes no part itself. */
 	#given: Bench | undefined;
@@ -172,10 +176,17 @@ export class Screener {
 	}
 
 	#sendAgain(out: Outbox): void {
-		const { coordinator } = this.#context;
+		const { coordinator, members, self } = this.#context;
 		if (this.#statement !== undefined) {
 			const products = this.#sketching?.products;
-			out.send(coordinator, { kind: "statement", statement: this.#statement, products });
+			const opened = this.#sketching?.opened;
+			out.send(coordinator, { kind: "statement", statement: this.#statement, products }, opened);
+			// To everybody once; who misses it asks for it.
+			if (opened === undefined || this.#openedSent) return;
+			this.#openedSent = true;
+			for (const peer of members)
+				if (peer !== coordinator && peer !== self)
+					out.send(peer, { kind: "publicPart", of: "products", author: self }, opened);
 		} else if (this.#sketching?.dealt !== undefined) out.send(coordinator, this.#sketching.dealt);
 	}
 
@@ -212,8 +223,41 @@ export class Screener {
 		if (bench === undefined) return undefined;
 		if (this.#judged.has(key) || this.#judged.size >= MAX_SCREENINGS) return undefined;
 		const flaw = screeningFlaw(bench, screening);
-		if (flaw === undefined) this.#judged.set(key, { screening, verdict: judge(bench, screening) });
+		if (flaw === undefined) {
+			this.#sound.add(key);
+			this.#judge(key);
+		}
 		return flaw;
+	}
+
+	/** Judges a screening of sound form once everything that was opened for it is here. */
+	#judge(key: string): void {
+		const { bench } = this;
+		const screening = this.#known.get(key);
+		if (bench === undefined || screening === undefined || !this.#sound.has(key) || this.#judged.has(key))
+			return;
+		if (!this.#context.openings.holds(openedClaims(screening))) return;
+		this.#judged.set(key, { screening, verdict: judge(bench, screening) });
+	}
+
+	/** Whether all that holders opened for a proposal's screening is here, as far as this node would judge it. */
+	holdsAll({ screening }: Proposal): boolean {
+		const key = screening && toHex(screening);
+		const known = key === undefined || !this.#sound.has(key) ? undefined : this.#known.get(key);
+		return known === undefined || this.#context.openings.holds(openedClaims(known));
+	}
+
+	/**
+	 * Judges a proposal's screening, or asks somebody for what was opened for it and is not here.
+	 * @returns false while something is missing
+	 */
+	complete(proposal: Proposal, out: Outbox): boolean {
+		const key = proposal.screening && toHex(proposal.screening);
+		const known = key === undefined || !this.#sound.has(key) ? undefined : this.#known.get(key);
+		if (key === undefined || known === undefined || this.#judged.has(key)) return true;
+		if (!this.#context.openings.complete(openedClaims(known), out)) return false;
+		this.#judge(key);
+		return true;
 	}
 
 	/** The screening that a proposal names, if this node knows it. */
@@ -297,9 +341,15 @@ function normOf(values: Uint32Array, modulusBits: ModulusBits): number {
 }
 
 /** What a node judges screenings by. */
-export function benchOf({ config }: Context, sharing: Bench["sharing"] | undefined): Bench | undefined {
+export function benchOf({ config, openings }: Context, sharing: Bench["sharing"] | undefined): Bench | undefined {
 	const { screening: rules, length, modulusBits } = config;
-	return rules === undefined || sharing === undefined ? undefined : { sharing, rules, length, modulusBits };
+	if (rules === undefined || sharing === undefined) return undefined;
+	return { sharing, rules, length, modulusBits, openedBy: (claim) => openings.partOf(claim) };
+}
+
+/** What holders signed for in a screening's selection. */
+function openedClaims({ products }: Screening): PartClaim[] {
+	return (products ?? []).map(({ author, opened }) => ({ author, hash: opened }));
 }
 
 /** The statements of mates that contradict a member's own, for it to answer. */

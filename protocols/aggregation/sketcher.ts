@@ -7,6 +7,7 @@ import {
 	encodeShare,
 	residueBytes,
 	residuesOf,
+	responseFlaw,
 	sealedSketchData,
 	sketchContext,
 	sketchFlaw,
@@ -17,6 +18,7 @@ import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import { type InputMeta, type MessageOf, type Products, type Sketch, signStatement } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
+import { vectorHash } from "./sessionId.ts";
 
 export class Sketcher {
 	readonly #context: Context;
@@ -29,6 +31,8 @@ export class Sketcher {
 	dealt: MessageOf<"sketch"> | undefined;
 	/** What this node opened; once, for one set of sketches. */
 	products: Products | undefined;
+	/** The shares that it signed for. */
+	opened: Uint8Array | undefined;
 
 	constructor(
 		context: Context,
@@ -61,15 +65,16 @@ export class Sketcher {
 			const plain = encodeShare(sharing.shares[place] as (typeof sharing.shares)[number]);
 			return this.#contributor.sealSketch(holder, plain, sealedSketchData(this.#commitment, self, holder));
 		});
+		const response = residueBytes(sharing.response);
 		const signed = signStatement<Sketch>(config.self, {
 			kind: "sketch",
 			sid: this.#bench.sharing.roster.sid,
 			commitment: this.#commitment,
 			root: sharing.root,
-			response: residueBytes(sharing.response),
+			responseHash: vectorHash(response),
 			sealedRoot: merkleRoot(sealed),
 		});
-		this.dealt = { kind: "sketch", sketch: signed, sealed };
+		this.dealt = { kind: "sketch", sketch: signed, response, sealed };
 	}
 
 	/**
@@ -81,13 +86,14 @@ export class Sketcher {
 		if (this.products !== undefined) return undefined;
 		const { config, coordinator, self } = this.#context;
 		const place = this.#authors.indexOf(self);
-		for (const [i, { sketch, sealed, path }] of dealt.entries()) {
+		for (const [i, { sketch, response, sealed, path }] of dealt.entries()) {
 			const { author } = sketch;
 			const flaw =
 				(this.#authors.includes(author) && (i === 0 || (dealt[i - 1]?.sketch.author ?? "") < author)
 					? undefined
 					: "it is in a wrong place") ??
-				sketchFlaw(this.#bench, this.#commitment, this.#authors.length, sketch) ??
+				sketchFlaw(this.#bench, this.#commitment, sketch) ??
+				responseFlaw(this.#bench, this.#authors.length, sketch, response) ??
 				// Not what the dealer sealed: refusing it would be held against the dealer.
 				(verifyMerkleProof(sketch.sealedRoot, sealed, place, this.#authors.length, path)
 					? undefined
@@ -96,23 +102,26 @@ export class Sketcher {
 			out.fault(coordinator, "bad_sketches", `${coordinator} passed on a bad sketch of ${author}: ${flaw}.`);
 			return undefined;
 		}
-		const held = dealt.map(({ sketch, sealed }) => this.#held(sketch, sealed, place, out));
+		const held = dealt.map((one) => this.#held(one, place, out));
 		const sketches = dealt.map(({ sketch }) => sketch);
 		const basis = basisOf(this.#commitment, this.#bench.rules, sketches);
 		if (basis.combination === undefined) return undefined;
-		const opened = openShares(held, basis.combination);
+		this.opened = residueBytes(openShares(held, basis.combination));
 		this.products = signStatement<Products>(config.self, {
 			kind: "products",
 			sid: this.#bench.sharing.roster.sid,
 			basis: basis.hash,
 			refused: held.flatMap(({ held: share }, i) => (share === undefined ? [i] : [])),
-			products: residueBytes(opened.products),
-			combinations: residueBytes(opened.combinations),
+			opened: vectorHash(this.opened),
 		});
 		return basis;
 	}
 
-	#held(sketch: Sketch, sealed: Uint8Array, place: number, out: Outbox): HeldSketch {
+	#held(
+		{ sketch, response, sealed }: MessageOf<"sketches">["dealt"][number],
+		place: number,
+		out: Outbox,
+	): HeldSketch {
 		const { author } = sketch;
 		const { self } = this.#context;
 		const of = { place: this.#authors.indexOf(author) };
@@ -124,7 +133,7 @@ export class Sketcher {
 				shape,
 				context: sketchContext(this.#commitment, author),
 				root: sketch.root,
-				response: residuesOf(sketch.response),
+				response: residuesOf(response),
 				share,
 			};
 			if (checkVectorShare(claim)) return { ...of, held: heldVectors(shape, share) };

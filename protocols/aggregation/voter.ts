@@ -18,6 +18,7 @@ import { isProjectionOf } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
 import { evidenceFlaw, proposalFlaw, proposalHash, survivorsOf } from "./proposal.ts";
+import { claimsOf } from "./publicParts.ts";
 import type { Screener } from "./screener.ts";
 import { projectionSeed, vectorHash } from "./sessionId.ts";
 
@@ -43,6 +44,10 @@ export class Voter {
 	readonly #projecting = new Set<string>();
 	/** Hash of the acceptable proposal whose survivors' public parts are not all here. */
 	#waitingForParts: Uint8Array | undefined;
+	/** The proposal that cannot be judged yet: not all that holders opened is here. */
+	#waitingForOpenings:
+		| { readonly message: MessageOf<"propose">; readonly blob: Uint8Array | undefined }
+		| undefined;
 	#certificate: QuorumCertificate | undefined;
 
 	constructor(context: Context, contributor: Contributor, screener: Screener, restored: readonly Ballot[]) {
@@ -135,11 +140,8 @@ export class Voter {
 	}
 
 	/** Judges a proposal with its masked sum and votes for it, unless this node has voted before. */
-	judge(
-		{ header, proposed, evidence, screening }: MessageOf<"propose">,
-		blob: Uint8Array | undefined,
-		out: Outbox,
-	): void {
+	judge(message: MessageOf<"propose">, blob: Uint8Array | undefined, out: Outbox): void {
+		const { header, proposed, evidence, screening } = message;
 		const { config, sidPre, coordinator, headers, members, self } = this.#context;
 		const hash = proposalHash(sidPre, proposed.proposal);
 		if (header.author !== coordinator || !equalBytes(header.proposalHash, hash)) return;
@@ -148,9 +150,16 @@ export class Voter {
 		if (!consistent) return;
 		// Without a share set of its own a node cannot judge a screening, and leaves the vote to the others.
 		if (config.screening !== undefined && this.#screener.bench === undefined) return;
-		const flaw =
+		const early =
 			proposalFlaw(this.#context, proposed, this.#contributor.sharing) ??
-			(screening && this.#screener.learn(screening)) ??
+			(screening && this.#screener.learn(screening));
+		this.#waitingForOpenings = undefined;
+		if (early === undefined && !this.#screener.complete(proposed.proposal, out)) {
+			this.#waitingForOpenings = { message, blob };
+			return;
+		}
+		const flaw =
+			early ??
 			this.#screener.survivorsFlaw(proposed.proposal) ??
 			evidenceFlaw(this.#context, proposed, evidence, self) ??
 			this.#ownFlaw(proposed, evidence);
@@ -181,6 +190,9 @@ export class Voter {
 
 	/** A public part arrived: the proposal that waited for it may be complete. */
 	partArrived(out: Outbox): void {
+		const unjudged = this.#waitingForOpenings;
+		if (unjudged !== undefined && this.#screener.holdsAll(unjudged.message.proposed.proposal))
+			this.judge(unjudged.message, unjudged.blob, out);
 		const waiting = this.#waitingForParts;
 		this.#waitingForParts = undefined;
 		if (waiting !== undefined) this.#voteWhenComplete(waiting, out);
@@ -190,7 +202,8 @@ export class Voter {
 	#voteWhenComplete(hash: Uint8Array, out: Outbox): void {
 		const proposed = this.#proposals.get(toHex(hash));
 		if (proposed === undefined) return;
-		if (!this.#context.parts.complete(this.evidenceFor(hash)?.metas ?? [], out)) this.#waitingForParts = hash;
+		if (!this.#context.parts.complete(claimsOf(this.evidenceFor(hash)?.metas ?? []), out))
+			this.#waitingForParts = hash;
 		else if (this.project(hash, out)) this.#vote(hash, out);
 	}
 

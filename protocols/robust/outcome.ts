@@ -11,8 +11,8 @@ export interface ScreeningRules {
 	readonly selection?: { readonly attackers: number } | undefined;
 }
 
-/** Most participants of a session with a selection: what they open has to fit into one message. */
-export const MAX_SELECTION_HOLDERS = 40;
+/** Most participants of a session with a selection: what they state of it has to fit into one message. */
+export const MAX_SELECTION_HOLDERS = 101;
 /** Fewer than so many sketches tell too much of each other by their distances. */
 export const LEAST_SELECTION_HOLDERS = 10;
 

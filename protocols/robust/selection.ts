@@ -3,15 +3,17 @@ import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encod
 import { hashFields } from "../../crypto/hash.ts";
 import { PRIMES } from "../../crypto/primeField.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
-import { COMBINATIONS, SKETCH_LIMIT, SKETCH_ROWS } from "../../crypto/signSketch.ts";
+import { SKETCH_LIMIT, SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts";
 import type { PairMatrix } from "../../src/robustness/gram.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
 import { canonical } from "../aggregation/cohort.ts";
 import { isAuthentic, type Products, type Screening, type Sketch } from "../aggregation/messages.ts";
+import type { PartClaim } from "../aggregation/publicParts.ts";
+import { vectorHash } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence } from "./outcome.ts";
-import { decodeSketches, leastHolders, pairCount, sketchShape } from "./sketching.ts";
+import { decodeSketches, leastHolders, openedBytes, sketchShape } from "./sketching.ts";
 import type { Basis, Bench } from "./verdict.ts";
 
 const DOMAIN = "althing/selection/1";
@@ -52,39 +54,55 @@ export function residuesOf(bytes: Uint8Array): Uint32Array {
 
 /** Checks the public part of a sketch by itself; returns what is wrong, or undefined. */
 export function sketchFlaw(
-	{ sharing, rules }: Bench,
+	{ sharing }: Bench,
 	commitment: Uint8Array,
-	holders: number,
 	sketch: Sketch,
 ): string | undefined {
-	const shape = sketchShape(holders, rules.selection?.attackers ?? 0);
 	if (!equalBytes(sketch.sid, sharing.roster.sid)) return "it belongs to another session";
 	if (!equalBytes(sketch.commitment, commitment)) return "it is about other inputs";
-	if (sketch.response.length !== 4 * responseLength(shape)) return "its sharing has a wrong degree";
 	if (!isAuthentic(sketch)) return "it is not signed by its author";
 	return undefined;
 }
 
-/** Checks what a holder opened by itself; returns what is wrong, or undefined. */
+/** Checks a sharing's response, which holders check their shares by; returns what is wrong, or undefined. */
+export function responseFlaw(
+	{ rules }: Bench,
+	holders: number,
+	sketch: Sketch,
+	response: Uint8Array,
+): string | undefined {
+	const shape = sketchShape(holders, rules.selection?.attackers ?? 0);
+	if (response.length !== 4 * responseLength(shape)) return "its sharing has a wrong degree";
+	return equalBytes(vectorHash(response), sketch.responseHash)
+		? undefined
+		: "its sharing is not the signed one";
+}
+
+/** Checks what a holder says it opened by itself; returns what is wrong, or undefined. */
 export function productsFlaw(
 	{ sharing }: Bench,
 	basis: Uint8Array,
 	dealers: number,
 	opened: Products,
 ): string | undefined {
-	const { refused, products, combinations } = opened;
+	const { refused } = opened;
 	if (!equalBytes(opened.sid, sharing.roster.sid)) return "it belongs to another session";
 	if (!equalBytes(opened.basis, basis)) return "it is about other sketches";
-	if (products.length !== 12 * pairCount(dealers) || combinations.length !== 12 * COMBINATIONS * dealers)
-		return "it has a wrong size";
 	if (refused.some((place, i) => place >= dealers || (i > 0 && (refused[i - 1] as number) >= place)))
 		return "what it refuses is not sorted";
-	const residual = (bytes: Uint8Array) =>
-		residuesOf(bytes).every((value, i) => value < (PRIMES[i % PRIMES.length]?.p ?? 0));
-	if (!residual(products) || !residual(combinations)) return "it has a value that is no residue";
 	if (!isAuthentic(opened)) return "it is not signed by its author";
 	return undefined;
 }
+
+/** Checks the shares that a holder opened; returns what is wrong, or undefined. */
+export function sharesFlaw(dealers: number, bytes: Uint8Array): string | undefined {
+	if (bytes.length !== openedBytes(dealers)) return "it has a wrong size";
+	const residual = residuesOf(bytes).every((value, i) => value < (PRIMES[i % PRIMES.length]?.p ?? 0));
+	return residual ? undefined : "it has a value that is no residue";
+}
+
+/** Finds the shares that a holder signed for. */
+export type OpenedBy = (claim: PartClaim) => Uint8Array | undefined;
 
 /** What a screening's holders opened, decoded. */
 export interface Opened {
@@ -103,7 +121,7 @@ export interface Opened {
 
 /** Decodes a screening's sketches; undefined without a selection. */
 export function openedSketches(
-	{ rules }: Bench,
+	{ rules, openedBy }: Bench,
 	{ metas, sketches, products }: Screening,
 	basis: Basis,
 ): Opened | undefined {
@@ -115,12 +133,13 @@ export function openedSketches(
 	const challenge = hashFields(`${DOMAIN}/opened`, basis.hash, ...products.map((one) => canonical(one)));
 	const decoded = decodeSketches(
 		dealers.length,
-		products.map((one) => ({
-			point: holders.indexOf(one.author) + 1,
-			accepted: dealers.map((_, place) => !one.refused.includes(place)),
-			products: residuesOf(one.products),
-			combinations: residuesOf(one.combinations),
-		})),
+		products.flatMap(({ author, opened, refused }) => {
+			const bytes = openedBy({ author, hash: opened });
+			// Nothing that was signed for makes such shares sound: they count as missing, for everybody.
+			if (bytes === undefined || sharesFlaw(dealers.length, bytes) !== undefined) return [];
+			const accepted = dealers.map((_, place) => !refused.includes(place));
+			return [{ point: holders.indexOf(author) + 1, accepted, values: residuesOf(bytes) }];
+		}),
 		attackers,
 		challenge,
 	);

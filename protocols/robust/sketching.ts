@@ -48,16 +48,24 @@ export function pairCount(n: number): number {
 	return (n * (n + 1)) / 2;
 }
 
+/** Residues that a holder opens of so many sketches. */
+export function openedLength(dealers: number): number {
+	return PRIMES.length * (pairCount(dealers) + COMBINATIONS * dealers);
+}
+
+/** Bytes of what a holder opens of so many sketches. */
+export function openedBytes(dealers: number): number {
+	return 4 * openedLength(dealers);
+}
+
 /**
- * A holder's shares of all inner products, pair after pair, and of the combinations, dealer after dealer;
+ * A holder's shares of all inner products, pair after pair, then of the combinations, dealer after dealer;
  * zeros where it holds no sound share. Three residues for each value.
  */
-export function openShares(
-	sketches: readonly HeldSketch[],
-	combinationSeed32: Uint8Array,
-): { readonly products: Uint32Array; readonly combinations: Uint32Array } {
-	const products = new Uint32Array(3 * pairCount(sketches.length));
-	const combinations = new Uint32Array(3 * COMBINATIONS * sketches.length);
+export function openShares(sketches: readonly HeldSketch[], combinationSeed32: Uint8Array): Uint32Array {
+	const opened = new Uint32Array(openedLength(sketches.length));
+	const products = opened.subarray(0, 3 * pairCount(sketches.length));
+	const combinations = opened.subarray(products.length);
 	const rows = Uint32Array.from(combinationsOf(combinationSeed32));
 	for (const [k, prime] of PRIMES.entries()) {
 		let at = 0;
@@ -83,7 +91,7 @@ export function openShares(
 			}
 		}
 	}
-	return { products, combinations };
+	return opened;
 }
 
 /** What one holder opened. */
@@ -92,8 +100,8 @@ export interface OpenedShares {
 	readonly point: number;
 	/** By dealer: whether its share was sound. */
 	readonly accepted: readonly boolean[];
-	readonly products: Uint32Array;
-	readonly combinations: Uint32Array;
+	/** Its shares of inner products and combinations, as {@link openShares} puts them. */
+	readonly values: Uint32Array;
 }
 
 export interface OpenedSketches {
@@ -128,10 +136,7 @@ export function decodeSketches(
 		}
 	}
 	for (const [key, { codewords, holders }] of groups) {
-		const values = decodeBatch(codewords, holders, ({ products: all }) => all, 2 * attackers, attackers, [
-			challenge,
-			`products ${key}`,
-		]);
+		const values = decodeBatch(codewords, holders, 2 * attackers, attackers, [challenge, `products ${key}`]);
 		for (const [c, value] of values?.entries() ?? []) {
 			const [i, k] = names[codewords[c] as number] as [number, number];
 			products.set(`${i} ${k}`, value);
@@ -139,11 +144,9 @@ export function decodeSketches(
 	}
 	for (let i = 0; i < dealers; i++) {
 		const holders = opened.filter(({ accepted }) => accepted[i] === true);
-		const codewords = Array.from({ length: COMBINATIONS }, (_, j) => COMBINATIONS * i + j);
-		const values = decodeBatch(codewords, holders, ({ combinations: all }) => all, attackers, attackers, [
-			challenge,
-			`combinations ${i}`,
-		]);
+		const first = pairCount(dealers) + COMBINATIONS * i;
+		const codewords = Array.from({ length: COMBINATIONS }, (_, j) => first + j);
+		const values = decodeBatch(codewords, holders, attackers, attackers, [challenge, `combinations ${i}`]);
 		if (values !== undefined) combinations.set(i, values);
 	}
 	return {
@@ -162,7 +165,6 @@ const BATCHES = 3;
 function decodeBatch(
 	codewords: readonly number[],
 	holders: readonly OpenedShares[],
-	valuesOf: (holder: OpenedShares) => Uint32Array,
 	degree: number,
 	attackers: number,
 	label: readonly [Uint8Array, string],
@@ -175,7 +177,7 @@ function decodeBatch(
 		const weights = challengeWords(BATCHES * codewords.length, label, k);
 		for (let batch = 0; batch < BATCHES; batch++) {
 			const combined = holders.map((holder) => {
-				const values = valuesOf(holder);
+				const { values } = holder;
 				let sum = 0;
 				for (const [c, codeword] of codewords.entries()) {
 					const weight = (weights[batch * codewords.length + c] as number) % prime.p;
@@ -197,7 +199,7 @@ function decodeBatch(
 		integerOf(
 			PRIMES.map((prime: Prime, k) =>
 				used.reduce((sum, holder, j) => {
-					const value = valuesOf(holder)[3 * codeword + k] as number;
+					const value = holder.values[3 * codeword + k] as number;
 					return add(sum, multiply(value, (lagrange[k] as number[])[j] as number, prime), prime);
 				}, 0),
 			),

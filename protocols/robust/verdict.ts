@@ -26,7 +26,7 @@ import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
 import { maskKey } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence, Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
-import { openedSketches, productsFlaw, sketchFlaw } from "./selection.ts";
+import { type OpenedBy, openedSketches, productsFlaw, sketchFlaw } from "./selection.ts";
 import { combinationSeed, sketchSeed } from "./sketching.ts";
 
 const DOMAIN = "althing/screening/1";
@@ -109,6 +109,8 @@ export interface Bench {
 	readonly rules: ScreeningRules;
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
+	/** With a selection: what holders opened, by what they signed for. */
+	readonly openedBy: OpenedBy;
 }
 
 /** Checks the metas that a screening is about; returns what is wrong, or undefined. */
@@ -156,7 +158,7 @@ export function screeningFlaw(bench: Bench, screening: Screening): string | unde
 	if ((sketches !== undefined) !== selecting || (products !== undefined) !== selecting)
 		return "it has sketches where there is no selection, or none where there is one";
 	for (const sketch of sketches ?? []) {
-		const wrong = sketchFlaw(bench, commitment, authors.length, sketch);
+		const wrong = sketchFlaw(bench, commitment, sketch);
 		if (wrong !== undefined) return `the sketch of ${sketch.author} is refused: ${wrong}`;
 	}
 	for (const one of products ?? []) {
@@ -191,7 +193,7 @@ export interface Verdict {
 	readonly norms: ReadonlyMap<PeerId, number>;
 }
 
-/** The verdict on a screening whose form was checked. */
+/** The verdict on a screening whose form was checked and, with a selection, all of whose openings are here. */
 export function judge(bench: Bench, screening: Screening): Verdict {
 	const { sharing, modulusBits, rules } = bench;
 	const { metas, statements, edges, leftOut } = screening;

@@ -2,7 +2,13 @@
 import { describe, expect, test } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
-import { type MessageOf, type Products, signStatement } from "../../../protocols/aggregation/messages.ts";
+import {
+	type MessageOf,
+	type Products,
+	type Sketch,
+	signStatement,
+} from "../../../protocols/aggregation/messages.ts";
+import { vectorHash } from "../../../protocols/aggregation/sessionId.ts";
 import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 import { CohortSimulation } from "../aggregation/cohortSimulation.ts";
 
@@ -54,15 +60,18 @@ function corrupt<K extends AggregationMessage["kind"]>(
 
 /** A holder that opens other shares than it holds. */
 function lieAsHolder(cohort: CohortSimulation, index: number): void {
-	corrupt(cohort, index, "statement", (message) => {
+	const self = cohort.peer(index);
+	const spoil = (bytes: Uint8Array) => bytes.map((byte, i) => (i % 4 === 0 ? byte ^ 1 : byte));
+	cohort.simulation.intercept((envelope) => {
+		const { from, message, blob } = envelope;
+		if (from !== self || blob === undefined) return undefined;
+		if (message.kind === "publicPart" && message.author === self)
+			return [{ ...envelope, blob: spoil(blob) }];
+		if (message.kind !== "statement") return undefined;
 		const { signature: _, author: __, ...fields } = message.products as Products;
-		const spoil = (bytes: Uint8Array) => bytes.map((byte, i) => (i % 4 === 0 ? byte ^ 1 : byte));
-		const products = signStatement<Products>(cohort.keys[index] as SigningKey, {
-			...fields,
-			products: spoil(fields.products),
-			combinations: spoil(fields.combinations),
-		});
-		return { ...message, products };
+		const opened = vectorHash(spoil(blob));
+		const products = signStatement<Products>(cohort.keys[index] as SigningKey, { ...fields, opened });
+		return [{ ...envelope, message: { ...message, products }, blob: spoil(blob) }];
 	});
 }
 
@@ -164,8 +173,12 @@ describe("a dealer that lies about its sketch", () => {
 		const cohort = selectingCohort(FLIPPED);
 		corrupt(cohort, 3, "sketch", (message) => {
 			const { signature: _, author: __, ...fields } = message.sketch;
-			const response = fields.response.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
-			return { ...message, sketch: signStatement(cohort.keys[3] as SigningKey, { ...fields, response }) };
+			const response = message.response.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+			const sketch = signStatement<Sketch>(cohort.keys[3] as SigningKey, {
+				...fields,
+				responseHash: vectorHash(response),
+			});
+			return { ...message, sketch, response };
 		});
 		expect(outcome(cohort, without(3))).not.toContain(3);
 		expect(named(cohort, 0)).toEqual([]);
@@ -184,4 +197,25 @@ test("a coordinator that passes on other screenings than it proposes gets no vot
 	for (const index of without(0)) expect(cohort.released(index)).toBeUndefined();
 	const codes = cohort.simulation.faults(cohort.peer(4)).map(({ code }) => code);
 	expect(codes).toContain("aggregation.bad_proposal");
+});
+
+test("what holders opened and somebody lacks is fetched from others; shares that nobody signed for are not taken", () => {
+	const cohort = selectingCohort(FLIPPED);
+	let lost = 0;
+	cohort.simulation.intercept((envelope) => {
+		const { from, to, message, blob } = envelope;
+		if (message.kind !== "publicPart" || blob === undefined) return undefined;
+		// Member 4 gets nothing from the authors, and from the coordinator other shares than they signed for.
+		if (to === cohort.peer(4) && message.author === from) {
+			lost++;
+			return [];
+		}
+		if (to === cohort.peer(4) && from === cohort.peer(0))
+			return [{ ...envelope, blob: blob.map((byte) => byte ^ 1) }];
+		return undefined;
+	});
+	const survivors = outcome(cohort, ALL);
+	expect(survivors).not.toContain(3);
+	expect(survivors).not.toContain(7);
+	expect(lost).toBeGreaterThanOrEqual(MEMBERS - 2);
 });

@@ -42,16 +42,12 @@ function opened(
 			held: refuses(holder, place) ? undefined : heldVectors(shape, shares[holder]!),
 		}));
 		const accepted = sketches.map(({ held }) => held !== undefined);
-		return { point: holder + 1, accepted, ...openShares(sketches, SEED) };
+		return { point: holder + 1, accepted, values: openShares(sketches, SEED) };
 	});
 }
 
 function spoiled(share: OpenedShares): OpenedShares {
-	return {
-		...share,
-		products: share.products.map((value) => value ^ 1),
-		combinations: share.combinations.map((value) => value ^ 3),
-	};
+	return { ...share, values: share.values.map((value) => value ^ 1) };
 }
 
 const n = leastHolders(ATTACKERS);
@@ -111,7 +107,7 @@ describe("inner products of shared sketches", () => {
 	});
 
 	test("tell a holder nothing by themselves: opened shares of one product differ at every run", () => {
-		const first = new Set(Array.from({ length: 4 }, () => opened(vectors)[0]!.products[0]));
+		const first = new Set(Array.from({ length: 4 }, () => opened(vectors)[0]!.values[0]));
 		expect(first.size).toBe(4);
 		expect(residue(-1, PRIMES[0]!)).toBe(PRIMES[0]!.p - 1);
 	});
