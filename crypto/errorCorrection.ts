@@ -8,6 +8,7 @@ import { add, evaluate, invertPublic, multiply, type Prime, subtract } from "./p
  * The polynomial of degree at most `degree` that all but at most `errors` of the values lie on; it is the
  * only one when there are at least `degree + 1 + 2 errors` points, which is required.
  * @param points distinct, not zero
+ * @param suspects positions that are likely wrong: when they are all that is, nothing has to be searched for
  * @returns its `degree + 1` coefficients, lowest first, and the positions of the wrong values; undefined
  *   when there is none
  */
@@ -17,8 +18,11 @@ export function correctErrors(
 	degree: number,
 	errors: number,
 	prime: Prime,
+	suspects: ReadonlySet<number> = new Set(),
 ): { readonly coefficients: Uint32Array; readonly wrong: readonly number[] } | undefined {
 	if (points.length < degree + 1 + 2 * errors) return undefined;
+	const guess = guessed(points, values, degree, prime, suspects);
+	if (guess.wrong.length <= errors) return guess;
 	// Q(x_j) = y_j E(x_j), E monic of degree `errors`, Q of degree `degree + errors`: linear in their coefficients.
 	const qTerms = degree + errors + 1;
 	const unknowns = qTerms + errors;
@@ -38,8 +42,59 @@ export function correctErrors(
 	const locator = Uint32Array.of(...solution.subarray(qTerms), 1);
 	const coefficients = divide(solution.subarray(0, qTerms), locator, prime);
 	if (coefficients === undefined) return undefined;
-	const wrong = points.flatMap((x, j) => (evaluate(coefficients, 1, x, prime)[0] === values[j] ? [] : [j]));
+	const wrong = wrongOf(coefficients, points, values, prime);
 	return wrong.length <= errors ? { coefficients, wrong } : undefined;
+}
+
+/** Positions whose values a polynomial does not have. */
+function wrongOf(
+	coefficients: Uint32Array,
+	points: readonly number[],
+	values: ArrayLike<number>,
+	prime: Prime,
+): number[] {
+	return points.flatMap((x, j) => (evaluate(coefficients, 1, x, prime)[0] === values[j] ? [] : [j]));
+}
+
+/** The polynomial through the first values that are not suspected, and who is off it. */
+function guessed(
+	points: readonly number[],
+	values: ArrayLike<number>,
+	degree: number,
+	prime: Prime,
+	suspects: ReadonlySet<number>,
+): { readonly coefficients: Uint32Array; readonly wrong: readonly number[] } {
+	const trusted = [...points.keys()].filter((position) => !suspects.has(position)).slice(0, degree + 1);
+	const coefficients = interpolate(
+		trusted.map((position) => points[position] as number),
+		trusted.map((position) => values[position] as number),
+		prime,
+	);
+	return { coefficients, wrong: wrongOf(coefficients, points, values, prime) };
+}
+
+/** The polynomial of least degree through all points, by Newton's divided differences; lowest first. */
+function interpolate(points: readonly number[], values: readonly number[], prime: Prime): Uint32Array {
+	const differences = Uint32Array.from(values);
+	for (let order = 1; order < points.length; order++)
+		for (let j = points.length - 1; j >= order; j--) {
+			const span = subtract(points[j] as number, points[j - order] as number, prime);
+			const rise = subtract(differences[j] as number, differences[j - 1] as number, prime);
+			differences[j] = multiply(rise, invertPublic(span, prime), prime);
+		}
+	const coefficients = new Uint32Array(points.length);
+	for (let j = points.length - 1; j >= 0; j--) {
+		// Times (x - x_j), plus the next difference.
+		for (let k = points.length - 1; k > 0; k--)
+			coefficients[k] = subtract(
+				coefficients[k - 1] as number,
+				multiply(coefficients[k] as number, points[j] as number, prime),
+				prime,
+			);
+		const constant = subtract(0, multiply(coefficients[0] as number, points[j] as number, prime), prime);
+		coefficients[0] = add(constant, differences[j] as number, prime);
+	}
+	return coefficients;
 }
 
 /** One solution of a consistent linear system (free unknowns zero), or undefined. */

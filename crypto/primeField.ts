@@ -67,14 +67,16 @@ export function invertPublic(a: number, prime: Prime): number {
 	return result;
 }
 
+/** By prime: one modulo it, and zero modulo the others. */
+const UNITS = PRIMES.map((prime) => {
+	const others = PRODUCT / BigInt(prime.p);
+	return others * BigInt(invertPublic(Number(others % BigInt(prime.p)), prime));
+});
+
 /** The public integer in (-M/2, M/2], M the product of the primes, with these residues. */
 export function integerOf(residues: readonly number[]): bigint {
 	let value = 0n;
-	for (const [i, { p }] of PRIMES.entries()) {
-		const others = PRODUCT / BigInt(p);
-		const inverse = BigInt(invertPublic(Number(others % BigInt(p)), PRIMES[i] as Prime));
-		value += BigInt(residues[i] as number) * others * inverse;
-	}
+	for (const [i, unit] of UNITS.entries()) value += BigInt(residues[i] as number) * unit;
 	value %= PRODUCT;
 	return value > PRODUCT / 2n ? value - PRODUCT : value;
 }

@@ -19,10 +19,21 @@ import { createCipheriv, createSecretKey } from "node:crypto";
 import { AlthingError } from "./error.ts";
 import { hashFields } from "./hash.ts";
 import { merkleTree, verifyMerkleProof } from "./merkle.ts";
-import { add, evaluate, multiply, PRIMES, type Prime, randomResidues, residue } from "./primeField.ts";
+import {
+	add,
+	evaluate,
+	multiply,
+	PRIMES,
+	type Prime,
+	RESIDUE_BITS,
+	randomResidues,
+	residue,
+} from "./primeField.ts";
 
 const CHECKS = 5;
 const SALT_BYTES = 16;
+/** Bits of a residue's lower half. */
+const HALF = RESIDUE_BITS / 2;
 const DOMAIN = "althing/vector-sharing/1";
 
 export interface SharingShape {
@@ -193,11 +204,16 @@ export function heldVectors(
 	});
 }
 
-/** sum_b a_b b_b mod p. */
+/** sum_b a_b b_b mod p, for at most 8,000 residues each: both halves of it are exact before they are reduced. */
 export function innerProduct(a: Uint32Array, b: Uint32Array, prime: Prime): number {
-	let sum = 0;
-	for (let i = 0; i < a.length; i++) sum = add(sum, multiply(a[i] as number, b[i] as number, prime), prime);
-	return sum;
+	let high = 0;
+	let low = 0;
+	for (let i = 0; i < a.length; i++) {
+		const factor = b[i] as number;
+		high += (a[i] as number) * (factor >>> HALF);
+		low += (a[i] as number) * (factor & (2 ** HALF - 1));
+	}
+	return residue(residue(high, prime) * 2 ** HALF + low, prime);
 }
 
 function leafOf(context: Uint8Array, index: number, values: Uint32Array, salt: Uint8Array): Uint8Array {
@@ -229,10 +245,8 @@ function challengeOf(
 	const stream = Uint8Array.from(cipher.update(new Uint8Array(4 * CHECKS * (length + zeros))));
 	const view = new DataView(stream.buffer);
 	// 2^32 is 64 p and a little: no residue is likelier than another by more than one part in 64.
-	const words = Uint32Array.from(
-		{ length: CHECKS * (length + zeros) },
-		(_, i) => view.getUint32(4 * i, true) % p,
-	);
+	const words = new Uint32Array(CHECKS * (length + zeros));
+	for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true) % p;
 	return { vector: words.subarray(0, CHECKS * length), zeros: words.subarray(CHECKS * length) };
 }
 

@@ -510,7 +510,7 @@ export class Contributor {
 		const advert = adverts?.get(other);
 		if (advert === undefined || this.#keys === undefined)
 			throw new AlthingError("aggregation.no_channel", `There is no channel to ${other} in this session.`);
-		return sketchKey(sid, this.#keys.channel.secret, advert.channelKey, dealer, holder);
+		return sketchKey(sid, this.#channelTo(advert, this.#keys), dealer, holder);
 	}
 
 	/** Signs and sends the masked input; the promise is durable before it leaves. */

@@ -131,7 +131,8 @@ export class Examination {
 		if (basis === undefined || !this.#metas.some(({ author }) => author === from)) return;
 		const flaw =
 			statement.author === from
-				? (statementFlaw(this.#bench, basis.hash, statement) ?? this.#openedFlaw(products, from, opened, basis))
+				? (statementFlaw(this.#bench, basis.hash, statement) ??
+					this.#openedFlaw(products, from, opened, basis))
 				: "it was signed by another";
 		const known = this.#statements.get(from);
 		if (flaw !== undefined) out.fault(from, "bad_statement", `The statement of ${from} is refused: ${flaw}.`);

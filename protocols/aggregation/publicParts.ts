@@ -117,7 +117,6 @@ export class PublicParts {
 	/** Answers a request. */
 	serve(claim: PartClaim, to: PeerId, out: Outbox): void {
 		const part = this.partOf(claim);
-		if (part !== undefined)
-			out.send(to, { kind: "publicPart", of: this.#of, author: claim.author }, part);
+		if (part !== undefined) out.send(to, { kind: "publicPart", of: this.#of, author: claim.author }, part);
 	}
 }

@@ -341,7 +341,10 @@ function normOf(values: Uint32Array, modulusBits: ModulusBits): number {
 }
 
 /** What a node judges screenings by. */
-export function benchOf({ config, openings }: Context, sharing: Bench["sharing"] | undefined): Bench | undefined {
+export function benchOf(
+	{ config, openings }: Context,
+	sharing: Bench["sharing"] | undefined,
+): Bench | undefined {
 	const { screening: rules, length, modulusBits } = config;
 	if (rules === undefined || sharing === undefined) return undefined;
 	return { sharing, rules, length, modulusBits, openedBy: (claim) => openings.partOf(claim) };

@@ -116,12 +116,11 @@ export function channelKey(
 /** Seals exactly one share of a sketch, from the dealer to the holder; otherwise as {@link channelKey}. */
 export function sketchKey(
 	sid: Uint8Array,
-	ownSecret: Uint8Array,
-	otherPublicKey: Uint8Array,
+	sharedSecret: Uint8Array,
 	dealer: PeerId,
 	holder: PeerId,
 ): Uint8Array {
-	return deriveKey(agree(ownSecret, otherPublicKey), sid, `${DOMAIN} sketch ${dealer} ${holder}`);
+	return deriveKey(sharedSecret, sid, `${DOMAIN} sketch ${dealer} ${holder}`);
 }
 
 /** 16 public bytes by which both ends of an edge show that they hold the same seed. */

@@ -43,21 +43,19 @@ export function decodeShare(bytes: Uint8Array, index: number): VectorShare {
 export function residueBytes(values: Uint32Array): Uint8Array {
 	const bytes = new Uint8Array(4 * values.length);
 	const view = new DataView(bytes.buffer);
-	for (const [i, value] of values.entries()) view.setUint32(4 * i, value, true);
+	for (let i = 0; i < values.length; i++) view.setUint32(4 * i, values[i] as number, true);
 	return bytes;
 }
 
 export function residuesOf(bytes: Uint8Array): Uint32Array {
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-	return Uint32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => view.getUint32(4 * i, true));
+	const values = new Uint32Array(Math.floor(bytes.length / 4));
+	for (let i = 0; i < values.length; i++) values[i] = view.getUint32(4 * i, true);
+	return values;
 }
 
 /** Checks the public part of a sketch by itself; returns what is wrong, or undefined. */
-export function sketchFlaw(
-	{ sharing }: Bench,
-	commitment: Uint8Array,
-	sketch: Sketch,
-): string | undefined {
+export function sketchFlaw({ sharing }: Bench, commitment: Uint8Array, sketch: Sketch): string | undefined {
 	if (!equalBytes(sketch.sid, sharing.roster.sid)) return "it belongs to another session";
 	if (!equalBytes(sketch.commitment, commitment)) return "it is about other inputs";
 	if (!isAuthentic(sketch)) return "it is not signed by its author";

@@ -121,38 +121,51 @@ export function decodeSketches(
 	attackers: number,
 	challenge: Uint8Array,
 ): OpenedSketches {
-	const products = new Map<string, bigint>();
-	const combinations = new Map<number, bigint[]>();
-	const groups = new Map<string, { codewords: number[]; holders: OpenedShares[] }>();
-	const names: [number, number][] = [];
-	for (let i = 0; i < dealers; i++) {
-		for (let k = i; k < dealers; k++) {
-			const holders = opened.filter(({ accepted }) => accepted[i] === true && accepted[k] === true);
+	const decoded = new Map<number, bigint>();
+	const decode = (name: string, groups: Iterable<Group>, degree: number) => {
+		for (const { codewords, holders } of groups) {
 			const key = holders.map(({ point }) => point).join();
-			const group = groups.get(key) ?? { codewords: [], holders };
-			groups.set(key, group);
-			group.codewords.push(names.length);
-			names.push([i, k]);
+			const values = decodeBatch(codewords, holders, degree, attackers, [challenge, `${name} ${key}`]);
+			for (const [c, value] of values?.entries() ?? []) decoded.set(codewords[c] as number, value);
 		}
-	}
-	for (const [key, { codewords, holders }] of groups) {
-		const values = decodeBatch(codewords, holders, 2 * attackers, attackers, [challenge, `products ${key}`]);
-		for (const [c, value] of values?.entries() ?? []) {
-			const [i, k] = names[codewords[c] as number] as [number, number];
-			products.set(`${i} ${k}`, value);
-		}
-	}
-	for (let i = 0; i < dealers; i++) {
-		const holders = opened.filter(({ accepted }) => accepted[i] === true);
-		const first = pairCount(dealers) + COMBINATIONS * i;
-		const codewords = Array.from({ length: COMBINATIONS }, (_, j) => first + j);
-		const values = decodeBatch(codewords, holders, attackers, attackers, [challenge, `combinations ${i}`]);
-		if (values !== undefined) combinations.set(i, values);
-	}
-	return {
-		product: (i, k) => products.get(i <= k ? `${i} ${k}` : `${k} ${i}`),
-		combinations: (i) => combinations.get(i),
 	};
+	const pairs = new Map<string, Group>();
+	const singles = new Map<string, Group>();
+	const pairsBefore = (i: number) => i * dealers - (i * (i - 1)) / 2;
+	for (let i = 0; i < dealers; i++) {
+		for (let k = i; k < dealers; k++) groupOf(pairs, opened, [i, k]).codewords.push(pairsBefore(i) + k - i);
+		const first = pairCount(dealers) + COMBINATIONS * i;
+		const { codewords } = groupOf(singles, opened, [i]);
+		for (let j = 0; j < COMBINATIONS; j++) codewords.push(first + j);
+	}
+	decode("products", pairs.values(), 2 * attackers);
+	decode("combinations", singles.values(), attackers);
+	return {
+		product: (i, k) => decoded.get(pairsBefore(Math.min(i, k)) + Math.abs(i - k)),
+		combinations(i) {
+			const first = pairCount(dealers) + COMBINATIONS * i;
+			const values = Array.from({ length: COMBINATIONS }, (_, j) => decoded.get(first + j));
+			return values.every((value) => value !== undefined) ? values : undefined;
+		},
+	};
+}
+
+/** Codewords whose shares the same holders have. */
+interface Group {
+	readonly codewords: number[];
+	readonly holders: readonly OpenedShares[];
+}
+
+function groupOf(
+	groups: Map<string, Group>,
+	opened: readonly OpenedShares[],
+	dealers: readonly number[],
+): Group {
+	const holders = opened.filter(({ accepted }) => dealers.every((dealer) => accepted[dealer] === true));
+	const key = holders.map(({ point }) => point).join();
+	const group = groups.get(key) ?? { codewords: [], holders };
+	groups.set(key, group);
+	return group;
 }
 
 /** Random combinations of codewords that find a wrong holder but for 2^-78. */
@@ -174,18 +187,14 @@ function decodeBatch(
 	const points = holders.map(({ point }) => point);
 	const wrong = new Set<number>();
 	for (const [k, prime] of PRIMES.entries()) {
-		const weights = challengeWords(BATCHES * codewords.length, label, k);
+		const shares = holders.map(({ values }) =>
+			Uint32Array.from(codewords, (codeword) => values[3 * codeword + k] as number),
+		);
+		const weights = challengeWords(BATCHES * codewords.length, label, k).map((word) => word % prime.p);
 		for (let batch = 0; batch < BATCHES; batch++) {
-			const combined = holders.map((holder) => {
-				const { values } = holder;
-				let sum = 0;
-				for (const [c, codeword] of codewords.entries()) {
-					const weight = (weights[batch * codewords.length + c] as number) % prime.p;
-					sum = add(sum, multiply(values[3 * codeword + k] as number, weight, prime), prime);
-				}
-				return sum;
-			});
-			const decoded = correctErrors(points, combined, degree, errors, prime);
+			const of = weights.subarray(batch * codewords.length, (batch + 1) * codewords.length);
+			const combined = shares.map((values) => innerProduct(values, of, prime));
+			const decoded = correctErrors(points, combined, degree, errors, prime, wrong);
 			if (decoded === undefined) return undefined;
 			for (const position of decoded.wrong) wrong.add(position);
 		}

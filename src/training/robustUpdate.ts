@@ -29,7 +29,7 @@ export function isScreened({ robustness }: Pick<ResolvedJobSpec, "robustness">):
 
 /** A selection is made among so many; distances between fewer tell too much, and more do not fit into a message. */
 const LEAST_SELECTED_FROM = 10;
-const MOST_SELECTED_FROM = 40;
+const MOST_SELECTED_FROM = 101;
 
 /**
  * Refuses a job whose participants are too few, or too many, for its selection.

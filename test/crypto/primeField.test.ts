@@ -113,6 +113,9 @@ describe("error correction", () => {
 				const found = correctErrors(points, values, degree, errors, of);
 				expect(found?.wrong).toEqual(wrong);
 				expect([...(found?.coefficients ?? [])]).toEqual(coefficients);
+				// Whoever is suspected, rightly or not, the answer is the same.
+				for (const suspects of [wrong, order.slice(0, errors), order.slice(errors)])
+					expect(correctErrors(points, values, degree, errors, of, new Set(suspects))).toEqual(found);
 			}),
 			{ numRuns: 400 },
 		);

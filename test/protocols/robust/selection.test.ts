@@ -2,32 +2,19 @@
 import { describe, expect, test } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
-import {
-	type MessageOf,
-	type Products,
-	type Sketch,
-	signStatement,
-} from "../../../protocols/aggregation/messages.ts";
+import { type MessageOf, type Sketch, signStatement } from "../../../protocols/aggregation/messages.ts";
 import { vectorHash } from "../../../protocols/aggregation/sessionId.ts";
-import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 import { CohortSimulation } from "../aggregation/cohortSimulation.ts";
+import { encoded, honestInput, lieAsHolder } from "./selectionCohort.ts";
 
 const MEMBERS = 10;
 const ATTACKERS = 2;
 const LENGTH = 80;
 const MODULUS_BITS = 24;
 const NORM_BOUND = 20_000;
-const MASK = 2 ** MODULUS_BITS - 1;
-
 /** Honest inputs: one direction and some of each one's own. */
-function honest(index: number): Float64Array {
-	const shared = seededRandomForTests(77);
-	const own = seededRandomForTests(200 + index);
-	return Float64Array.from({ length: LENGTH }, () => (shared() - 0.5) * 2000 + (own() - 0.5) * 1000);
-}
-
+const honest = (index: number) => honestInput(index, LENGTH);
 const flipped = (index: number) => honest(index).map((value) => -3 * value);
-const encoded = (values: Float64Array) => Uint32Array.from(values, (value) => Math.round(value) & MASK);
 
 function selectingCohort(inputs: Readonly<Record<number, Float64Array>>, selecting = true): CohortSimulation {
 	const rules = { coordinates: LENGTH, normBound: NORM_BOUND };
@@ -56,23 +43,6 @@ function corrupt<K extends AggregationMessage["kind"]>(
 			? [{ ...envelope, message: change(envelope.message as MessageOf<K>) }]
 			: undefined,
 	);
-}
-
-/** A holder that opens other shares than it holds. */
-function lieAsHolder(cohort: CohortSimulation, index: number): void {
-	const self = cohort.peer(index);
-	const spoil = (bytes: Uint8Array) => bytes.map((byte, i) => (i % 4 === 0 ? byte ^ 1 : byte));
-	cohort.simulation.intercept((envelope) => {
-		const { from, message, blob } = envelope;
-		if (from !== self || blob === undefined) return undefined;
-		if (message.kind === "publicPart" && message.author === self)
-			return [{ ...envelope, blob: spoil(blob) }];
-		if (message.kind !== "statement") return undefined;
-		const { signature: _, author: __, ...fields } = message.products as Products;
-		const opened = vectorHash(spoil(blob));
-		const products = signStatement<Products>(cohort.keys[index] as SigningKey, { ...fields, opened });
-		return [{ ...envelope, message: { ...message, products }, blob: spoil(blob) }];
-	});
 }
 
 /** A dealer that shares another sketch than its input's. */
