@@ -19,16 +19,7 @@ import { createCipheriv, createSecretKey } from "node:crypto";
 import { AlthingError } from "./error.ts";
 import { hashFields } from "./hash.ts";
 import { merkleTree, verifyMerkleProof } from "./merkle.ts";
-import {
-	add,
-	evaluate,
-	multiply,
-	PRIMES,
-	type Prime,
-	RESIDUE_BITS,
-	randomResidues,
-	residue,
-} from "./primeField.ts";
+import { add, evaluate, PRIMES, type Prime, RESIDUE_BITS, randomResidues, residue } from "./primeField.ts";
 
 const CHECKS = 5;
 const SALT_BYTES = 16;
