@@ -298,7 +298,9 @@ export class RoundWork {
 					analyst: proposal.submitter,
 				})),
 		);
-		if (own !== undefined) await this.#options.siteStates.propose(jobId, round, attempt, own);
+		// A private step of an own part of a vertical job is one draw of noise, even if its round is void.
+		const standing = spec.technique === "vertical_learning";
+		if (own !== undefined) await this.#options.siteStates.propose(jobId, round, attempt, own, standing);
 		contribution.pays = pays;
 		for (const name of pays) paid.add(name);
 	}
@@ -311,6 +313,7 @@ export class RoundWork {
 			(spec.technique === "federated_learning" && keepsSiteState(spec));
 		if (!keeps) return undefined;
 		const { siteStates } = this.#options;
+		// It may be asked for before the round is told of.
 		const last = job.training?.lastRound;
 		if (last !== undefined) await siteStates.settle(job.jobId, last);
 		return await siteStates.latest(job.jobId);
@@ -371,15 +374,17 @@ export class RoundWork {
 	}
 
 	/**
-	 * The round is certified: if its sum was released with this site's part, what paid for that is final.
+	 * The round is certified: what the site keeps for itself is settled; if the sum was released with this
+	 * site's part, what paid for that is final.
 	 * @returns the charges that became final now
 	 */
 	async settle(
 		jobId: string,
 		content: Pick<RoundResult, "round" | "outcome" | "attempt" | "survivors">,
 	): Promise<readonly ChargeView[]> {
-		const { budgets, self } = this.#options;
+		const { budgets, self, siteStates } = this.#options;
 		const { round, outcome, attempt, survivors } = content;
+		await siteStates.settle(jobId, content);
 		this.#contributions.delete(`${jobId}/${round}`);
 		if (outcome !== "released" || !survivors.includes(self.peer)) return [];
 		const released = chargesReleased(budgets.ledger.chargesOf(jobId, round), attempt);

@@ -16,6 +16,7 @@ import { errorsBefore, recordsOf, type Step, stepOf } from "./schedule.ts";
 import {
 	EVENTS_OF_FEATURES,
 	EVENTS_OF_LABELS,
+	GRADIENT,
 	LARGEST_INTEGER,
 	LARGEST_PART,
 	LOSS_BOUND,
@@ -102,9 +103,21 @@ export class VerticalParty {
 	 * @param part as the last contribution returned it; undefined before the first
 	 */
 	contribute(round: number, state: VerticalState, part: OwnPart | undefined): VerticalContribution {
-		const { plan, holdsLabels } = this.#options;
+		const { plan } = this.#options;
 		const step = stepOf(plan.schedule, round);
-		const own = this.#caughtUp(part ?? this.#initial(), state, errorsBefore(plan.schedule, round));
+		const before = part ?? this.#initial();
+		const own = this.#caughtUp(before, state, errorsBefore(plan.schedule, round));
+		// What moved the part may be of an epoch that this organization was away for until now.
+		const moved =
+			own.bottom === before.bottom
+				? []
+				: [`${GRADIENT}/${Math.floor((own.errorsTaken - 1) / plan.schedule.trainChunks)}`];
+		const { participations, ...contribution } = this.#contribution(step, state, own);
+		return { ...contribution, participations: [...new Set([...participations, ...moved])] };
+	}
+
+	#contribution(step: Step, state: VerticalState, own: OwnPart): VerticalContribution {
+		const { holdsLabels } = this.#options;
 		switch (step.kind) {
 			case "align":
 				return { vector: this.#alignment(), part: own, participations: [] };
@@ -127,7 +140,8 @@ export class VerticalParty {
 				return {
 					vector: this.#encoded(undefined, holdsLabels ? this.#score(own, state, step.epoch) : undefined),
 					part: own,
-					participations: [],
+					// Paid for with the epoch's errors, unless this organization was kept from sending any.
+					participations: holdsLabels ? EVENTS_OF_LABELS.map((event) => `${event}/${step.epoch}`) : [],
 				};
 		}
 	}

@@ -51,7 +51,8 @@ const NOISE_TAIL = 12;
  * Gaussian events of an epoch: what a record sends through the cut and its gradient in the own part,
  * at every organization; at the label holder the error that comes back and its gradient in the top.
  */
-export const EVENTS_OF_FEATURES = ["activation", "gradient"] as const;
+export const GRADIENT = "gradient";
+export const EVENTS_OF_FEATURES = ["activation", GRADIENT] as const;
 export const EVENTS_OF_LABELS = ["error", "topGradient"] as const;
 const MOST_EVENTS = EVENTS_OF_FEATURES.length + EVENTS_OF_LABELS.length;
 

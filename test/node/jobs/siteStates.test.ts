@@ -65,6 +65,36 @@ describe("a proposal", () => {
 		expect(await blobCount()).toBe(1);
 	});
 
+	it("that stands counts whatever becomes of its round: the newest, or the one that was summed", async () => {
+		const standing = async (round: number, attempt: number, value: number) =>
+			states.propose("job", round, attempt, bytes(value), true);
+		await standing(0, 0, 1);
+		await states.settle("job", certified(0, 0, { outcome: "void", survivors: [] }));
+		expect(await states.latest("job")).toEqual(bytes(1));
+		await standing(1, 0, 2);
+		await standing(1, 1, 3);
+		await states.settle("job", certified(1, 0));
+		expect(await states.latest("job")).toEqual(bytes(2));
+		await standing(2, 0, 4);
+		await standing(2, 1, 5);
+		await states.settle("job", certified(3, 0));
+		expect(await states.latest("job")).toEqual(bytes(5));
+		expect(await blobCount()).toBe(1);
+	});
+
+	it("is not lost where a round is settled while the next one is proposed", async () => {
+		await states.propose("job", 0, 0, bytes(1));
+		await Promise.all([
+			states.settle("job", certified(0, 0)),
+			states.propose("job", 1, 0, bytes(2)),
+			states.settle("job", certified(0, 0)),
+		]);
+		expect(await states.latest("job")).toEqual(bytes(1));
+		await states.settle("job", certified(1, 0));
+		expect(await states.latest("job")).toEqual(bytes(2));
+		expect(await blobCount()).toBe(1);
+	});
+
 	it("outlives a restart between its contribution and the certificate, which may come twice", async () => {
 		await states.propose("job", 0, 0, bytes(1));
 		await store.close();

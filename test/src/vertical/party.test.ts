@@ -175,6 +175,25 @@ describe("the privacy of vertical learning", () => {
 		expect(shown.map((names) => names.size)).toEqual([4, 4, 8]);
 	});
 
+	it("names the epoch whose errors move a part, though this organization sent nothing in it", () => {
+		const training = { epochs: 2, batch: 256, learningRate: 1 };
+		const federation = federationOf(job({ training, privacy: PRIVATE }), datasets, 11);
+		const { schedule } = federation.plan;
+		const epoch = 2 * schedule.trainChunks + schedule.heldOutChunks + 1;
+		for (let round = 0; round <= epoch; round++) federation.round(round, [0]);
+		federation.round(epoch + 1);
+		expect([...federation.participations[0]!].sort()).toEqual(["activation/1", "gradient/0", "gradient/1"]);
+	});
+
+	it("names what a score tells of labels, though the label holder was kept from sending errors", () => {
+		const training = { epochs: 1, batch: 256, learningRate: 1 };
+		const federation = federationOf(job({ training, privacy: PRIVATE }), datasets, 12);
+		const { schedule } = federation.plan;
+		for (let round = 0; round < schedule.rounds; round++)
+			federation.round(round, stepOf(schedule, round).kind === "backward" ? [2] : []);
+		expect(federation.participations).toEqual([[], [], ["error/0", "topGradient/0"]]);
+	});
+
 	it("carries at least the noise that is charged when only the fewest honest shares are in a sum", () => {
 		const { sigmaLocal, encoding, noiseMultiplier } = plan;
 		const honest = who.minimumSurvivors - who.corruption;
