@@ -99,7 +99,15 @@ const WHO = { participants: 5, corruption: 1, minimumSurvivors: 4 };
 function specOf(task: Task, training: object, privacy: object): ResolvedJobSpec {
 	const { set, model } = task;
 	return resolveJobSpec(
-		checkJobSpec({ name: set, technique: "federated_learning", data: { set }, model, training, privacy }),
+		checkJobSpec({
+			name: set,
+			technique: "federated_learning",
+			data: { set },
+			model,
+			training,
+			privacy,
+			robustness: { mode: "none" },
+		}),
 	);
 }
 

@@ -73,6 +73,7 @@ function jobOf(privacy: object, model: object, training: object): ResolvedJobSpe
 			model,
 			training: { serverLearningRate: 1, ...training },
 			privacy,
+			robustness: { mode: "none" },
 		}),
 	);
 }

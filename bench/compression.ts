@@ -131,7 +131,13 @@ function specOf(
 	{ settings: _, large: __, set, ...task }: Task,
 	compression: object | undefined,
 ): ResolvedJobSpec {
-	const spec = { name: set, technique: "federated_learning", data: { set }, ...task };
+	const spec = {
+		name: set,
+		technique: "federated_learning",
+		data: { set },
+		robustness: { mode: "none" },
+		...task,
+	};
 	return resolveJobSpec(checkJobSpec(compression === undefined ? spec : { ...spec, compression }));
 }
 
@@ -181,7 +187,7 @@ function errorsOfMeans(): Table["rows"] {
 	const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
 	const errorOf = (bits: number, rotation: "hadamard" | "none"): number => {
 		const compression = planCompression(compressionSchema.parse({ rotation }), MEAN_LENGTH);
-		const { scale, coordinateBound } = planQuantization(compression, bits, norm, MEAN_OF);
+		const { scale, coordinateBound } = planQuantization(compression, bits, norm, MEAN_OF, false);
 		const seed = new Uint8Array(32).fill(bits);
 		const sum = new Float64Array(MEAN_LENGTH);
 		for (let site = 0; site < MEAN_OF; site++) {
@@ -201,7 +207,7 @@ function errorsOfMeans(): Table["rows"] {
 		const bits = Number(text);
 		return {
 			"bits of a value": bits,
-			"bits under masks": planQuantization(all, bits, 1, MEAN_OF).modulusBits,
+			"bits under masks": planQuantization(all, bits, 1, MEAN_OF, false).modulusBits,
 			"error rotated": errorOf(bits, "hadamard").toExponential(1),
 			designed: designed.toExponential(1),
 			"error not rotated": errorOf(bits, "none").toExponential(1),

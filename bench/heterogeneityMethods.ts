@@ -121,6 +121,8 @@ export function jobOf({ training, personalization }: Method, experiment: Experim
 			},
 			training: { rounds, evaluateEveryRounds: rounds, ...training, ...batch },
 			privacy,
+			// FedNova and clusters cannot have a bound, and what they are compared with has none either.
+			robustness: { mode: "none" },
 			personalization,
 		}),
 	);

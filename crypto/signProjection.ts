@@ -20,6 +20,15 @@ export const SIGN_PROJECTIONS = 16;
 /** T/2: an honest vector's squares add up to more than this times |x|^2 with probability at most 2^-40. */
 export const SQUARES_LIMIT = 101 / 2;
 
+/**
+ * The largest norm that inputs can be held to in a ring: at it 16 uniform projections, of a garbage input,
+ * are within the limit with a chance of 0.235 (sqrt(50.5) bound / 2^m)^16 < 2^-40, and those of an honest
+ * input do not wrap.
+ */
+export function largestProjectedNorm(modulusBits: ModulusBits): number {
+	return 1.5 * 2 ** (modulusBits - 7);
+}
+
 /** Coordinates handled together: their 16 subset sums cost less than 4 x 16 conditional additions. */
 const GROUP = 4;
 /** Two sets of coordinates for each row: those it adds, and those it subtracts. */

@@ -3,6 +3,7 @@
 import { AlthingError } from "../../crypto/error.ts";
 import { isPeerId, type SigningKey } from "../../crypto/identity.ts";
 import { isModulusBits, type ModulusBits } from "../../crypto/ringPacking.ts";
+import { largestProjectedNorm } from "../../crypto/signProjection.ts";
 import {
 	type DeadCertificate,
 	type Electorate,
@@ -13,7 +14,6 @@ import {
 import type { PeerId, RandomBytes } from "../contract.ts";
 import {
 	LEAST_SELECTION_HOLDERS,
-	largestScreenedNorm,
 	MAX_SELECTION_HOLDERS,
 	type ScreeningOutcome,
 	type ScreeningRules,
@@ -198,7 +198,7 @@ export function checkConfig(config: AggregationConfig): void {
 			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
 		// Beyond it garbage could pass: 16 projections that are uniform in the ring have a chance of
 		// 0.235 (sqrt(50.5) bound / 2^m)^16 to be short.
-		const largest = largestScreenedNorm(config.modulusBits);
+		const largest = largestProjectedNorm(config.modulusBits);
 		if (!(normBound > 0 && normBound <= largest))
 			refuse(`screening.normBound must be above 0 and at most ${largest}, not ${normBound}`);
 	}

@@ -1,5 +1,4 @@
 /** What a session screens its inputs by, and what it finds. */
-import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
 
 export interface ScreeningRules {
@@ -15,15 +14,6 @@ export interface ScreeningRules {
 export const MAX_SELECTION_HOLDERS = 101;
 /** Fewer than so many sketches tell too much of each other by their distances. */
 export const LEAST_SELECTION_HOLDERS = 10;
-
-/**
- * The largest norm that inputs can be held to in a ring: at it 16 uniform projections, of a garbage input,
- * are within the limit with a chance of 0.235 (sqrt(50.5) bound / 2^m)^16 < 2^-40, and those of an honest
- * input do not wrap.
- */
-export function largestScreenedNorm(modulusBits: ModulusBits): number {
-	return 1.5 * 2 ** (modulusBits - 7);
-}
 
 export type Offence = "too_long" | "wrong_mask" | "wrong_self_mask" | "wrong_input" | "wrong_sketch";
 

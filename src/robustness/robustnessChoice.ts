@@ -1,7 +1,7 @@
 /**
  * How a training job stands up to participants that send wrong updates, as its file states it.
  * Three modes work on what secure aggregation can show (nothing, sums of buckets, sketches); `clear`
- * shows every participant's vector to all the others and may use any rule.
+ * shows every participant's vector to all the others and may use any rule; `none` is the plain mean.
  */
 import { z } from "zod";
 
@@ -18,6 +18,12 @@ const clientMomentum = z
 	.describe(
 		"momentum that each site keeps of its own updates before it sends them: honest sites then differ less",
 	);
+
+const noneSchema = z.strictObject({
+	mode: z
+		.literal("none")
+		.describe("the plain mean, by numbers of records where nothing is private: one participant can ruin it"),
+});
 
 const normBoundSchema = z.strictObject({
 	mode: z
@@ -108,13 +114,14 @@ export const robustnessSchema = z.discriminatedUnion("mode", [
 	bucketedSchema,
 	strictSchema,
 	clearSchema,
+	noneSchema,
 ]);
 
 export type RobustnessChoice = z.infer<typeof robustnessSchema>;
 export type ClearChoice = z.infer<typeof clearSchema>;
 
 /** Modes that this version runs; the others are named, and refused. */
-const RUNNING: readonly RobustnessChoice["mode"][] = ["norm_bound", "strict", "clear"];
+const RUNNING: readonly RobustnessChoice["mode"][] = ["none", "norm_bound", "strict", "clear"];
 
 /** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
 export function robustnessContradiction(

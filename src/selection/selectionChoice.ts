@@ -128,7 +128,10 @@ interface PrivacyKeys {
 export function selectionContradiction(
 	choice: SelectionChoice,
 	privacy: PrivacyKeys,
-	other: { readonly robustness?: unknown; readonly personalization?: unknown } = {},
+	other: {
+		readonly robustness?: { readonly mode: string } | undefined;
+		readonly personalization?: unknown;
+	} = {},
 ): string | undefined {
 	if ((privacy.correlation ?? "none") !== "none")
 		return "selection contradicts privacy.correlation: correlated noise is decoded from what every participant adds in every round; leave one of them out";
@@ -139,7 +142,7 @@ export function selectionContradiction(
 			return `selection.strategy ${choice.strategy} needs privacy.mechanism distributed_gaussian with unit record: reported losses are paid for from the held-out records' part of epsilon`;
 		if (privacy.noiseSchedule === "adaptive")
 			return `selection.strategy ${choice.strategy} and privacy.noiseSchedule adaptive do not go together: both spend the held-out records' part of epsilon`;
-		if (other.robustness !== undefined || other.personalization !== undefined)
+		if ((other.robustness?.mode ?? "none") !== "none" || other.personalization !== undefined)
 			return `selection.strategy ${choice.strategy} is not offered with robustness or personalization: losses are reported of the one common model`;
 	}
 	if ("strata" in choice && Object.values(choice.strata).reduce((sum, size) => sum + size, 0) < 2)

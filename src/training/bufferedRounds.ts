@@ -17,7 +17,6 @@ interface JobKeys {
 	readonly training: TrainingChoice;
 	readonly privacy: PrivacyChoice;
 	readonly selection?: unknown;
-	readonly robustness?: unknown;
 	readonly compression?: unknown;
 	readonly personalization?: unknown;
 }
@@ -40,8 +39,6 @@ export function scheduleContradiction({ training, privacy, ...other }: JobKeys):
 		return "personalization is not offered with training.schedule buffered: what a site keeps goes with the round that it trained for";
 	if (training.algorithm === "scaffold" || training.algorithm === "fednova")
 		return `training.algorithm ${training.algorithm} contradicts training.schedule buffered: its corrections belong to updates of one version; use fedsgd, fedavg or fedprox`;
-	if (other.robustness !== undefined)
-		return "robustness is not offered with training.schedule buffered: its rules compare updates of one version";
 	if (evaluateEveryRounds !== 1)
 		return "training.evaluateEveryRounds must be 1 with training.schedule buffered: an evaluation is made before its round is known";
 	if (privacy.mechanism !== "distributed_gaussian") return undefined;

@@ -54,7 +54,7 @@ export const compressionSchema = z.strictObject({
 		.max(100_000)
 		.optional()
 		.describe(
-			"with bits and without privacy: records up to which a site weighs more the more it has; about those of the largest site, or 1 for equal weights",
+			"with bits, without privacy and robustness: records up to which a site weighs more the more it has; about those of the largest site, or 1 for equal weights",
 		),
 	sketch: sketchSchema
 		.optional()
@@ -63,12 +63,16 @@ export const compressionSchema = z.strictObject({
 
 export type CompressionChoice = z.infer<typeof compressionSchema>;
 
-/** The first contradiction between the keys, with the way out; undefined where there is none. */
+/**
+ * The first contradiction between the keys, with the way out; undefined where there is none.
+ * @param alike whether all sites weigh the same
+ */
 export function compressionContradiction(
 	choice: CompressionChoice,
 	privacy: PrivacyChoice,
 	training: TrainingChoice,
 	personalization: Personalization,
+	alike: boolean,
 ): string | undefined {
 	if (training.algorithm === "scaffold")
 		return "compression does not go with training.algorithm scaffold: a control variate that is sent in part is no account of what its site keeps; use fedavg or fedprox";
@@ -76,7 +80,7 @@ export function compressionContradiction(
 		return "compression does not go with personalization.method clustered, whose models are told apart by coordinates that must all arrive";
 	return (
 		coordinatesContradiction(choice) ??
-		privacyContradiction(choice, privacy) ??
+		privacyContradiction(choice, privacy, alike) ??
 		(choice.sketch === undefined ? undefined : sketchContradiction(choice, training))
 	);
 }
@@ -96,11 +100,17 @@ function coordinatesContradiction(choice: CompressionChoice): string | undefined
 	return undefined;
 }
 
-function privacyContradiction(choice: CompressionChoice, privacy: PrivacyChoice): string | undefined {
+function privacyContradiction(
+	choice: CompressionChoice,
+	privacy: PrivacyChoice,
+	alike: boolean,
+): string | undefined {
 	const { bits, largestWeight, errorFeedback, sketch } = choice;
 	if (privacy.mechanism !== "none" && largestWeight !== undefined)
 		return "compression.largestWeight needs privacy.mechanism none: private updates weigh alike";
-	if (privacy.mechanism === "none") {
+	if (privacy.mechanism === "none" && alike && largestWeight !== undefined)
+		return "compression.largestWeight weighs sites by records, and robustness all alike: leave it out, or say robustness: {mode: none}, the plain mean, which one participant can ruin";
+	if (privacy.mechanism === "none" && !alike) {
 		if (bits !== undefined && largestWeight === undefined)
 			return "compression.bits without privacy needs compression.largestWeight: weights are relative to it, and too large a one leaves most of the bits unused";
 		if (bits === undefined && largestWeight !== undefined)

@@ -5,6 +5,7 @@
 
 import { AlthingError } from "../../crypto/error.ts";
 import { LARGEST_MODULUS_BITS, LEAST_MODULUS_BITS } from "../../crypto/ringPacking.ts";
+import { largestProjectedNorm } from "../../crypto/signProjection.ts";
 import type { SketchShape } from "../compression/countSketch.ts";
 import { MOST_COORDINATES } from "../compression/sharedCoordinates.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
@@ -84,19 +85,34 @@ export function rangeOfCoordinates({ values, rotated }: CompressionPlan): number
  * sites cannot wrap, whatever they send (m >= b + log2 n), and as many levels as it has room for.
  * @param bits b, of one site's value
  * @param normBound L2 bound of one site's vector
+ * @param screened whether inputs are screened: the ring then has room for projections of a whole vector
  */
 export function planQuantization(
 	compression: CompressionPlan,
 	bits: number,
 	normBound: number,
 	participants: number,
+	screened: boolean,
 ): EncodingPlan {
-	const least = participants * (2 ** (bits - 1) - 1);
+	const { values } = compression;
+	const range = rangeOfCoordinates(compression);
+	/** Largest |coordinate| in a ring. */
+	const roomIn = (modulusBits: number): number => {
+		const summed = Math.floor((2 ** (modulusBits - 1) - 1) / participants);
+		if (!screened) return summed;
+		const norm = largestProjectedNorm(modulusBits) * (1 - 2 ** -10) - Math.sqrt(values);
+		return Math.min(summed, Math.floor(norm * range));
+	};
 	let modulusBits = LEAST_MODULUS_BITS;
-	while (2 ** (modulusBits - 1) - 1 < least) modulusBits++;
-	if (modulusBits > LARGEST_MODULUS_BITS) throw new RangeError("at most 16 bits and 64 participants");
-	const coordinateBound = Math.floor((2 ** (modulusBits - 1) - 1) / participants);
-	const scale = coordinateBound / (normBound * rangeOfCoordinates(compression));
+	while (modulusBits < LARGEST_MODULUS_BITS && roomIn(modulusBits) < 2 ** (bits - 1) - 1) modulusBits++;
+	const coordinateBound = roomIn(modulusBits);
+	if (coordinateBound < 2 ** (bits - 1) - 1)
+		throw new AlthingError(
+			"job.invalid",
+			`compression.bits ${bits} of ${values} values and ${participants} participants do not fit a ring of ${LARGEST_MODULUS_BITS} bits: use fewer`,
+			{ bits, values, participants },
+		);
+	const scale = coordinateBound / (normBound * range);
 	return {
 		length: compression.values,
 		scale,

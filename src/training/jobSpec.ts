@@ -15,9 +15,11 @@ import { robustnessContradiction, robustnessSchema } from "../robustness/robustn
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
 import { scheduleContradiction } from "./bufferedRounds.ts";
 import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
+import { robustnessGap, robustnessOf } from "./defaultRobustness.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
 import { personalizationContradiction, personalizationSchema } from "./personalizationChoice.ts";
 import { contradiction, privacySchema } from "./privacyChoice.ts";
+import { weighsAlike } from "./robustUpdate.ts";
 import { trainingContradiction, trainingSchema } from "./trainingChoice.ts";
 
 const name = z
@@ -67,7 +69,9 @@ export const jobSpecSchema = z.strictObject({
 		.describe("fewer bytes for the same sum: rotation, quantization, sparsification, sketches"),
 	robustness: robustnessSchema
 		.optional()
-		.describe("against participants that send wrong updates; without it the plain mean"),
+		.describe(
+			"against participants that send wrong updates; without it norm_bound with clientMomentum 0, and with distributed_gaussian none",
+		),
 });
 
 /** A job as submitted. */
@@ -89,12 +93,14 @@ export function checkJobSpec(value: unknown): JobSpec {
 	return validated(checkSpecification(value, jobSpecSchema), "job");
 }
 
-/** Rules between fields. */
+/** Rules between fields, and what a job without a choice against wrong updates gets. */
 function validated(spec: JobSpec, where: string): JobSpec {
 	const refuse = (message: string): never => {
 		throw new AlthingError("job.invalid", `${where}: ${message}`, { where });
 	};
-	const { privacy, training, personalization, robustness, selection, compression } = spec;
+	const { privacy, training, personalization, selection, compression } = spec;
+	const robustness = robustnessOf(spec);
+	const alike = privacy.mechanism !== "none" || weighsAlike({ robustness });
 	const contradicts =
 		gossipContradiction(spec) ??
 		trainingContradiction(training) ??
@@ -104,21 +110,11 @@ function validated(spec: JobSpec, where: string): JobSpec {
 		(selection === undefined ? undefined : selectionContradiction(selection, privacy, spec)) ??
 		(compression === undefined
 			? undefined
-			: compressionContradiction(compression, privacy, training, personalization)) ??
-		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy));
+			: compressionContradiction(compression, privacy, training, personalization, alike)) ??
+		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy)) ??
+		robustnessGap(spec);
 	if (contradicts !== undefined) refuse(contradicts);
-	if (
-		robustness !== undefined &&
-		(training.algorithm === "scaffold" ||
-			training.algorithm === "fednova" ||
-			personalization?.method === "clustered")
-	)
-		refuse(
-			"robustness judges whole updates of one common model: not with training.algorithm scaffold or fednova, nor personalization.method clustered",
-		);
-	if (compression !== undefined && robustness !== undefined)
-		refuse("compression and robustness do not go together yet: robust rules judge whole updates");
-	return spec;
+	return robustness === undefined ? spec : { ...spec, robustness };
 }
 
 /**

@@ -28,7 +28,7 @@ import { planReports, type ReportPlan } from "./lossReports.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
-import { isScreened, requireSelectable, SCREENED_ROOM } from "./robustUpdate.ts";
+import { isScreened, requireScreenable, requireSelectable, SCREENED_ROOM } from "./robustUpdate.ts";
 import { planSharedNoise } from "./sharedNoisePlan.ts";
 import { type SharedParameters, sharedParametersOf } from "./sharedParameters.ts";
 import { planSiteNoise } from "./siteNoisePlan.ts";
@@ -198,6 +198,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		evaluations: Math.ceil(training.rounds / training.evaluateEveryRounds),
 		report: planReports(spec),
 	};
+	requireScreenable(spec, who);
 	requireSelectable(spec, who);
 	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
 	switch (privacy.mechanism) {

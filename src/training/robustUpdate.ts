@@ -27,6 +27,43 @@ export function isScreened({ robustness }: Pick<ResolvedJobSpec, "robustness">):
 	return robustness?.mode === "norm_bound" || robustness?.mode === "strict";
 }
 
+/** Whether no site counts for more than another: a claimed number of records would be a lever. */
+export function weighsAlike({ robustness }: Pick<ResolvedJobSpec, "robustness">): boolean {
+	return robustness !== undefined && robustness.mode !== "none";
+}
+
+/** A site's momentum of its own updates; 0 where the job keeps none. */
+export function clientMomentumOf({ robustness }: Pick<ResolvedJobSpec, "robustness">): number {
+	return robustness === undefined || robustness.mode === "none" ? 0 : robustness.clientMomentum;
+}
+
+/** L2 norm that a site's vector has at most in the round that starts from a state, before it is encoded. */
+export function siteNormBound(
+	{ aggregation }: Pick<Choice, "aggregation">,
+	{ normBound = aggregation.updateNormBound }: Pick<CommonState, "normBound">,
+): number {
+	return Math.min(normBound, aggregation.updateNormBound);
+}
+
+/** Everybody judges everybody's statements, and the coordinator keeps every input until then. */
+const MOST_SCREENED = 128;
+
+/**
+ * Refuses a job whose inputs would be screened among more participants than they can be.
+ * @throws AlthingError `job.invalid`
+ */
+export function requireScreenable(
+	spec: Pick<ResolvedJobSpec, "robustness">,
+	{ participants }: Participation,
+): void {
+	if (!isScreened(spec) || participants <= MOST_SCREENED) return;
+	throw new AlthingError(
+		"job.invalid",
+		`robustness.mode ${spec.robustness?.mode}, the default, is for ${MOST_SCREENED} contributors to a round at most, not ${participants}: ask fewer of them with selection.size, or say robustness.mode none, whose mean one participant can ruin`,
+		{ participants },
+	);
+}
+
 /** A selection is made among so many; distances between fewer tell too much, and more do not fit into a message. */
 const LEAST_SELECTED_FROM = 10;
 const MOST_SELECTED_FROM = 101;
@@ -102,12 +139,13 @@ export function screeningRules(
 } {
 	const { robustness } = spec;
 	const { update } = plan.layout;
-	const bound = state.normBound ?? spec.aggregation.updateNormBound;
-	// Rounding moves each coordinate by half a unit at most; the margin covers floating point.
+	const bound = siteNormBound(spec, state);
+	// Rounding moves each coordinate by half a unit at most, at random by one; the margin covers floating point.
+	const rounding = Math.sqrt(update) / (plan.compression === undefined ? 2 : 1);
 	return {
 		coordinates: update,
 		...(robustness?.mode === "strict" ? { selection: { attackers: robustness.attackers } } : {}),
-		normBound: (bound * plan.encoding.scale + Math.sqrt(update) / 2) * (1 + 2 ** -20),
+		normBound: (bound * plan.encoding.scale + rounding) * (1 + 2 ** -20),
 	};
 }
 
@@ -120,7 +158,7 @@ export interface RobustUpdate {
 
 /**
  * A site's update as robustness has it sent.
- * @param sent the update times the weight that the job would give it
+ * @param sent the update as it was bounded, and the weight that the job would give it
  * @param momentum of the last round whose sum this site is in
  */
 export function robustUpdate(
@@ -129,27 +167,16 @@ export function robustUpdate(
 	sent: { readonly update: Float64Array; readonly weight: number },
 	momentum: Float32Array | undefined,
 ): RobustUpdate {
-	const { robustness, aggregation, privacy } = spec;
-	if (robustness === undefined) return sent;
-	const weighted = privacy.mechanism === "none";
-	const { updateNormBound } = aggregation;
-	const whole = weighted && sent.weight > 0 ? updateNormBound / sent.weight : 1;
-	const decay = robustness.clientMomentum;
-	const kept =
-		decay > 0
-			? Float32Array.from(
-					sent.update,
-					(value, i) => decay * (momentum?.[i] ?? 0) + (1 - decay) * value * whole,
-				)
-			: undefined;
-	const direction = Float64Array.from(kept ?? sent.update.map((value) => value * whole));
+	if (!weighsAlike(spec)) return sent;
+	const weight = spec.privacy.mechanism === "none" ? spec.aggregation.updateNormBound : 0;
+	const decay = clientMomentumOf(spec);
+	if (decay === 0) return { update: sent.update, weight };
+	const kept = Float32Array.from(
+		sent.update,
+		(value, i) => decay * (momentum?.[i] ?? 0) + (1 - decay) * value,
+	);
 	let squares = 0;
-	for (const value of direction) squares += value * value;
-	const bound = Math.min(state.normBound ?? updateNormBound, updateNormBound);
-	const factor = squares > 0 ? Math.min(1, bound / Math.sqrt(squares)) : 1;
-	return {
-		update: direction.map((value) => value * factor),
-		weight: weighted ? updateNormBound : 0,
-		...(kept === undefined ? {} : { momentum: kept }),
-	};
+	for (const value of kept) squares += value * value;
+	const factor = squares > 0 ? Math.min(1, siteNormBound(spec, state) / Math.sqrt(squares)) : 1;
+	return { update: Float64Array.from(kept, (value) => value * factor), weight, momentum: kept };
 }

@@ -10,6 +10,7 @@ import {
 	type PlanOutline,
 	type TrainingPlan,
 } from "./plan.ts";
+import { isScreened } from "./robustUpdate.ts";
 
 /**
  * Where the parameters carry no shares of noise the grid is made this much finer (as far as the
@@ -20,7 +21,7 @@ export const FINE_GRID = 2 ** 14;
 
 export function planWithoutNoise(
 	outline: PlanOutline,
-	spec: Pick<ResolvedJobSpec, "aggregation" | "compression">,
+	spec: Pick<ResolvedJobSpec, "aggregation" | "compression" | "robustness">,
 	who: Participation,
 ): TrainingPlan {
 	const { updateNormBound } = spec.aggregation;
@@ -55,16 +56,19 @@ export function planWithoutNoise(
  */
 export function withSiteEncoding(
 	outline: PlanOutline,
-	{ aggregation, compression: choice }: Pick<ResolvedJobSpec, "aggregation" | "compression">,
+	spec: Pick<ResolvedJobSpec, "aggregation" | "compression" | "robustness">,
 	{ participants }: Participation,
 	fineGrid: (length: number) => EncodingPlan,
 ): ReturnType<typeof laidOut> & Pick<TrainingPlan, "encoding"> {
+	const { aggregation, compression: choice } = spec;
 	const { compression } = outline;
 	if (compression === undefined || choice?.bits === undefined) {
 		const plain = laidOut(outline, PLAIN_FIGURES);
 		return { ...plain, encoding: fineGrid(plain.length) };
 	}
-	const quantized = planQuantization(compression, choice.bits, aggregation.updateNormBound, participants);
+	const { updateNormBound } = aggregation;
+	const screened = isScreened(spec);
+	const quantized = planQuantization(compression, choice.bits, updateNormBound, participants, screened);
 	const figures = planLimbs(fineGrid(METRICS + outline.whole.weights), quantized.modulusBits, participants);
 	const plan = laidOut(outline, figures);
 	return { ...plan, encoding: { ...quantized, length: plan.length } };

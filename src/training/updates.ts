@@ -13,6 +13,7 @@ import type { CommonState } from "./commonState.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
 import { fitsPublicBatch, largestSample } from "./recordReach.ts";
+import { clientMomentumOf, siteNormBound, weighsAlike } from "./robustUpdate.ts";
 import type { RoundCompression } from "./roundCompression.ts";
 import type { SiteState } from "./siteState.ts";
 import { MOST_STEPS, plainSteps, type Site, siteSteps } from "./siteSteps.ts";
@@ -169,7 +170,7 @@ export async function privateLocalUpdate(
 		),
 	);
 	const { sent, ...rest } = split(site, steps?.direction ?? new Float64Array(plan.whole.length));
-	const factor = shrinkage(sent, spec.aggregation.updateNormBound);
+	const factor = shrinkage(sent, boundOf(spec, state));
 	return {
 		update: sent.map((value) => value * factor),
 		// Equal weights: a site's record count stays its own.
@@ -193,18 +194,23 @@ export async function unprotectedUpdate(
 		const nothing = new Float64Array(compression?.values ?? whole.length);
 		return { update: nothing, weights, own, ...(unsent === undefined ? {} : { unsent }) };
 	}
-	const bound = spec.aggregation.updateNormBound;
 	const largest = compression?.largestWeight ?? WEIGHT_CAP;
-	const share = Math.min(rows, largest) / largest;
+	const share = weighsAlike(spec) ? 1 : Math.min(rows, largest) / largest;
 	const { direction, cluster, steps, keep } = await siteSteps(site, round, state, own, plainSteps(site));
 	const { sent, ...rest } = split(site, direction);
-	const factor = shrinkage(sent, bound);
+	const factor = shrinkage(sent, boundOf(spec, state));
 	// Control variates are a plain mean over the sites, whatever their weights.
 	const weighted = whole.variates ?? sent.length;
 	const update = sent.map((value, i) => value * factor * (i < weighted ? share : 1));
-	weights[cluster] = share * bound;
-	if (whole.steps !== undefined) weights[whole.steps] = (share * bound * steps) / MOST_STEPS;
+	const weight = share * spec.aggregation.updateNormBound;
+	weights[cluster] = weight;
+	if (whole.steps !== undefined) weights[whole.steps] = (weight * steps) / MOST_STEPS;
 	return { update, weights, own: keep(factor), ...rest };
+}
+
+/** What an update is clipped to: with momentum, that is what is held to the round's bound, and the update to the job's. */
+function boundOf(spec: RoundSite["spec"], state: CommonState): number {
+	return clientMomentumOf(spec) > 0 ? spec.aggregation.updateNormBound : siteNormBound(spec, state);
 }
 
 /**

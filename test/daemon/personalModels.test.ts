@@ -26,6 +26,10 @@ function job(name: string, training: object, personalization: object) {
 		training: { rounds: ROUNDS, localEpochs: 2, localBatch: 32, localLearningRate: 0.3, ...training },
 		privacy: { mechanism: "none" },
 		personalization,
+		// Clusters cannot have a bound; a job that names none has one.
+		...("method" in personalization && personalization.method === "clustered"
+			? { robustness: { mode: "none" } }
+			: {}),
 		aggregation: { phaseTimeoutMs: 1000 },
 	};
 }

@@ -69,7 +69,10 @@ describe("the job file's keys", () => {
 			{ ...shared, noiseSchedule: "adaptive" },
 		])
 			expect(selectionContradiction(choice, privacy)).toContain("selection.strategy utility");
-		expect(selectionContradiction(choice, shared, { robustness: {} })).toContain("robustness");
+		expect(selectionContradiction(choice, shared, { robustness: { mode: "norm_bound" } })).toContain(
+			"robustness",
+		);
+		expect(selectionContradiction(choice, shared, { robustness: { mode: "none" } })).toBeUndefined();
 		const few = selectionSchema.parse({ strategy: "power_of_choice", size: 4, candidates: 3 });
 		expect(selectionContradiction(few, shared)).toContain("candidates");
 	});

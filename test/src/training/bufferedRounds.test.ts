@@ -91,7 +91,6 @@ describe("the job file's keys", () => {
 		["maximumStaleness belong", { maximumStaleness: 2 }, shared, {}],
 		["bufferSize is needed", { schedule: "buffered" }, shared, {}],
 		["selection contradicts", buffered, shared, { selection: {} }],
-		["robustness is not offered", buffered, shared, { robustness: {} }],
 		["personalization is not offered", buffered, shared, { personalization: {} }],
 		["algorithm scaffold contradicts", { ...buffered, algorithm: "scaffold" }, { mechanism: "none" }, {}],
 		["compression is not offered", buffered, shared, { compression: {} }],

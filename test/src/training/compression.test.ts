@@ -1,5 +1,6 @@
 /** Compressed training: what one record or organization moves, what a round costs, and that models are learnt. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { largestProjectedNorm } from "../../../crypto/signProjection.ts";
 import { gather } from "../../../src/data/dataset.ts";
 import { createTrainer, type Trainer } from "../../../src/learning/trainer.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
@@ -14,6 +15,7 @@ import { Contributor } from "../../../src/training/contribution.ts";
 import { checkJobSpec, type ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import { planHash, planTraining, type TrainingPlan } from "../../../src/training/plan.ts";
 import { applyRelease } from "../../../src/training/release.ts";
+import { screeningRules } from "../../../src/training/robustUpdate.ts";
 import type { SiteData } from "../../../src/training/siteData.ts";
 import { seededWordsForTests } from "../privacy/seededWordsForTests.ts";
 import { digitsJob, digitsSites, emptySite, TestFederation, WHO } from "./federation.ts";
@@ -22,6 +24,7 @@ const shared = { mechanism: "distributed_gaussian", epsilon: 8, delta: 1e-6 };
 const records = { ...shared, samplingRate: 1, clippingNorm: 0.5 };
 const client = { ...shared, unit: "client", clippingNorm: 0.5 };
 const none = { mechanism: "none" };
+const plainMean = { mode: "none" };
 const model = { kind: "multilayer_perceptron", hidden: [12] };
 const sketch = { rows: 5, columns: 100, recovered: 20 };
 
@@ -156,8 +159,10 @@ describe("an organization", () => {
 describe("a compressed job", () => {
 	const defaults = { rotation: "hadamard", coordinates: "all", errorFeedback: false } as const;
 	const trained = { rounds: 24, algorithm: "fedavg", localLearningRate: 0.5, expectedBatch: undefined };
-	const bounded = { aggregation: { updateNormBound: 4 }, privacy: none };
-	const settings: [string, object, object, number][] = [
+	const bounded = { aggregation: { updateNormBound: 4 }, privacy: none, robustness: plainMean };
+	const settings: [string, object, object, number, object?][] = [
+		["quantized, under a norm bound", { bits: 6 }, {}, 0.8, { robustness: undefined }],
+		["sketched, under a norm bound", { bits: 8, sketch }, { rounds: 40 }, 0.6, { robustness: undefined }],
 		["quantized", { bits: 6, largestWeight: 240 }, {}, 0.8],
 		["coarsely quantized", { bits: 3, largestWeight: 240 }, {}, 0.7],
 		[
@@ -176,9 +181,10 @@ describe("a compressed job", () => {
 		["informed, without bits", { coordinates: "informed", share: 0.5 }, {}, 0.7],
 		["sketched", { bits: 8, largestWeight: 240, sketch: sketch }, { rounds: 40 }, 0.6],
 	];
-	it.each(settings)("%s, learns", async (_, compression, training, least) => {
+	it.each(settings)("%s, learns", async (_, compression, training, least, more) => {
 		const job = digitsJob({
 			...bounded,
+			...more,
 			compression,
 			training: { ...trained, serverLearningRate: 1, ...training },
 		});
@@ -285,8 +291,17 @@ describe("compression in a job file", () => {
 			/needs compression.share/,
 		],
 		["feedback of nothing", { ...base, compression: { errorFeedback: true } }, /everything is sent/],
-		["bits without weights", { ...base, compression: { bits: 8 } }, /largestWeight/],
-		["weights without bits", { ...base, compression: { largestWeight: 8 } }, /belongs to compression.bits/],
+		["bits without weights", { ...base, robustness: plainMean, compression: { bits: 8 } }, /largestWeight/],
+		[
+			"weights without bits",
+			{ ...base, robustness: plainMean, compression: { largestWeight: 8 } },
+			/belongs to compression.bits/,
+		],
+		[
+			"weights under a bound",
+			{ ...base, compression: { bits: 8, largestWeight: 8 } },
+			/robustness all alike/,
+		],
 		[
 			"a sketch of some",
 			{ ...base, compression: { sketch, coordinates: "random", share: 0.5 } },
@@ -338,7 +353,11 @@ describe("compression in a job file", () => {
 			{ ...base, training: { ...base.training, optimizer: "adam" }, compression: { sketch } },
 			/use sgd/,
 		],
-		["a robust rule", { ...base, compression: {}, robustness: { mode: "norm_bound" } }, /robust/],
+		[
+			"a robust rule",
+			{ ...base, compression: {}, robustness: { mode: "strict", attackers: 2 } },
+			/norm_bound alone/,
+		],
 	])("is refused with the way out: %s", (_, spec, message) => {
 		expect(() => checkJobSpec(spec)).toThrowError(message);
 	});
@@ -357,7 +376,11 @@ describe("compression in a job file", () => {
 
 	it("takes the bits that the cohort needs, and no more", () => {
 		const bitsOf = (bits: number, participants: number) => {
-			const job = digitsJob({ privacy: none, compression: { bits, largestWeight: 1 } });
+			const job = digitsJob({
+				privacy: none,
+				robustness: plainMean,
+				compression: { bits, largestWeight: 1 },
+			});
 			const { encoding } = planTraining(job, { participants, corruption: 0, minimumSurvivors: 2 });
 			expect(participants * encoding.coordinateBound).toBeLessThan(2 ** (encoding.modulusBits - 1));
 			expect(encoding.coordinateBound).toBeGreaterThanOrEqual(2 ** (bits - 1) - 1);
@@ -367,5 +390,32 @@ describe("compression in a job file", () => {
 		const expected = { 4: [9, 11, 14], 8: [13, 15, 18], 12: [17, 19, 22] };
 		for (const [bits, widths] of Object.entries(expected))
 			expect([32, 100, 1000].map((n) => bitsOf(Number(bits), n))).toEqual(widths);
+	});
+
+	it("takes more bits where vectors are projected: what an honest one comes to must not wrap", () => {
+		for (const bits of [2, 8, 16]) {
+			const job = digitsJob({ privacy: none, compression: { bits } });
+			const plan = planTraining(job, WHO);
+			const state = initialState(job, plan, "job", new Uint8Array(32));
+			const { normBound } = screeningRules(job, plan, state);
+			expect(normBound).toBeLessThan(largestProjectedNorm(plan.encoding.modulusBits));
+			expect(plan.encoding.coordinateBound).toBeGreaterThanOrEqual(2 ** (bits - 1) - 1);
+		}
+	});
+
+	it("keeps honest vectors within the bound that they are screened by, rounding included", async () => {
+		for (const compression of [{ bits: 2 }, { bits: 8 }, { coordinates: "random", share: 0.3 }]) {
+			const job = digitsJob({ model, privacy: none, aggregation: { updateNormBound: 0.05 }, compression });
+			const plan = planTraining(job, WHO);
+			const { coordinates, normBound } = screeningRules(
+				job,
+				plan,
+				initialState(job, plan, "job", new Uint8Array(32)),
+			);
+			const sent = (await update(job, digitsSites(5)[0]!)).subarray(0, coordinates);
+			const norm = Math.sqrt(sent.reduce((sum, value) => sum + value * value, 0));
+			expect(norm).toBeLessThanOrEqual(normBound);
+			expect(norm).toBeGreaterThan(0.3 * normBound);
+		}
 	});
 });

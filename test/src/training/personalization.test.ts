@@ -32,6 +32,8 @@ function job(personalization: object | undefined, overrides: { training?: object
 			...overrides.training,
 		},
 		privacy: { mechanism: "none" },
+		// Clusters cannot have a bound, and what is compared with them has none either.
+		robustness: { mode: "none" },
 		...(personalization === undefined ? {} : { personalization }),
 	});
 }
@@ -165,7 +167,12 @@ describe("personal models and privacy", () => {
 	const none = { mechanism: "none" };
 	const plan = (personalization: object, privacy: object, training: object) =>
 		planTraining(
-			digitsJob({ personalization, privacy, training: { expectedBatch: undefined, ...training } }),
+			digitsJob({
+				personalization,
+				privacy,
+				training: { expectedBatch: undefined, ...training },
+				robustness: { mode: "none" },
+			}),
 			{
 				...WHO,
 				corruption: 1,

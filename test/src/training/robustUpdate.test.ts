@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { centredResidue, projectSigns, SQUARES_LIMIT } from "../../../crypto/signProjection.ts";
-import { largestScreenedNorm } from "../../../protocols/robust/outcome.ts";
+import {
+	centredResidue,
+	largestProjectedNorm,
+	projectSigns,
+	SQUARES_LIMIT,
+} from "../../../crypto/signProjection.ts";
+import { gather } from "../../../src/data/dataset.ts";
+import { fromRing } from "../../../src/privacy/fixedPoint.ts";
 import { decodeCommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
 import { planTraining } from "../../../src/training/plan.ts";
 import { normBoundAfter, robustUpdate, screeningRules } from "../../../src/training/robustUpdate.ts";
@@ -27,28 +33,37 @@ const norm = (values: ArrayLike<number>) =>
 	Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0));
 
 describe("an update under a norm bound", () => {
-	test("weighs the same whatever number of records its site claims", () => {
-		const update = Float64Array.of(0.3, -0.4);
-		const plain = job({ robustness: { clientMomentum: 0 } });
-		for (const share of [1, 0.25, 0.001]) {
-			const sent = { update: update.map((value) => value * share), weight: 2 * share };
-			const { update: robust, weight } = robustUpdate(plain, start, sent, undefined);
-			expect(weight).toBe(2);
-			expect(robust[0]).toBeCloseTo(0.3, 12);
-			expect(robust[1]).toBeCloseTo(-0.4, 12);
+	test("weighs the same whatever number of records its site has, and is held to the round's bound", async () => {
+		const [whole] = digitsSites(5);
+		const few = { ...whole!, train: gather(whole!.train, Int32Array.of(0, 1, 2, 3)) };
+		const even = job({ robustness: { clientMomentum: 0 } });
+		const federation = await TestFederation.create(even, [whole!, few], { ...WHO, participants: 2 });
+		try {
+			const { layout, encoding } = federation.plan;
+			for (const normBound of [2, 0.05]) {
+				federation.state = { ...federation.state, normBound };
+				for (const site of [0, 1]) {
+					const { vector } = await federation.contribution(site);
+					const lifted = fromRing(vector, encoding.modulusBits);
+					expect(lifted[layout.weight]! / encoding.scale).toBeCloseTo(2, 5);
+					const sent = norm(lifted.subarray(0, layout.update)) / encoding.scale;
+					expect(sent).toBeLessThan(normBound * (1 + 1e-4));
+					if (normBound < 1) expect(sent).toBeGreaterThan(normBound * (1 - 1e-4));
+				}
+			}
+		} finally {
+			await federation.dispose();
 		}
-	});
-
-	test("is held to the bound of the round, which the common state carries", () => {
-		const sent = { update: Float64Array.of(1.5, 2), weight: 2 };
-		const plain = job({ robustness: { clientMomentum: 0 } });
-		expect(norm(robustUpdate(plain, start, sent, undefined).update)).toBeCloseTo(2, 12);
-		expect(norm(robustUpdate(plain, { ...start, normBound: 0.5 }, sent, undefined).update)).toBeCloseTo(
-			0.5,
-			12,
-		);
 		const decoded = decodeCommonState(encodeCommonState({ ...start, normBound: 0.5 }), plan.parameterCount);
 		expect(decoded.normBound).toBe(0.5);
+	});
+
+	test("with momentum is held to the bound after it", () => {
+		const sent = { update: Float64Array.of(1.5, 2), weight: 2 };
+		const kept = job({ robustness: { clientMomentum: 0.5 } });
+		const { update, momentum } = robustUpdate(kept, { ...start, normBound: 0.5 }, sent, undefined);
+		expect(norm(update)).toBeCloseTo(0.5, 12);
+		expect(norm(momentum!)).toBeCloseTo(1.25, 12);
 	});
 
 	test("is averaged with the site's earlier ones by its momentum", () => {
@@ -85,7 +100,7 @@ describe("the bound", () => {
 		for (const participants of [3, 20, 64]) {
 			const who = { participants, corruption: 0, minimumSurvivors: 3 };
 			const { normBound } = screeningRules(spec, planTraining(spec, who), start);
-			expect(normBound).toBeLessThan(largestScreenedNorm(32));
+			expect(normBound).toBeLessThan(largestProjectedNorm(32));
 		}
 	});
 });
@@ -144,15 +159,47 @@ describe("a selection", () => {
 	});
 });
 
-test("robustness is refused where updates are not of one model, or not one for each site", () => {
-	for (const algorithm of ["scaffold", "fednova"])
-		expect(() =>
-			digitsJob({
-				training: { algorithm, rounds: 2, expectedBatch: undefined },
-				privacy: { mechanism: "none" },
-				robustness: { mode: "norm_bound" },
-			}),
-		).toThrow(/not with training.algorithm scaffold or fednova/);
+describe("a job that names no robustness", () => {
+	const none = { mechanism: "none" };
+	const rounds = { rounds: 2, algorithm: "fedavg", expectedBatch: undefined };
+	const chosen = (training: object, more: Parameters<typeof digitsJob>[0] = {}) =>
+		digitsJob({ training: { ...rounds, ...training }, privacy: none, ...more }).robustness;
+
+	test("has the enforced bound, in the specification that everybody signs for", () => {
+		const bound = { mode: "norm_bound", clientMomentum: 0 };
+		expect(chosen({})).toEqual(bound);
+		expect(chosen({ algorithm: "scaffold" })).toEqual(bound);
+		expect(chosen({}, { compression: { bits: 8 } })).toEqual(bound);
+		const local = { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.2 };
+		expect(chosen({}, { privacy: local })).toEqual(bound);
+	});
+
+	test("has none, said as well, where noise in shares rules a bound out", () => {
+		expect(digitsJob().robustness).toEqual({ mode: "none" });
+	});
+
+	test("is refused where a bound would bound nothing, and says how to do without", () => {
+		for (const [training, more, why] of [
+			[{ algorithm: "fednova" }, {}, /number of steps that sites claim/],
+			[{ schedule: "buffered", bufferSize: 3 }, {}, /different rounds/],
+			[{}, { personalization: { method: "clustered" } }, /sites claim to have chosen/],
+		] as const) {
+			expect(() => chosen(training, more)).toThrow(why);
+			expect(() => chosen(training, more)).toThrow(/robustness: {mode: none}/);
+			expect(chosen(training, { ...more, robustness: { mode: "none" } })).toEqual({ mode: "none" });
+			expect(() => chosen(training, { ...more, robustness: { mode: "norm_bound" } })).toThrow(why);
+		}
+	});
+
+	test("is refused among more contributors than can be screened", () => {
+		const many = { participants: 129, corruption: 12, minimumSurvivors: 100 };
+		expect(() => planTraining(spec, many)).toThrow(/128 contributors to a round at most, not 129/);
+	});
+
+	test("keeps its control variates whole: no momentum, and no rule that leaves updates out", () => {
+		for (const robustness of [{ mode: "norm_bound" }, { mode: "strict", attackers: 2 }])
+			expect(() => chosen({ algorithm: "scaffold" }, { robustness })).toThrow(/clientMomentum 0 alone/);
+	});
 });
 
 test("a job under a norm bound learns, with the sites' mean of equal weights", async () => {

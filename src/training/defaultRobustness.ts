@@ -1,0 +1,56 @@
+/**
+ * What a job file without `robustness` gets: the enforced L2 bound with the mean, wherever it can be
+ * enforced. The choice becomes part of the specification that every organization signs for, so what a
+ * job runs under stands in its record, not in what its version of the program takes for granted.
+ */
+import type { RobustnessChoice } from "../robustness/robustnessChoice.ts";
+import type { JobSpec } from "./jobSpec.ts";
+
+/** Without momentum of the sites' own, so that a job learns as its training keys say. */
+const ENFORCED_BOUND: RobustnessChoice = { mode: "norm_bound", clientMomentum: 0 };
+
+/**
+ * The robustness of a job; undefined for gossip, which makes no sum and bounds every step by itself.
+ * A job whose file names none and that cannot have the bound has the plain mean only where the reason lies
+ * in its privacy, which bounds honest sites; for others see {@link robustnessGap}.
+ */
+export function robustnessOf({
+	robustness,
+	training,
+	privacy,
+}: Pick<JobSpec, "robustness" | "training" | "privacy">): RobustnessChoice | undefined {
+	if (robustness !== undefined || training.schedule === "gossip") return robustness;
+	return privacy.mechanism === "distributed_gaussian" ? { mode: "none" } : ENFORCED_BOUND;
+}
+
+/** Why a job can have no robustness but `none`, with the way out; undefined where it can. */
+function unbounded({
+	training,
+	personalization,
+	compression,
+	robustness,
+}: Pick<JobSpec, "training" | "personalization" | "compression" | "robustness">): string | undefined {
+	if (training.algorithm === "fednova")
+		return "training.algorithm fednova moves by a number of steps that sites claim, and a bound on updates says nothing of it: use fedavg, fedprox or scaffold";
+	if (training.schedule === "buffered")
+		return "training.schedule buffered sums updates that were made under the bounds of different rounds";
+	if (personalization?.method === "clustered")
+		return "personalization.method clustered divides by how many sites claim to have chosen a model, and a bound on updates says nothing of it";
+	if (compression === undefined || robustness === undefined || robustness.mode === "norm_bound")
+		return undefined;
+	return "compression goes with robustness.mode norm_bound alone: other rules judge whole updates";
+}
+
+/** The first contradiction between a job's robustness and its other keys; undefined where there is none. */
+export function robustnessGap(spec: JobSpec): string | undefined {
+	const { robustness, training } = spec;
+	if (robustness?.mode === "none") return undefined;
+	if (robustness === undefined && spec.privacy.mechanism === "distributed_gaussian") return undefined;
+	if (training.schedule === "gossip") return undefined;
+	const why = unbounded(spec);
+	if (why !== undefined)
+		return `${why}; or say robustness: {mode: none}, the plain mean, which one participant can ruin`;
+	if (training.algorithm !== "scaffold" || robustness === undefined) return undefined;
+	if (robustness.mode === "norm_bound" && robustness.clientMomentum === 0) return undefined;
+	return "training.algorithm scaffold goes with robustness.mode norm_bound and clientMomentum 0 alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
+}
