@@ -43,7 +43,7 @@ export const secagg: Bench<Options> = {
 	notes: [
 		"The coordinator runs in one thread, everybody else in the others; every message is encoded, decoded, signed and verified as on a network, and has no latency.",
 		"Participants drop out after the cohort is masked against each other and before they send their input, which is the dearest moment: their masks must be recovered and removed.",
-		"Computed once a thread instead of by every participant, since the result is the same: checks of signatures that were checked before (of adverts, sharings, inputs, projections, votes), parsed public keys, the order of the ring, and the removal of the masks from the sum. `aloneSeconds` adds them: what a participant on a machine of its own computes. Nothing else is shared.",
+		"Computed once a thread instead of by every participant, since the bytes and so the result are the same: checks of signatures (of adverts, sharings, inputs, projections, votes), decoding of statements that the coordinator passes on to many (adverts, sharings, signed inputs), the check of the survivors' certificate, the check of the opening, the removal of the masks from the sum; parsed public keys and the order of the ring. `aloneSeconds` adds them all but the last two: what a participant on a machine of its own computes. Nothing else is shared. The columns `spared` say what each would have been.",
 		"Per-participant figures are means over the survivors that do not coordinate, and the largest where it says so; bytes are sent and received together. Naive bytes are 4 per parameter, sent once in the clear.",
 		"coordinatorPeakMiB is heap and buffers of the coordinator's thread above those before; it sums inputs as they come.",
 		"criticalSeconds is the CPU on the longest path if every participant had a machine: the coordinator's, and in each phase the slowest participant's with the median's share of what was computed once.",
@@ -71,7 +71,7 @@ export const secagg: Bench<Options> = {
 							const run = await runCohort(setting, Math.max(1, threads[0] ?? 1));
 							const label = { participants: members, dropout: rate, parameters: length, bits: modulusBits };
 							costs.push({ ...label, ...costOf(setting, run, checkSeconds) });
-							phases.push({ ...label, ...phasesOf(setting, run) });
+							phases.push({ ...label, ...phasesOf(setting, run, checkSeconds) });
 							if (graphs.every((row) => row.participants !== members || row.dropout !== rate))
 								graphs.push(graphOf(setting, rate));
 						}
@@ -99,10 +99,8 @@ function costOf(setting: Setting, run: CohortRun, checkSeconds: number): Row {
 	const secondsOf = (row: CohortRun["rows"][number]) => Object.values(row.seconds).reduce((a, b) => a + b, 0);
 	const unmasked = run.shared.reduce((total, { unmasked: count }) => total + count, 0);
 	const unmaskSeconds = run.shared.reduce((total, shared) => total + shared.unmaskSeconds, 0) / unmasked;
-	const computed =
-		run.shared.reduce((total, shared) => total + shared.verificationsComputed, 0) / rows.length;
-	const alone =
-		mean(secondsOf) + unmaskSeconds + checkSeconds * Math.max(0, mean((row) => row.verifications) - computed);
+	const shared = sharedSeconds(run, rows, checkSeconds);
+	const alone = mean(secondsOf) + unmaskSeconds + Object.values(shared).reduce((a, b) => a + b, 0);
 	const bytes = rows.map(({ sent, received }) => sent + received);
 	const coordinator = Object.values(run.coordinator.seconds).reduce((a, b) => a + b, 0);
 	const kinds = [...new Set(rows.flatMap((row) => Object.keys(row.seconds)))];
@@ -130,7 +128,33 @@ function costOf(setting: Setting, run: CohortRun, checkSeconds: number): Row {
 	};
 }
 
-function phasesOf(setting: Setting, run: CohortRun): Row {
+/** Seconds that a participant was spared because another of its thread had computed the same, by kind. */
+function sharedSeconds(
+	run: CohortRun,
+	rows: CohortRun["rows"],
+	checkSeconds: number,
+): Record<string, number> {
+	const mean = (value: (row: CohortRun["rows"][number]) => number) =>
+		rows.reduce((total, row) => total + value(row), 0) / rows.length;
+	const checked = run.shared.reduce((total, shared) => total + shared.verificationsComputed, 0);
+	const spared: Record<string, number> = {
+		signatures: checkSeconds * Math.max(0, mean((row) => row.verifications) - checked / rows.length),
+	};
+	const costs = run.shared.flatMap(({ computations }) => computations);
+	for (const kind of new Set(costs.map((cost) => cost.kind))) {
+		const of = costs.filter((cost) => cost.kind === kind);
+		const sum = (value: (cost: (typeof of)[number]) => number) =>
+			of.reduce((total, cost) => total + value(cost), 0);
+		const computed = sum((cost) => cost.computed);
+		const each =
+			(sum((cost) => cost.seconds) - checkSeconds * sum((cost) => cost.signaturesChecked)) / computed;
+		spared[kind] =
+			Math.max(0, each) * Math.max(0, mean((row) => row.asked[kind] ?? 0) - computed / rows.length);
+	}
+	return spared;
+}
+
+function phasesOf(setting: Setting, run: CohortRun, checkSeconds: number): Row {
 	const rows = survivorsIn(setting, run);
 	const kinds = [...new Set(rows.flatMap((row) => Object.keys(row.seconds)))];
 	const mean = (kind: string) =>
@@ -139,6 +163,12 @@ function phasesOf(setting: Setting, run: CohortRun): Row {
 	return {
 		...Object.fromEntries(kinds.map((kind) => [kind, mean(kind)])),
 		"work: unmask (once a thread)": (1000 * unmask) / run.shared.length,
+		...Object.fromEntries(
+			Object.entries(sharedSeconds(run, rows, checkSeconds)).map(([kind, seconds]) => [
+				`spared: ${kind}`,
+				1000 * seconds,
+			]),
+		),
 	};
 }
 

@@ -12,9 +12,11 @@ import {
 	type AggregationTaskResult,
 	decodeMessage,
 	encodeMessage,
+	type PublicComputation,
 	runAggregationTask,
 } from "../protocols/aggregation/index.ts";
 import type { PeerId } from "../protocols/contract.ts";
+import { type ComputationCost, SharedComputations } from "./secaggComputations.ts";
 import { inputOf, isSumOf, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
 
 interface Participant {
@@ -25,6 +27,7 @@ interface Participant {
 	sent: number;
 	received: number;
 	verifications: number;
+	readonly asked: Map<PublicComputation, number>;
 	gone: boolean;
 	released: boolean;
 	correct: boolean;
@@ -49,6 +52,8 @@ export interface ParticipantRow {
 	readonly received: number;
 	readonly verifications: number;
 	readonly correct: boolean;
+	/** Computations that may be shared, by kind. */
+	readonly asked: Readonly<Partial<Record<PublicComputation, number>>>;
 }
 
 /** What was computed once for all participants of a thread. */
@@ -56,12 +61,14 @@ export interface SharedCost {
 	readonly unmaskSeconds: number;
 	readonly unmasked: number;
 	readonly verificationsComputed: number;
+	readonly computations: readonly (ComputationCost & { readonly kind: PublicComputation })[];
 }
 
 const { setting, indices } = workerData as { setting: Setting; indices: number[] };
 const port = parentPort;
 if (port === null) throw new Error("this script runs as a worker thread");
 
+const computations = new SharedComputations();
 const participants = new Map<PeerId, Participant>();
 /** The unmasking of one certified sum is the same computation at every participant. */
 const unmaskings = new Map<string, AggregationTaskResult>();
@@ -79,12 +86,13 @@ for (const index of indices) {
 	const before = verification.asked;
 	const participant: Participant = {
 		index,
-		session: new AggregationSession(sessionConfig(setting, self, randomBytes)),
+		session: new AggregationSession({ ...sessionConfig(setting, self, randomBytes), computations }),
 		seconds: new Map(),
 		phase: "start",
 		sent: 0,
 		received: 0,
 		verifications: verification.asked - before,
+		asked: new Map(),
 		gone: false,
 		released: false,
 		correct: true,
@@ -102,11 +110,16 @@ port.on("message", (message: ToParticipants) => {
 			received: one.received,
 			verifications: one.verifications,
 			correct: one.correct && (one.gone || one.released),
+			asked: Object.fromEntries(one.asked),
 		}));
 		port.postMessage({
 			kind: "report",
 			rows,
-			shared: { ...shared, verificationsComputed: verification.computed },
+			shared: {
+				...shared,
+				verificationsComputed: verification.computed,
+				computations: [...computations.costs].map(([kind, cost]) => ({ kind, ...cost })),
+			},
 		} satisfies FromParticipants);
 		return;
 	}
@@ -127,11 +140,14 @@ function deliver({ from, to, body, blob }: Packet): void {
 	if (participant === undefined || participant.gone) return;
 	participant.received += body.length + (blob?.length ?? 0);
 	const verified = verification.asked;
+	const asked = new Map(computations.asked);
 	const effects = metered(participant, participant.phase, () => {
-		const message = decodeMessage(body);
+		const message = decodeMessage(body, computations);
 		return participant.session.receive(from, message, 0, blob);
 	});
 	participant.verifications += verification.asked - verified;
+	for (const [kind, count] of computations.asked)
+		participant.asked.set(kind, (participant.asked.get(kind) ?? 0) + count - (asked.get(kind) ?? 0));
 	perform(to, participant, effects);
 }
 

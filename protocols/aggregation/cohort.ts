@@ -1,6 +1,6 @@
 /** The public facts of a session, as far as a node knows them and checked by itself: roster and sharings. */
 import { isLowOrder } from "../../crypto/agreement.ts";
-import { type Encodable, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
+import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields, sha256 } from "../../crypto/hash.ts";
 import { leafHash, type MerkleTree, merkleTree } from "../../crypto/merkle.ts";
@@ -9,8 +9,11 @@ import type { PeerId } from "../contract.ts";
 import { type Admission, admissionFlaw } from "./admission.ts";
 import type { CohortGraph } from "./cohortGraph.ts";
 import { decodeMembers, encodeMembers } from "./memberSet.ts";
-import { type Advert, type Bundle, type InputMeta, isAuthentic } from "./messages.ts";
+import type { Advert, Bundle, InputMeta } from "./messages.ts";
 import { DOMAIN, sessionId } from "./sessionId.ts";
+import { canonical, isAuthentic } from "./statements.ts";
+
+export { canonical } from "./statements.ts";
 
 /** With two, each other's only share holder would hold a share that is the secret. */
 const SMALLEST_ROSTER = 3;
@@ -264,9 +267,4 @@ export function provesPart<T>(
 		}),
 	);
 	return verifySubset(root, graph.order.length, leaves, proof);
-}
-
-/** Canonical bytes of a signed statement. */
-export function canonical(statement: object): Uint8Array {
-	return encodeCanonical(statement as { [key: string]: Encodable });
 }

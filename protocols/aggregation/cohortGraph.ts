@@ -187,12 +187,19 @@ class RingGraph implements CohortGraph {
 			counts[first] = count;
 			count += (present[(first + width) % size] as number) - (present[first] as number);
 		}
+		// Of all windows from a position on, the emptiest: what a window whose ring is not closed before it meets.
+		const emptiest = Uint16Array.from(counts);
+		for (let i = size - 2; i >= 0; i--)
+			emptiest[i] = Math.min(emptiest[i] as number, emptiest[i + 1] as number);
 		let least = 2 * width;
-		for (let a = 0; a < size; a++) {
-			// The window at b must end before a begins again.
-			for (let b = a + width; b < size && b <= a + size - width; b++) {
-				least = Math.min(least, (counts[a] as number) + (counts[b] as number));
+		for (let a = 0; a + width < size; a++) {
+			let other = emptiest[a + width] as number;
+			if (a < width) {
+				// The other window must end before this one begins again.
+				other = 2 * width;
+				for (let b = a + width; b <= a + size - width; b++) other = Math.min(other, counts[b] as number);
 			}
+			least = Math.min(least, (counts[a] as number) + other);
 		}
 		return least >= windowSurvivors
 			? undefined

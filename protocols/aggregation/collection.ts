@@ -268,8 +268,8 @@ export class Collection {
 
 	/** True when as many inputs are here as the round is for: later ones are dropouts. */
 	get hasEnoughInputs(): boolean {
-		const { enoughInputs = Number.POSITIVE_INFINITY } = this.#context.config;
-		return this.metas().length >= enoughInputs;
+		const { enoughInputs } = this.#context.config;
+		return enoughInputs !== undefined && this.metas().length >= enoughInputs;
 	}
 
 	/** Takes a masked input. @returns true when it is held, now or before: send a receipt */

@@ -22,6 +22,7 @@ import { leastHolders } from "../robust/sketching.ts";
 import type { BufferRules } from "./admission.ts";
 import { smallestRoster } from "./cohort.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
+import type { PublicComputations } from "./computations.ts";
 import { MAX_COHORT } from "./limits.ts";
 import { survivorsSlot } from "./sessionId.ts";
 
@@ -71,6 +72,8 @@ export interface AggregationConfig {
 	/** Records this node persisted for this slot before a restart. */
 	readonly promises: readonly Uint8Array[];
 	readonly random: RandomBytes;
+	/** What a simulation of many members shares among them; a node leaves it out. */
+	readonly computations?: PublicComputations | undefined;
 }
 
 export type AggregationPhase = "advertise" | "share" | "verify" | "input" | "vote" | "reveal" | "release";

@@ -4,6 +4,7 @@ import type { PeerId } from "../contract.ts";
 import { openedBytes } from "../robust/sketching.ts";
 import type { Admission } from "./admission.ts";
 import { type CohortGraph, cohortGraph } from "./cohortGraph.ts";
+import { OWN_COMPUTATIONS, type PublicComputations } from "./computations.ts";
 import type { AggregationConfig } from "./configuration.ts";
 import { HeaderLog } from "./headerLog.ts";
 import { LARGEST_COMPLETE_COHORT } from "./limits.ts";
@@ -69,6 +70,10 @@ export class Context {
 	/** Whether an input that has arrived may still be left out of the sum. */
 	get selects(): boolean {
 		return this.config.screening !== undefined || this.config.publicBytes !== undefined;
+	}
+
+	get computations(): PublicComputations {
+		return this.config.computations ?? OWN_COMPUTATIONS;
 	}
 
 	/** Who may contribute. */

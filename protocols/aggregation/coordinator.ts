@@ -20,6 +20,7 @@ import {
 	type Evidence,
 	type InputMeta,
 	type MessageOf,
+	type PackedCertificate,
 	type Proposal,
 	type ProposalHeader,
 	type Proposed,
@@ -96,6 +97,7 @@ export class Coordinator {
 	#examination: Examination | undefined;
 	#records: CohortRecords | undefined;
 	#disclosure: Disclosure | undefined;
+	#packedCertificate: PackedCertificate | undefined;
 	#encodedOpening: Uint8Array | undefined;
 	readonly #done = new Set<PeerId>();
 	/** Looks for false projections, because the masked sum did not match them all. */
@@ -462,15 +464,15 @@ export class Coordinator {
 		for (const peer of this.#openees()) {
 			if (this.#done.has(peer)) continue;
 			// What it was told before may have been lost.
-			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS) this.#sendCertified(peer, certified, out);
+			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS)
+				this.#sendCertified(peer, certified, out, this.#evidenceFor(certified.proposed, peer));
 			out.send(peer, { kind: "opening", proposalHash, screening }, this.#encodedOpening);
 		}
 	}
 
-	#sendCertified(to: PeerId, certified: Certified, out: Outbox): void {
-		const evidence = this.#evidenceFor(certified.proposed, to);
-		const { certificate, proposed } = certified;
-		const packed = packCertificate(this.#context.members, certificate);
+	#sendCertified(to: PeerId, { certificate, proposed }: Certified, out: Outbox, evidence?: Evidence): void {
+		const packed = this.#packedCertificate ?? packCertificate(this.#context.members, certificate);
+		this.#packedCertificate = packed;
 		out.send(to, { kind: "certified", certified: { certificate: packed, proposed }, evidence });
 	}
 
@@ -668,7 +670,12 @@ export class Coordinator {
 	#startReveal(out: Outbox): void {
 		const certified = this.#participant.voter.certified();
 		if (certified === undefined) return;
-		for (const member of this.#context.members) this.#sendCertified(member, certified, out);
+		// Who voted was shown the inputs around it; whether it still has them, its silence will tell.
+		const voted = new Set(certified.certificate.votes.map(({ voter }) => voter));
+		for (const member of this.#context.members) {
+			const evidence = voted.has(member) ? undefined : this.#evidenceFor(certified.proposed, member);
+			this.#sendCertified(member, certified, out, evidence);
+		}
 		const own = this.#participant.contributor.sharing;
 		if (this.#collection.sharing !== undefined) {
 			this.#disclosure = new Disclosure(certified, this.#collection.sharing);
@@ -706,7 +713,8 @@ export class Coordinator {
 		const { certified } = disclosure;
 		const proposalHash = certified.certificate.value;
 		const silent = new Set(disclosure.silent());
-		for (const peer of silent) this.#sendCertified(peer, certified, out);
+		for (const peer of silent)
+			this.#sendCertified(peer, certified, out, this.#evidenceFor(certified.proposed, peer));
 		const { sumHash } = certified.proposed.proposal;
 		if (this.#participant.voter.sum(sumHash) === undefined) {
 			for (const member of this.#context.members) out.send(member, { kind: "sumRequest", sumHash });

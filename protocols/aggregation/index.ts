@@ -23,15 +23,11 @@
 export type { BufferRules } from "./admission.ts";
 export { graphSeedOf } from "./cohortGraph.ts";
 export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
+export type { PublicComputation, PublicComputations } from "./computations.ts";
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
 export { LARGEST_COMPLETE_COHORT, MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";
 export { packCertificate, unpackCertificate } from "./memberSet.ts";
-export {
-	type AggregationMessage,
-	aggregationMessageSchema,
-	decodeMessage,
-	encodeMessage,
-} from "./messages.ts";
+export { type AggregationMessage, decodeMessage, encodeMessage } from "./messages.ts";
 export { type AggregationEffects, AggregationSession } from "./session.ts";
 export { preliminarySessionId, survivorsSlot } from "./sessionId.ts";

@@ -1,7 +1,6 @@
 /** Wire messages: canonical CBOR, every field bounded, every statement signed by its author. */
 import { z } from "zod";
 import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
-import { type SigningKey, verifySignature } from "../../crypto/identity.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
 import { SKETCH_ROWS } from "../../crypto/signSketch.ts";
@@ -16,8 +15,11 @@ import {
 } from "../certificate/index.ts";
 import { MAX_SELECTION_HOLDERS } from "../robust/outcome.ts";
 import { decodeMessageOf } from "../wire.ts";
+import { OWN_COMPUTATIONS, type PublicComputations } from "./computations.ts";
 import { LARGEST_COMPLETE_COHORT, MAX_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
-import { DOMAIN } from "./sessionId.ts";
+import { canonical, carried } from "./statements.ts";
+
+export { isAuthentic, signStatement } from "./statements.ts";
 
 /** The largest encoded message; vectors travel beside it as blobs. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -173,7 +175,8 @@ const proposal = z.strictObject({
 });
 
 /** Signed metas of the survivors in the receiver's neighbourhood, and their place in the tree. */
-const evidence = z.strictObject({ metas: perNeighbour(meta), proof });
+const evidenceSchema = (computations: PublicComputations) =>
+	z.strictObject({ metas: perNeighbour(carried<z.infer<typeof meta>>(meta, computations)), proof });
 
 const openedPart = z.strictObject({
 	target: peer,
@@ -201,137 +204,147 @@ const packedCertificate = z.strictObject({
 });
 const certified = z.strictObject({ certificate: packedCertificate, proposed });
 
-export const aggregationMessageSchema = z.discriminatedUnion("kind", [
-	z.strictObject({
-		kind: z.literal("open"),
-		term,
-		sidPre: hash,
-		precedingDead: z.array(deadCertificate).max(64),
-	}),
-	z.strictObject({ kind: z.literal("keys"), advert }),
-	z.strictObject({
-		kind: z.literal("roster"),
-		header: rosterHeader,
-		members,
-		root: hash,
-		/** Of the receiver's neighbourhood. */
-		adverts: perNeighbour(advert),
-		proof,
-	}),
-	z.strictObject({
-		kind: z.literal("bundle"),
-		bundle: bundleSchema,
-		/** For each holder, in the graph's order; empty for one that is not in the roster. */
-		sealed: z.array(bytesUpTo(640)).max(MAX_HOLDERS),
-	}),
-	z.strictObject({
-		kind: z.literal("shares"),
-		sid: hash,
-		/** How many dealers the receiver holds shares of, over all messages of this kind. */
-		dealers: z.int().min(0).max(MAX_NEIGHBOURS),
-		/** `sealed` is empty for a mate whose shares the receiver does not hold. */
-		dealt: perNeighbour(z.strictObject({ bundle: bundleSchema, sealed: bytesUpTo(640), path })),
-	}),
-	z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perNeighbour(complaint) }),
-	z.strictObject({ kind: z.literal("openRequest"), complaints: perNeighbour(complaint) }),
-	z.strictObject({ kind: z.literal("openShares"), opened: perNeighbour(openedShare) }),
-	z.strictObject({
-		kind: z.literal("shareSet"),
-		header: shareSetHeader,
-		cohort: members,
-		root: hash,
-		proof,
-		/** Answers to the receiver's complaints. */
-		opened: perNeighbour(openedShare),
-	}),
-	z.strictObject({ kind: z.literal("input"), meta }),
-	z.strictObject({ kind: z.literal("receipt"), sid: hash }),
-	/** The blob is the part of the author's input that everybody may see, or what it opened of sketches. */
-	z.strictObject({ kind: z.literal("publicPart"), of: partOf, author: peer }),
-	z.strictObject({ kind: z.literal("publicPartRequest"), of: partOf, author: peer, hash }),
-	/** Asks a survivor for its masked input once more: its projection is in doubt. */
-	z.strictObject({ kind: z.literal("inputRequest"), proposalHash: hash }),
-	z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
-	z.strictObject({
-		kind: z.literal("sketch"),
-		sketch,
-		response: sketchResponse,
-		sealed: perMember(sealedSketch),
-	}),
-	z.strictObject({
-		kind: z.literal("sketches"),
-		dealt: perMember(z.strictObject({ sketch, response: sketchResponse, sealed: sealedSketch, path })),
-	}),
-	/** With what the author opened, as the blob. */
-	z.strictObject({
-		kind: z.literal("statement"),
-		statement: screenStatement,
-		products: products.optional(),
-	}),
-	/** Shows the receiver the statements of mates that contradict its own. */
-	z.strictObject({ kind: z.literal("disputed"), statements: perMember(screenStatement) }),
-	z.strictObject({ kind: z.literal("edgeSeeds"), sid: hash, edges: edgeSeeds }),
-	z.strictObject({
-		kind: z.literal("propose"),
-		header: proposalHeader,
-		proposed,
-		evidence,
-		screening: screening.optional(),
-	}),
-	z.strictObject({
-		kind: z.literal("vote"),
-		ballot,
-		projection: projection.optional(),
-		headers: z.array(header).max(3),
-	}),
-	z.strictObject({ kind: z.literal("certified"), certified, evidence: evidence.optional() }),
-	z.strictObject({
-		kind: z.literal("reveal"),
-		reveal,
-		projection: projection.optional(),
-		/** Shares of the mask keys of dropped members. */
-		parts: z.array(openedPart).max(MAX_HOLDERS),
-	}),
-	z.strictObject({ kind: z.literal("shareRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
-	z.strictObject({
-		kind: z.literal("shareReply"),
-		sid: hash,
-		parts: z.array(openedPart).max(MAX_HOLDERS),
-	}),
-	/** Asks for seeds of edges to dropped members that shared another mask key than they advertised. */
-	z.strictObject({ kind: z.literal("edgeRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
-	z.strictObject({ kind: z.literal("edgeReply"), sid: hash, edges: edgeSeeds }),
-	/** Asks for adverts and bundles of members in the receiver's neighbourhood. */
-	z.strictObject({ kind: z.literal("recordsRequest"), targets: perNeighbour(peer) }),
-	z.strictObject({
-		kind: z.literal("records"),
-		adverts: perNeighbour(advert),
-		bundles: perNeighbour(bundleSchema),
-	}),
-	/** The opening travels as payload (opening.ts). */
-	z.strictObject({ kind: z.literal("opening"), proposalHash: hash, screening: screening.optional() }),
-	z.strictObject({ kind: z.literal("done"), sid: hash }),
-	z.strictObject({ kind: z.literal("sumRequest"), sumHash: hash }),
-	z.strictObject({ kind: z.literal("sum"), sumHash: hash }),
-	z.strictObject({ kind: z.literal("recover"), sidPre: hash, term }),
-	z.strictObject({
-		kind: z.literal("report"),
-		term,
-		ballot: ballot.optional(),
-		proposed: proposed.optional(),
-		certificate: quorumCertificate.optional(),
-		/** What the author was shown of the inputs around it. */
-		evidence: evidence.optional(),
-		screening: screening.optional(),
-		hasSum: z.boolean(),
-		projections: z.array(projection).max(8),
-		headers: z.array(header).max(3),
-	}),
-	z.strictObject({ kind: z.literal("abstainRequest"), sidPre: hash, term, reason }),
-	z.strictObject({ kind: z.literal("dead"), certificate: deadCertificate, reason }),
-]);
+/** Statements that are passed on travel as bytes (statements.ts); `computations` reads them. */
+function messageSchema(computations: PublicComputations) {
+	const evidence = evidenceSchema(computations);
+	const carriedAdvert = carried<z.infer<typeof advert>>(advert, computations);
+	const carriedBundle = carried<z.infer<typeof bundleSchema>>(bundleSchema, computations);
+	const carriedMeta = carried<z.infer<typeof meta>>(meta, computations);
+	return z.discriminatedUnion("kind", [
+		z.strictObject({
+			kind: z.literal("open"),
+			term,
+			sidPre: hash,
+			precedingDead: z.array(deadCertificate).max(64),
+		}),
+		z.strictObject({ kind: z.literal("keys"), advert: carriedAdvert }),
+		z.strictObject({
+			kind: z.literal("roster"),
+			header: rosterHeader,
+			members,
+			root: hash,
+			/** Of the receiver's neighbourhood. */
+			adverts: perNeighbour(carriedAdvert),
+			proof,
+		}),
+		z.strictObject({
+			kind: z.literal("bundle"),
+			bundle: carriedBundle,
+			/** For each holder, in the graph's order; empty for one that is not in the roster. */
+			sealed: z.array(bytesUpTo(640)).max(MAX_HOLDERS),
+		}),
+		z.strictObject({
+			kind: z.literal("shares"),
+			sid: hash,
+			/** How many dealers the receiver holds shares of, over all messages of this kind. */
+			dealers: z.int().min(0).max(MAX_NEIGHBOURS),
+			/** `sealed` is empty for a mate whose shares the receiver does not hold. */
+			dealt: perNeighbour(z.strictObject({ bundle: carriedBundle, sealed: bytesUpTo(640), path })),
+		}),
+		z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perNeighbour(complaint) }),
+		z.strictObject({ kind: z.literal("openRequest"), complaints: perNeighbour(complaint) }),
+		z.strictObject({ kind: z.literal("openShares"), opened: perNeighbour(openedShare) }),
+		z.strictObject({
+			kind: z.literal("shareSet"),
+			header: shareSetHeader,
+			cohort: members,
+			root: hash,
+			proof,
+			/** Answers to the receiver's complaints. */
+			opened: perNeighbour(openedShare),
+		}),
+		z.strictObject({ kind: z.literal("input"), meta: carriedMeta }),
+		z.strictObject({ kind: z.literal("receipt"), sid: hash }),
+		/** The blob is the part of the author's input that everybody may see, or what it opened of sketches. */
+		z.strictObject({ kind: z.literal("publicPart"), of: partOf, author: peer }),
+		z.strictObject({ kind: z.literal("publicPartRequest"), of: partOf, author: peer, hash }),
+		/** Asks a survivor for its masked input once more: its projection is in doubt. */
+		z.strictObject({ kind: z.literal("inputRequest"), proposalHash: hash }),
+		z.strictObject({ kind: z.literal("screen"), header: screenHeader, metas: perMember(meta) }),
+		z.strictObject({
+			kind: z.literal("sketch"),
+			sketch,
+			response: sketchResponse,
+			sealed: perMember(sealedSketch),
+		}),
+		z.strictObject({
+			kind: z.literal("sketches"),
+			dealt: perMember(z.strictObject({ sketch, response: sketchResponse, sealed: sealedSketch, path })),
+		}),
+		/** With what the author opened, as the blob. */
+		z.strictObject({
+			kind: z.literal("statement"),
+			statement: screenStatement,
+			products: products.optional(),
+		}),
+		/** Shows the receiver the statements of mates that contradict its own. */
+		z.strictObject({ kind: z.literal("disputed"), statements: perMember(screenStatement) }),
+		z.strictObject({ kind: z.literal("edgeSeeds"), sid: hash, edges: edgeSeeds }),
+		z.strictObject({
+			kind: z.literal("propose"),
+			header: proposalHeader,
+			proposed,
+			evidence,
+			screening: screening.optional(),
+		}),
+		z.strictObject({
+			kind: z.literal("vote"),
+			ballot,
+			projection: projection.optional(),
+			headers: z.array(header).max(3),
+		}),
+		z.strictObject({ kind: z.literal("certified"), certified, evidence: evidence.optional() }),
+		z.strictObject({
+			kind: z.literal("reveal"),
+			reveal,
+			projection: projection.optional(),
+			/** Shares of the mask keys of dropped members. */
+			parts: z.array(openedPart).max(MAX_HOLDERS),
+		}),
+		z.strictObject({ kind: z.literal("shareRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
+		z.strictObject({
+			kind: z.literal("shareReply"),
+			sid: hash,
+			parts: z.array(openedPart).max(MAX_HOLDERS),
+		}),
+		/** Asks for seeds of edges to dropped members that shared another mask key than they advertised. */
+		z.strictObject({ kind: z.literal("edgeRequest"), proposalHash: hash, targets: perNeighbour(peer) }),
+		z.strictObject({ kind: z.literal("edgeReply"), sid: hash, edges: edgeSeeds }),
+		/** Asks for adverts and bundles of members in the receiver's neighbourhood. */
+		z.strictObject({ kind: z.literal("recordsRequest"), targets: perNeighbour(peer) }),
+		z.strictObject({
+			kind: z.literal("records"),
+			adverts: perNeighbour(carriedAdvert),
+			bundles: perNeighbour(carriedBundle),
+		}),
+		/** The opening travels as payload (opening.ts). */
+		z.strictObject({ kind: z.literal("opening"), proposalHash: hash, screening: screening.optional() }),
+		z.strictObject({ kind: z.literal("done"), sid: hash }),
+		z.strictObject({ kind: z.literal("sumRequest"), sumHash: hash }),
+		z.strictObject({ kind: z.literal("sum"), sumHash: hash }),
+		z.strictObject({ kind: z.literal("recover"), sidPre: hash, term }),
+		z.strictObject({
+			kind: z.literal("report"),
+			term,
+			ballot: ballot.optional(),
+			proposed: proposed.optional(),
+			certificate: quorumCertificate.optional(),
+			/** What the author was shown of the inputs around it. */
+			evidence: evidence.optional(),
+			screening: screening.optional(),
+			hasSum: z.boolean(),
+			projections: z.array(projection).max(8),
+			headers: z.array(header).max(3),
+		}),
+		z.strictObject({ kind: z.literal("abstainRequest"), sidPre: hash, term, reason }),
+		z.strictObject({ kind: z.literal("dead"), certificate: deadCertificate, reason }),
+	]);
+}
 
-export type AggregationMessage = z.infer<typeof aggregationMessageSchema>;
+const ownSchema = messageSchema(OWN_COMPUTATIONS);
+const schemas = new WeakMap<PublicComputations, typeof ownSchema>([[OWN_COMPUTATIONS, ownSchema]]);
+
+export type AggregationMessage = z.infer<typeof ownSchema>;
 export type MessageOf<K extends AggregationMessage["kind"]> = Extract<AggregationMessage, { kind: K }>;
 export type Advert = z.infer<typeof advert>;
 export type RosterHeader = z.infer<typeof rosterHeader>;
@@ -351,7 +364,7 @@ export interface Certified {
 	readonly certificate: QuorumCertificate;
 	readonly proposed: Proposed;
 }
-export type Evidence = z.infer<typeof evidence>;
+export type Evidence = z.infer<ReturnType<typeof evidenceSchema>>;
 export type ScreenHeader = z.infer<typeof screenHeader>;
 export type Sketch = z.infer<typeof sketch>;
 export type Products = z.infer<typeof products>;
@@ -360,30 +373,53 @@ export type Screening = z.infer<typeof screening>;
 export type Header = z.infer<typeof header>;
 export type OpenedPartMessage = z.infer<typeof openedPart>;
 
-type Statement = { readonly kind: string; readonly author: string; readonly signature: Uint8Array };
-type Unsigned<T extends Statement> = T extends Statement ? Omit<T, "signature" | "author"> : never;
-
-/** Signs a statement as `key`'s peer. */
-export function signStatement<T extends Statement>(key: SigningKey, unsigned: Unsigned<T>): T {
-	const fields = { ...unsigned, author: key.peer };
-	return { ...fields, signature: key.sign(statementBytes(fields)) } as unknown as T;
-}
-
-/** True when the statement was signed by its author. */
-export function isAuthentic(statement: Statement): boolean {
-	const { signature, ...fields } = statement;
-	return verifySignature(statement.author, statementBytes(fields), signature);
-}
-
-function statementBytes(fields: object): Uint8Array {
-	return encodeCanonical([DOMAIN, fields as { [key: string]: Encodable }]);
-}
-
 export function encodeMessage(message: AggregationMessage): Uint8Array {
-	return encodeCanonical(message as Encodable);
+	return encodeCanonical(wireForm(message) as Encodable);
 }
 
-/** @throws AlthingError `aggregation.malformed` when the bytes are no message of this protocol. */
-export function decodeMessage(encoded: Uint8Array): AggregationMessage {
-	return decodeMessageOf("aggregation", aggregationMessageSchema, encoded, MAX_MESSAGE_BYTES);
+/**
+ * @param computations what a simulation of many members shares among them; a node has none
+ * @throws AlthingError `aggregation.malformed` when the bytes are no message of this protocol.
+ */
+export function decodeMessage(
+	encoded: Uint8Array,
+	computations: PublicComputations = OWN_COMPUTATIONS,
+): AggregationMessage {
+	const schema = schemas.get(computations) ?? messageSchema(computations);
+	schemas.set(computations, schema);
+	return decodeMessageOf("aggregation", schema, encoded, MAX_MESSAGE_BYTES);
+}
+
+/** The message with its carried statements as bytes. */
+function wireForm(message: AggregationMessage): object {
+	switch (message.kind) {
+		case "keys":
+			return { ...message, advert: canonical(message.advert) };
+		case "roster":
+			return { ...message, adverts: message.adverts.map(canonical) };
+		case "bundle":
+			return { ...message, bundle: canonical(message.bundle) };
+		case "shares":
+			return {
+				...message,
+				dealt: message.dealt.map((dealt) => ({ ...dealt, bundle: canonical(dealt.bundle) })),
+			};
+		case "input":
+			return { ...message, meta: canonical(message.meta) };
+		case "records":
+			return {
+				...message,
+				adverts: message.adverts.map(canonical),
+				bundles: message.bundles.map(canonical),
+			};
+		case "propose":
+		case "certified":
+		case "report": {
+			const { evidence } = message;
+			if (evidence === undefined) return message;
+			return { ...message, evidence: { ...evidence, metas: evidence.metas.map(canonical) } };
+		}
+		default:
+			return message;
+	}
 }

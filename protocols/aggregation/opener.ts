@@ -20,10 +20,10 @@ import {
 	type Reveal,
 	signStatement,
 } from "./messages.ts";
-import { decodeOpening, isProjectionOf, masksIn, type Opening } from "./opening.ts";
+import { type CheckedOpening, checkedOpening, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise, type SessionPromise } from "./promises.ts";
-import { certifiedFlaw, droppedOf, evidenceFlaw, survivorsOf } from "./proposal.ts";
+import { certifiedFlaw, droppedOf, evidenceFlaw, proposalFlaw, survivorsOf } from "./proposal.ts";
 import { claimsOf } from "./publicParts.ts";
 import type { Screener } from "./screener.ts";
 import { beaconOf, projectionSeed, sharingContext, vectorHash } from "./sessionId.ts";
@@ -32,9 +32,8 @@ import type { Voter } from "./voter.ts";
 export const UNMASK_WORK = "unmask";
 export const OUTCOME_WORK = "outcome";
 
-/** An opening as it travels, and decoded. */
-export interface HeldOpening {
-	readonly opening: Opening;
+/** An opening as it travels, and checked. */
+export interface HeldOpening extends CheckedOpening {
 	readonly encoded: Uint8Array;
 }
 
@@ -86,13 +85,13 @@ export class Opener {
 
 	/** Takes a certificate from a peer; blames the peer for an invalid one. */
 	learn(certified: Certified, evidence: Evidence | undefined, from: PeerId, out: Outbox): boolean {
-		const { slot, self } = this.#context;
+		const { self } = this.#context;
 		const hash = certified.certificate.value;
 		const known = this.#voter.certified();
 		const same = known !== undefined && equalBytes(known.certificate.value, hash);
 		if (same && (evidence === undefined || this.#voter.evidenceFor(hash) !== undefined)) return true;
 		const flaw =
-			(same ? undefined : certifiedFlaw(this.#context, slot, certified, undefined)) ??
+			(same ? undefined : certifiedFlaw(this.#context, certified)) ??
 			(evidence && evidenceFlaw(this.#context, certified.proposed, evidence, self));
 		if (flaw !== undefined) {
 			out.fault(from, "bad_certificate", `${from} sent a bad survivor certificate: ${flaw}.`);
@@ -136,7 +135,7 @@ export class Opener {
 		const known = this.#agreement;
 		if (known !== undefined && known.certificate === certificate && known.sharing === sharing)
 			return known.agrees;
-		const agrees = certifiedFlaw(this.#context, this.#context.slot, certified, sharing) === undefined;
+		const agrees = proposalFlaw(this.#context, certified.proposed, sharing) === undefined;
 		this.#agreement = { certificate, sharing, agrees };
 		return agrees;
 	}
@@ -269,9 +268,16 @@ export class Opener {
 			this.#waitingForOpenings = { message: { kind: "opening", proposalHash }, from, blob };
 			return;
 		}
+		const { config, graph, sidPre, computations } = this.#context;
 		try {
-			const opening = decodeOpening(this.#context.graph, this.#context.config, blob);
-			this.#start({ opening, encoded: blob }, from, out);
+			const checked = computations.once(
+				"opening",
+				() => [sidPre, certified.certificate.value, blob],
+				() => checkedOpening(graph, config, sidPre, certified, blob),
+			);
+			if (typeof checked === "string")
+				out.fault(from, "bad_opening", `${from} sent a bad opening: ${checked}.`);
+			else this.#start({ ...checked, encoded: blob }, from, out);
 		} catch (error) {
 			if (!(error instanceof AlthingError)) throw error;
 			out.fault(from, "bad_opening", `${from} sent a bad opening. ${error.message}`);
@@ -279,7 +285,7 @@ export class Opener {
 	}
 
 	#start(held: HeldOpening, from: PeerId, out: Outbox): void {
-		const { config, graph, sidPre } = this.#context;
+		const { config } = this.#context;
 		const certified = this.#voter.certified() as Certified;
 		const { certificate, proposed } = certified;
 		const packed = this.#voter.sum(proposed.proposal.sumHash);
@@ -288,11 +294,10 @@ export class Opener {
 			out.send(from, { kind: "sumRequest", sumHash: proposed.proposal.sumHash });
 			return;
 		}
-		const masks = masksIn(graph, sidPre, certified, held.opening);
-		const evidence = typeof masks === "string" ? masks : this.#projectionEvidence(certified, held.opening);
-		if (typeof masks === "string" || typeof evidence === "string") {
-			const why = typeof masks === "string" ? masks : evidence;
-			out.fault(from, "bad_opening", `${from} sent a bad opening: ${why}.`);
+		const { masks } = held;
+		const evidence = this.#projectionEvidence(certified, held.opening);
+		if (typeof evidence === "string") {
+			out.fault(from, "bad_opening", `${from} sent a bad opening: ${evidence}.`);
 			return;
 		}
 		// The opening is asked for again with the screening that the certificate names.
@@ -319,17 +324,9 @@ export class Opener {
 		{ certificate, proposed }: Certified,
 		opening: Opening,
 	): { projections: Uint8Array[]; inputs: Uint8Array[]; compare: boolean } | string {
-		const { config, graph } = this.#context;
-		const hash = certificate.value;
-		const survivors = new Set(survivorsOf(graph, proposed.proposal));
-		const evidence = this.#voter.evidenceFor(hash);
-		const counted = new Set<PeerId>();
-		for (const { author, packed, signature } of opening.projections) {
-			const projection = { kind: "projection" as const, author, proposalHash: hash, packed, signature };
-			if (!isProjectionOf(projection, hash, survivors, config.modulusBits))
-				return `the projection of ${author} is not its own`;
-			counted.add(author);
-		}
+		const survivors = new Set(survivorsOf(this.#context.graph, proposed.proposal));
+		const evidence = this.#voter.evidenceFor(certificate.value);
+		const counted = new Set(opening.projections.map(({ author }) => author));
 		for (const { survivor, packed } of opening.inputs) {
 			const meta = evidence?.metas.find(({ author }) => author === survivor);
 			if (meta !== undefined && !equalBytes(vectorHash(packed), meta.inputHash))

@@ -174,6 +174,38 @@ export function decodeOpening(graph: CohortGraph, shape: VectorShape, encoded: U
 	};
 }
 
+/** An opening that was found right, and the masks it removes. */
+export interface CheckedOpening {
+	readonly opening: Opening;
+	readonly masks: MaskRemoval;
+}
+
+/**
+ * Checks all that an opening and its certificate say by themselves: the secrets against the trees, the
+ * projections' signatures.
+ * @returns what is wrong, where it is
+ * @throws AlthingError `aggregation.malformed`
+ */
+export function checkedOpening(
+	graph: CohortGraph,
+	shape: VectorShape,
+	sidPre: Uint8Array,
+	certified: Certified,
+	encoded: Uint8Array,
+): CheckedOpening | string {
+	const opening = decodeOpening(graph, shape, encoded);
+	const masks = masksIn(graph, sidPre, certified, opening);
+	if (typeof masks === "string") return masks;
+	const proposalHash = certified.certificate.value;
+	const survivors = new Set(survivorsOf(graph, certified.proposed.proposal));
+	for (const { author, packed, signature } of opening.projections) {
+		const projection = { kind: "projection" as const, author, proposalHash, packed, signature };
+		if (!isProjectionOf(projection, proposalHash, survivors, shape.modulusBits))
+			return `the projection of ${author} is not its own`;
+	}
+	return { opening, masks };
+}
+
 /** True when a projection is its survivor's own statement about exactly this proposal. */
 export function isProjectionOf(
 	projection: Projection,

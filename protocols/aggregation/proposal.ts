@@ -1,7 +1,7 @@
 /** What a voter checks before it votes for a survivor set, and a holder before it opens anything. */
-import { equalBytes } from "../../crypto/encoding.ts";
+import { type Encodable, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { type Slot, slotId, verifyQuorumCertificate } from "../certificate/index.ts";
+import { slotId, verifyQuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { canonical, metaLeaf, neighbourhoodOf, provesPart, type Sharing, shareSetHashOf } from "./cohort.ts";
 import type { CohortGraph } from "./cohortGraph.ts";
@@ -100,20 +100,19 @@ export function evidenceFlaw(
 		: "the signed inputs it shows are not the proposed ones";
 }
 
-/** Judges a certified proposal; returns what is wrong, or undefined. */
-export function certifiedFlaw(
-	context: Context,
-	slot: Slot,
-	{ certificate, proposed }: Certified,
-	sharing: Sharing | undefined,
-): string | undefined {
+/** Judges a proposal and its certificate; returns what is wrong, or undefined. */
+export function certifiedFlaw(context: Context, { certificate, proposed }: Certified): string | undefined {
+	const { slot, sidPre, config, computations } = context;
 	if (slotId(certificate.slot) !== slotId(slot)) return "the certificate is for another slot";
-	if (!equalBytes(certificate.value, proposalHash(context.sidPre, proposed.proposal))) {
+	if (!equalBytes(certificate.value, proposalHash(sidPre, proposed.proposal))) {
 		return "the certificate is for another proposal";
 	}
-	if (!verifyQuorumCertificate(context.config.electorate, certificate))
-		return "the certificate has no valid quorum";
-	return proposalFlaw(context, proposed, sharing);
+	const sound = computations.once(
+		"certificate",
+		() => [sidPre, encodeCanonical(certificate as unknown as Encodable)],
+		() => verifyQuorumCertificate(config.electorate, certificate),
+	);
+	return sound ? proposalFlaw(context, proposed, undefined) : "the certificate has no valid quorum";
 }
 
 function shareSetOf(sidPre: Uint8Array, { rosterRoot, cohort, shareTree }: Proposal): Uint8Array {

@@ -30,6 +30,31 @@ describe("a ring", () => {
 		expect(graph.positionOf("stranger")).toBe(-1);
 	});
 
+	test("finds the two disjoint windows with the fewest survivors, wherever they lie", () => {
+		fc.assert(
+			fc.property(fc.subarray(members), fc.constantFrom(4, 6, 10), (survivors, mates) => {
+				const width = mates / 2;
+				const strict = cohortGraph([...members], { ...SPARSE, mates, windowSurvivors: 2 * width }, seed);
+				const alive = new Set(survivors);
+				const count = (first: number) =>
+					Array.from({ length: width }, (_, i) => strict.order[(first + i) % 20] as string).filter((peer) =>
+						alive.has(peer),
+					).length;
+				let least = 2 * width;
+				for (let a = 0; a < 20; a++) {
+					for (let b = 0; b < 20; b++) {
+						const disjoint = (b - a + 20) % 20 >= width && (a - b + 20) % 20 >= width;
+						if (disjoint) least = Math.min(least, count(a) + count(b));
+					}
+				}
+				const spot = strict.thinSpot(survivors);
+				if (least === 2 * width) expect(spot).toBeUndefined();
+				else expect(spot).toContain(`only ${least} survivors`);
+			}),
+			{ numRuns: 300 },
+		);
+	});
+
 	/** Whether the honest survivors are connected by masks. */
 	function connected(honest: ReadonlySet<string>): boolean {
 		const [start] = honest;
