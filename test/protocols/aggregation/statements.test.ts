@@ -16,7 +16,7 @@ const advert = signStatement<Advert>(key, {
 
 test("a statement is carried as its canonical bytes and read back", () => {
 	const encoded = encodeMessage({ kind: "keys", advert });
-	expect(Buffer.from(encoded).includes(canonical(advert))).toBe(true);
+	expect(Buffer.from(encoded).includes(Buffer.from(canonical(advert)))).toBe(true);
 	const read = decodeMessage(encoded);
 	expect(read).toEqual({ kind: "keys", advert });
 	if (read.kind !== "keys") throw new Error("another kind");
