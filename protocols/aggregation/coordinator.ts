@@ -156,6 +156,9 @@ export class Coordinator {
 			case "sketch":
 				if (this.#stage === "screen") this.#examination?.addSketch(message, from, out);
 				break;
+			case "confirm":
+				if (this.#stage === "screen") this.#examination?.addConfirmation(message, from, out);
+				break;
 			case "edgeSeeds":
 				if (this.#stage === "dispute") this.#examination?.addSeeds(message, from);
 				break;
@@ -540,9 +543,9 @@ export class Coordinator {
 		this.#enter("screen", out);
 	}
 
-	/** Sketches or statements are in: goes on to what follows. */
+	/** Sketches, confirmations or statements are in: goes on to what follows. */
 	#screened(out: Outbox): void {
-		if (this.#examination?.fixSketches() === true) this.#enter("screen", out);
+		if (this.#examination?.goOn() === true) this.#enter("screen", out);
 		else this.#compare(out);
 	}
 

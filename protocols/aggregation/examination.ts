@@ -2,7 +2,7 @@
 import { equalBytes } from "../../crypto/encoding.ts";
 import { type MerkleTree, merkleRoot, merkleTree } from "../../crypto/merkle.ts";
 import type { PeerId } from "../contract.ts";
-import { productsFlaw, responseFlaw, sharesFlaw, sketchFlaw } from "../robust/selection.ts";
+import { confirmationFlaw, productsFlaw, responseFlaw, sharesFlaw, sketchFlaw } from "../robust/selection.ts";
 import {
 	type Basis,
 	type Bench,
@@ -17,6 +17,7 @@ import { canonical } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { AggregationTask, AggregationTaskResult } from "./masking.ts";
 import {
+	type Confirmation,
 	type InputMeta,
 	MAX_DISPUTES,
 	type MessageOf,
@@ -40,10 +41,14 @@ export class Examination {
 	/** With a selection: everybody's sketches, until they are passed on. */
 	readonly #sketches = new Map<PeerId, MessageOf<"sketch">>();
 	readonly #products = new Map<PeerId, Products>();
-	/** What statements are about; undefined as long as sketches are collected. */
+	/** What confirmations and statements are about; undefined as long as sketches are collected. */
 	#basis: Basis | undefined;
 	/** In what everybody is sent. */
 	#fixed: readonly MessageOf<"sketch">[] = [];
+	/** Who goes by these sketches. */
+	readonly #confirmations = new Map<PeerId, Confirmation>();
+	/** What is being collected. */
+	#collecting: "sketches" | "confirmations" | "statements";
 	readonly #paths = new Map<PeerId, MerkleTree>();
 	readonly #statements = new Map<PeerId, ScreenStatement>();
 	readonly #edges = new Map<string, Screening["edges"][number]>();
@@ -71,19 +76,34 @@ export class Examination {
 			term: context.term,
 			commitment: this.#commitment,
 		});
-		if (bench.rules.selection === undefined) this.#basis = basisOf(this.#commitment, bench.rules, undefined);
+		const selecting = bench.rules.selection !== undefined;
+		this.#collecting = selecting ? "sketches" : "statements";
+		if (!selecting) this.#basis = basisOf(this.#commitment, bench.rules, undefined);
 		this.#request = { kind: "screen", header, metas: [...metas] };
 	}
 
-	/** Those whose sketch, or then whose statement, is missing. */
+	/** Those whose sketch, then whose confirmation, then whose statement, is missing. */
 	silent(): PeerId[] {
-		const answers = this.#basis === undefined ? this.#sketches : this.#statements;
-		return this.#metas.map(({ author }) => author).filter((author) => !answers.has(author));
+		const authors = this.#metas.map(({ author }) => author);
+		switch (this.#collecting) {
+			case "sketches":
+				return authors.filter((author) => !this.#sketches.has(author));
+			case "confirmations":
+				return authors.filter((author) => !this.#confirmations.has(author));
+			case "statements": {
+				// Who has not confirmed opens nothing and is no candidate: nobody waits for it.
+				const selecting = this.#bench.rules.selection !== undefined;
+				const asked = selecting ? [...this.#confirmations.keys()] : authors;
+				return asked.filter((author) => !this.#statements.has(author));
+			}
+		}
 	}
 
 	/** What a member is asked now. */
-	requestTo(member: PeerId): MessageOf<"screen"> | MessageOf<"sketches"> {
+	requestTo(member: PeerId): MessageOf<"screen"> | MessageOf<"sketches"> | MessageOf<"confirmed"> {
 		if (this.#fixed.length === 0) return this.#request;
+		if (this.#collecting === "statements")
+			return { kind: "confirmed", confirmations: sorted(this.#confirmations) };
 		const place = this.#metas.findIndex(({ author }) => author === member);
 		const dealt = this.#fixed.map(({ sketch, response, sealed }) => ({
 			sketch,
@@ -94,19 +114,43 @@ export class Examination {
 		return { kind: "sketches", dealt };
 	}
 
-	/** Ends the collection of sketches. @returns true when statements about them are to be collected next */
-	fixSketches(): boolean {
-		if (this.#basis !== undefined) return false;
+	/** Ends what is collected. @returns true when there is more to collect */
+	goOn(): boolean {
+		switch (this.#collecting) {
+			case "sketches":
+				this.#fixSketches();
+				this.#collecting = "confirmations";
+				return true;
+			case "confirmations":
+				this.#collecting = "statements";
+				return true;
+			case "statements":
+				return false;
+		}
+	}
+
+	#fixSketches(): void {
 		this.#fixed = [...this.#sketches.values()].sort((a, b) => (a.sketch.author < b.sketch.author ? -1 : 1));
 		for (const { sketch, sealed } of this.#fixed) this.#paths.set(sketch.author, merkleTree(sealed));
 		const sketches = this.#fixed.map(({ sketch }) => sketch);
 		this.#basis = basisOf(this.#commitment, this.#bench.rules, sketches);
-		return true;
+	}
+
+	addConfirmation({ confirmation }: MessageOf<"confirm">, from: PeerId, out: Outbox): void {
+		const basis = this.#basis;
+		const awaited = this.#collecting === "confirmations" && this.#metas.some(({ author }) => author === from);
+		if (basis === undefined || !awaited) return;
+		const flaw =
+			confirmation.author === from
+				? confirmationFlaw(this.#bench, basis.hash, confirmation)
+				: "it was signed by another";
+		if (flaw === undefined) this.#confirmations.set(from, confirmation);
+		else out.fault(from, "bad_statement", `The confirmation of ${from} is refused: ${flaw}.`);
 	}
 
 	addSketch(message: MessageOf<"sketch">, from: PeerId, out: Outbox): void {
 		const { sketch, response, sealed } = message;
-		if (this.#basis !== undefined || !this.#metas.some(({ author }) => author === from)) return;
+		if (this.#collecting !== "sketches" || !this.#metas.some(({ author }) => author === from)) return;
 		const size = this.#metas.length;
 		const flaw =
 			sketch.author !== from
@@ -128,7 +172,8 @@ export class Examination {
 		out: Outbox,
 	): void {
 		const basis = this.#basis;
-		if (basis === undefined || !this.#metas.some(({ author }) => author === from)) return;
+		const awaited = this.#collecting === "statements" && this.#metas.some(({ author }) => author === from);
+		if (basis === undefined || !awaited) return;
 		const flaw =
 			statement.author === from
 				? (statementFlaw(this.#bench, basis.hash, statement) ??

@@ -135,6 +135,11 @@ const products = signed("products", {
 	opened: hash,
 });
 const partOf = z.enum(["input", "products"]);
+/**
+ * The one set of sketches that the author states projections for, by its hash. Holders open combinations of
+ * its sketch for this set alone: for others they would be other combinations, and together tell all of it.
+ */
+const confirmation = signed("confirmation", { sid: hash, basis: hash });
 /** All that the screening's outcome follows from. */
 const screening = z.strictObject({
 	metas: perMember(meta),
@@ -272,6 +277,8 @@ function messageSchema(computations: PublicComputations) {
 			dealt: perMember(z.strictObject({ sketch, response: sketchResponse, sealed: sealedSketch, path })),
 		}),
 		/** With what the author opened, as the blob. */
+		z.strictObject({ kind: z.literal("confirm"), confirmation }),
+		z.strictObject({ kind: z.literal("confirmed"), confirmations: perMember(confirmation) }),
 		z.strictObject({
 			kind: z.literal("statement"),
 			statement: screenStatement,
@@ -368,6 +375,7 @@ export type Evidence = z.infer<ReturnType<typeof evidenceSchema>>;
 export type ScreenHeader = z.infer<typeof screenHeader>;
 export type Sketch = z.infer<typeof sketch>;
 export type Products = z.infer<typeof products>;
+export type Confirmation = z.infer<typeof confirmation>;
 export type ScreenStatement = z.infer<typeof screenStatement>;
 export type Screening = z.infer<typeof screening>;
 export type Header = z.infer<typeof header>;

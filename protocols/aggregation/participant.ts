@@ -106,6 +106,9 @@ export class Participant {
 			case "sketches":
 				if (!this.ended) this.screener.takeSketches(message, out);
 				return;
+			case "confirmed":
+				if (!this.ended) this.screener.takeConfirmed(message, out);
+				return;
 			case "disputed":
 				if (!this.ended) this.screener.openDisputed(message, out);
 				return;

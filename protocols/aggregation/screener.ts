@@ -133,15 +133,17 @@ export class Screener {
 		out.work(SKETCH_WORK, { kind: "sketch", values, seed, coordinates, length, modulusBits });
 	}
 
-	/** Takes this node's shares of everybody's sketches; opens what may be opened of them. */
+	/** Takes this node's shares of everybody's sketches, and says by which set it goes. */
 	takeSketches({ dealt }: MessageOf<"sketches">, out: Outbox): void {
-		const sketching = this.#sketching;
-		if (sketching === undefined) return;
-		if (this.#statement !== undefined) this.#sendAgain(out);
-		else {
-			const basis = sketching.take(dealt, out);
-			if (basis !== undefined) this.#project(basis, out);
-		}
+		this.#sketching?.take(dealt, out);
+		this.#sendAgain(out);
+	}
+
+	/** Opens what may be opened of the sketches whose dealers go by the same set as this node. */
+	takeConfirmed({ confirmations }: MessageOf<"confirmed">, out: Outbox): void {
+		const basis = this.#sketching?.open(confirmations);
+		if (basis !== undefined) this.#project(basis, out);
+		else this.#sendAgain(out);
 	}
 
 	#project(basis: Basis, out: Outbox): void {
@@ -187,7 +189,11 @@ export class Screener {
 			for (const peer of members)
 				if (peer !== coordinator && peer !== self)
 					out.send(peer, { kind: "publicPart", of: "products", author: self }, opened);
-		} else if (this.#sketching?.dealt !== undefined) out.send(coordinator, this.#sketching.dealt);
+			return;
+		}
+		const { confirmation, dealt } = this.#sketching ?? {};
+		if (confirmation !== undefined) out.send(coordinator, { kind: "confirm", confirmation });
+		else if (dealt !== undefined) out.send(coordinator, dealt);
 	}
 
 	/**

@@ -3,6 +3,7 @@ import { merkleRoot, verifyMerkleProof } from "../../crypto/merkle.ts";
 import { checkVectorShare, heldVectors, type SharingShape, shareVector } from "../../crypto/vectorSharing.ts";
 import type { PeerId } from "../contract.ts";
 import {
+	confirmationFlaw,
 	decodeShare,
 	encodeShare,
 	residueBytes,
@@ -16,7 +17,14 @@ import { type HeldSketch, openShares, sketchShape } from "../robust/sketching.ts
 import { type Basis, type Bench, basisOf } from "../robust/verdict.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
-import { type InputMeta, type MessageOf, type Products, type Sketch, signStatement } from "./messages.ts";
+import {
+	type Confirmation,
+	type InputMeta,
+	type MessageOf,
+	type Products,
+	type Sketch,
+	signStatement,
+} from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { vectorHash } from "./sessionId.ts";
 
@@ -29,10 +37,15 @@ export class Sketcher {
 	readonly #authors: readonly PeerId[];
 	/** This node's own sharing as it travels. */
 	dealt: MessageOf<"sketch"> | undefined;
-	/** What this node opened; once, for one set of sketches. */
+	/** The one set of sketches that this node goes by. */
+	confirmation: Confirmation | undefined;
+	/** What this node opened of it, once. */
 	products: Products | undefined;
 	/** The shares that it signed for. */
 	opened: Uint8Array | undefined;
+	#basis: Basis | undefined;
+	/** By the dealers' places in the set. */
+	#held: readonly (HeldSketch & { readonly dealer: PeerId })[] = [];
 
 	constructor(
 		context: Context,
@@ -78,12 +91,11 @@ export class Sketcher {
 	}
 
 	/**
-	 * Checks this node's shares of everybody's sketches and opens its shares of what is computed of them. A
-	 * dealer whose share is bad is refused; it hurts nobody but itself.
-	 * @returns the rows that its own statement is to be about; undefined when nothing was opened
+	 * Checks this node's shares of everybody's sketches, and signs that it goes by this set of them and no
+	 * other. A dealer whose share is bad is refused; it hurts nobody but itself.
 	 */
-	take(dealt: MessageOf<"sketches">["dealt"], out: Outbox): Basis | undefined {
-		if (this.products !== undefined) return undefined;
+	take(dealt: MessageOf<"sketches">["dealt"], out: Outbox): void {
+		if (this.#basis !== undefined) return;
 		const { config, coordinator, self } = this.#context;
 		const place = this.#authors.indexOf(self);
 		for (const [i, { sketch, response, sealed, path }] of dealt.entries()) {
@@ -100,12 +112,36 @@ export class Sketcher {
 					: "its share for this node was changed");
 			if (flaw === undefined) continue;
 			out.fault(coordinator, "bad_sketches", `${coordinator} passed on a bad sketch of ${author}: ${flaw}.`);
-			return undefined;
+			return;
 		}
-		const held = dealt.map((one) => this.#held(one, place, out));
 		const sketches = dealt.map(({ sketch }) => sketch);
 		const basis = basisOf(this.#commitment, this.#bench.rules, sketches);
-		if (basis.combination === undefined) return undefined;
+		this.#basis = basis;
+		this.#held = dealt.map((one) => ({ ...this.#heldOf(one, place, out), dealer: one.sketch.author }));
+		this.confirmation = signStatement<Confirmation>(config.self, {
+			kind: "confirmation",
+			sid: this.#bench.sharing.roster.sid,
+			basis: basis.hash,
+		});
+	}
+
+	/**
+	 * Opens this node's shares of what is computed of the sketches, of dealers that have confirmed the very set
+	 * that this node goes by. A coordinator could show each holder another set: f colluders and one holder
+	 * decode the combinations drawn for it, and after 16 sets the whole sketch.
+	 * @returns the rows that its own statement is to be about; undefined when nothing was opened
+	 */
+	open(confirmations: readonly Confirmation[]): Basis | undefined {
+		const { config, self } = this.#context;
+		const basis = this.#basis;
+		if (this.products !== undefined || basis?.combination === undefined) return undefined;
+		const confirmed = new Set([self]);
+		for (const one of confirmations)
+			if (confirmationFlaw(this.#bench, basis.hash, one) === undefined) confirmed.add(one.author);
+		const held = this.#held.map(({ place, held: share, dealer }) => ({
+			place,
+			held: confirmed.has(dealer) ? share : undefined,
+		}));
 		this.opened = residueBytes(openShares(held, basis.combination));
 		this.products = signStatement<Products>(config.self, {
 			kind: "products",
@@ -117,7 +153,7 @@ export class Sketcher {
 		return basis;
 	}
 
-	#held(
+	#heldOf(
 		{ sketch, response, sealed }: MessageOf<"sketches">["dealt"][number],
 		place: number,
 		out: Outbox,

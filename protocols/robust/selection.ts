@@ -8,7 +8,13 @@ import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts"
 import type { PairMatrix } from "../../src/robustness/gram.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
 import { canonical } from "../aggregation/cohort.ts";
-import { isAuthentic, type Products, type Screening, type Sketch } from "../aggregation/messages.ts";
+import {
+	type Confirmation,
+	isAuthentic,
+	type Products,
+	type Screening,
+	type Sketch,
+} from "../aggregation/messages.ts";
 import type { PartClaim } from "../aggregation/publicParts.ts";
 import { vectorHash } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
@@ -74,6 +80,17 @@ export function responseFlaw(
 	return equalBytes(vectorHash(response), sketch.responseHash)
 		? undefined
 		: "its sharing is not the signed one";
+}
+
+/** Checks a member's word for a set of sketches by itself; returns what is wrong, or undefined. */
+export function confirmationFlaw(
+	{ sharing }: Pick<Bench, "sharing">,
+	basis: Uint8Array,
+	confirmation: Confirmation,
+): string | undefined {
+	if (!equalBytes(confirmation.sid, sharing.roster.sid)) return "it belongs to another session";
+	if (!equalBytes(confirmation.basis, basis)) return "it is for other sketches";
+	return isAuthentic(confirmation) ? undefined : "it is not signed by its author";
 }
 
 /** Checks what a holder says it opened by itself; returns what is wrong, or undefined. */

@@ -189,3 +189,49 @@ test("what holders opened and somebody lacks is fetched from others; shares that
 	expect(survivors).not.toContain(7);
 	expect(lost).toBeGreaterThanOrEqual(MEMBERS - 2);
 });
+
+test("a coordinator that shows each holder other sketches gets combinations of every sketch for one set only", () => {
+	const cohort = selectingCohort({});
+	const { simulation } = cohort;
+	const coordinator = cohort.peer(0);
+	const confirmations = new Map<string, MessageOf<"confirm">["confirmation"]>();
+	/** By dealer, the sets of sketches that combinations of its sketch were opened for. */
+	const opened = new Map<string, Set<string>>();
+	const dealersShown = new Map<string, string[]>();
+	simulation.intercept((envelope) => {
+		const { from, to, message } = envelope;
+		if (message.kind === "sketches") {
+			// Another one is left out for each holder, so that each draws other combinations.
+			const left = cohort.peer(1 + (cohort.peers.indexOf(to) % (MEMBERS - 1)));
+			const dealt = message.dealt.filter(({ sketch }) => sketch.author !== left);
+			dealersShown.set(
+				to,
+				dealt.map(({ sketch }) => sketch.author),
+			);
+			return [{ ...envelope, message: { ...message, dealt } }];
+		}
+		if (message.kind === "confirm") {
+			confirmations.set(from, message.confirmation);
+			const all = { kind: "confirmed" as const, confirmations: [...confirmations.values()] };
+			if (confirmations.size === MEMBERS - 1)
+				simulation.at(simulation.nowMs, () => {
+					for (const peer of cohort.peers.slice(1)) {
+						const session = cohort.sessions.get(peer) as AggregationSession;
+						simulation.perform(peer, session.receive(coordinator, all, simulation.nowMs));
+					}
+				});
+			return [];
+		}
+		if (message.kind === "statement" && message.products !== undefined) {
+			const { basis, refused } = message.products;
+			for (const [place, dealer] of (dealersShown.get(from) ?? []).entries())
+				if (!refused.includes(place))
+					opened.set(dealer, (opened.get(dealer) ?? new Set()).add(Buffer.from(basis).toString("hex")));
+		}
+		return undefined;
+	});
+	simulation.run({ untilMs: 40_000 });
+	expect(new Set([...confirmations.values()].map(({ basis }) => basis.join())).size).toBe(MEMBERS - 1);
+	expect(opened.size).toBe(MEMBERS - 1);
+	for (const sets of opened.values()) expect(sets.size).toBe(1);
+});
