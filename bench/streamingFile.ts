@@ -21,7 +21,7 @@ await connection.run(
 const repeats = Math.ceil(Number(rows) / BASE_ROWS);
 const format = path.endsWith(".csv")
 	? "FORMAT csv, HEADER"
-	: "FORMAT parquet, ROW_GROUP_SIZE 32768, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1";
+	: "FORMAT parquet, ROW_GROUP_SIZE 122880, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1";
 await connection.run(
 	`COPY (SELECT base.* FROM range(${repeats}) CROSS JOIN base LIMIT ${Number(rows)}) TO '${path}' (${format})`,
 );

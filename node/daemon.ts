@@ -19,6 +19,7 @@ import { Jobs } from "./jobs/jobs.ts";
 import { JobsUnlessMember } from "./jobs/jobsUnlessMember.ts";
 import { SiteStates } from "./jobs/siteStates.ts";
 import { answerOf, type WorkerResult, type WorkerTask } from "./jobs/trainingTasks.ts";
+import { WARM_BYTES } from "./jobs/warmSites.ts";
 import { openKeystore } from "./keystore/keystore.ts";
 import { prepareDataDirectory } from "./lifecycle/dataDirectory.ts";
 import { createHealthServer } from "./lifecycle/healthServer.ts";
@@ -176,6 +177,8 @@ class Daemon {
 		this.#pool = createWorkerPool<WorkerTask, WorkerResult>({
 			script: new URL("./jobs/trainingWorker.ts", import.meta.url),
 			threads: this.#parts.config.training.threads,
+			// Beside its own task a thread keeps what other trainings and vertical jobs will want again.
+			maximumMemoryMiB: this.#parts.config.policy.maximumMemoryMiB + (2 * WARM_BYTES) / MiB,
 		});
 	}
 

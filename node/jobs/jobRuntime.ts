@@ -140,7 +140,7 @@ function specOf(proposal: JobProposal): ResolvedSpecification {
 
 /**
  * A sum that leads to no finite model is a job's own doing, its step size for one, and the same at every
- * participant; a computation that exceeds its time is too. It ends the job here. Whatever else stops
+ * participant; a computation that exceeds its time or memory is too. It ends the job here. Whatever else stops
  * training stops the node.
  * @returns what an error of the training machine comes of, if that is the job's alone
  */
@@ -154,7 +154,15 @@ export function ownFailureIn(error: unknown): AlthingError | undefined {
 	return own ? cause : undefined;
 }
 
-const OWN_FAILURES = ["learning.not_finite", "workers.timeout", "vertical.misaligned"];
+/**
+ * Whether a contribution that came to nothing ends the job here: one that takes too much memory would
+ * take it again in every round, from all that runs beside it. A late one may be in time the next time.
+ */
+export function endsJobHere(code: string): boolean {
+	return code === "workers.memory";
+}
+
+const OWN_FAILURES = ["learning.not_finite", "workers.timeout", "workers.memory", "vertical.misaligned"];
 
 export class JobRuntime {
 	readonly jobId: string;
@@ -498,14 +506,19 @@ export class JobRuntime {
 	}
 
 	#trainingEnded(error: unknown): void {
-		const { onEvent, onFatal } = this.#around;
 		const own = ownFailureIn(error);
 		if (own === undefined) {
-			onFatal(error);
+			this.#around.onFatal(error);
 			return;
 		}
+		this.endFor(own);
+	}
+
+	/** Ends the job here, once what is under way is done: whatever the reason is, it would be there again. */
+	endFor(error: AlthingError): void {
+		const { onEvent, onFatal } = this.#around;
 		this.pause()
-			.then(() => onEvent(this, { kind: "failed", error: own }))
+			.then(() => onEvent(this, { kind: "failed", error }))
 			.catch(onFatal);
 	}
 

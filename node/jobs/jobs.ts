@@ -39,7 +39,14 @@ import { AttendedClock } from "./attendedClock.ts";
 import { cohortSecurityOf } from "./cohortSecurity.ts";
 import { gossipKind } from "./gossipRun.ts";
 import { agreementEvent, gossipEvent, trainingEvent } from "./jobEvents.ts";
-import { type JobEvent, JobRuntime, promisesKind, type RoundUsage, trainingKind } from "./jobRuntime.ts";
+import {
+	endsJobHere,
+	type JobEvent,
+	JobRuntime,
+	promisesKind,
+	type RoundUsage,
+	trainingKind,
+} from "./jobRuntime.ts";
 import { JobSlots } from "./jobSlots.ts";
 import type { JobUse } from "./jobUse.ts";
 import { RecordKeeping } from "./recordKeeping.ts";
@@ -591,7 +598,7 @@ export class Jobs implements JobService {
 				return;
 			}
 			case "withdrawn":
-				await this.#setState(job, "waiting", output.reason);
+				await this.#onWithdrawn(job, output);
 				return;
 			case "done":
 				await this.#setState(job, "completed");
@@ -599,6 +606,11 @@ export class Jobs implements JobService {
 				this.#personalize(job).catch(this.#options.onFatal);
 				return;
 		}
+	}
+
+	async #onWithdrawn(job: JobRuntime, { code, reason }: { readonly code: string; readonly reason: string }) {
+		if (endsJobHere(code)) job.endFor(new AlthingError(code, reason));
+		else await this.#setState(job, "waiting", reason);
 	}
 
 	/** The site's own model, after the last round; a failure leaves it as it was, and the next start tries again. */
@@ -653,7 +665,7 @@ export class Jobs implements JobService {
 				await this.#setState(job, "waiting", "no neighbour is in reach; it goes on by itself");
 				return;
 			case "withdrawn":
-				await this.#setState(job, "waiting", output.reason);
+				await this.#onWithdrawn(job, output);
 				return;
 			case "skipped":
 				return;

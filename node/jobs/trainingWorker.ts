@@ -23,7 +23,7 @@ import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
 import { serveTasks, type TaskOutcome } from "../workers/serveTasks.ts";
 import { historyBuffers, type JobContext, type WorkerResult, type WorkerTask } from "./trainingTasks.ts";
 import { applyVertically, contributeVertically, forgetParty } from "./verticalWork.ts";
-import { type WarmSite, WarmSites } from "./warmSites.ts";
+import { WARM_BYTES, type WarmSite, WarmSites } from "./warmSites.ts";
 
 type NoisedContribution = Omit<Contribution, "own"> & {
 	readonly samplerDistance: number;
@@ -50,8 +50,6 @@ const NONE = {
 /** Of a data set that is read in passes elsewhere. */
 const NO_RECORDS: SiteData = { train: NONE, heldOut: NONE };
 
-/** What the jobs of this worker may keep in memory between their turns. */
-const WARM_BYTES = 128 * 2 ** 20;
 /** Jobs this worker has taken up: data in memory, graphs compiled, noise tables built. */
 const sites = new WarmSites<Site>(WARM_BYTES);
 /** Records in memory by file, description and split: jobs on one data set share them. */

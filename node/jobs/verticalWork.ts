@@ -11,7 +11,7 @@ import { hasClasses, VerticalParty } from "../../src/vertical/party.ts";
 import { applyVerticalRelease } from "../../src/vertical/verticalRelease.ts";
 import { decodeVerticalState, encodeVerticalState } from "../../src/vertical/verticalState.ts";
 import type { JobContext, WorkerResult, WorkerTask } from "./trainingTasks.ts";
-import { type WarmSite, WarmSites } from "./warmSites.ts";
+import { WARM_BYTES, type WarmSite, WarmSites } from "./warmSites.ts";
 
 type VerticalWork = Extract<JobWork, { kind: "vertical" }>;
 
@@ -19,8 +19,6 @@ interface OpenParty extends WarmSite {
 	readonly party: VerticalParty;
 }
 
-/** What vertical jobs of this worker may keep in memory between their turns. */
-const WARM_BYTES = 128 * 2 ** 20;
 /** Jobs this worker has taken up: records in memory and in the common order, noise tables built. */
 const parties = new WarmSites<OpenParty>(WARM_BYTES);
 

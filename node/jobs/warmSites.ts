@@ -4,6 +4,9 @@
  * more memory than the few that fit; the one at work is kept whatever it takes.
  */
 
+/** Bound of one kind of jobs (training, vertical) in one worker. */
+export const WARM_BYTES = 128 * 2 ** 20;
+
 export interface WarmSite {
 	/** What it holds in memory, roughly. */
 	readonly bytes: number;

@@ -34,7 +34,7 @@ export interface TaskTimes {
 export interface WorkerPool<Task, Result> {
 	/**
 	 * Runs a task on a free worker. Rejects with the task's own error, or with
-	 * `workers.crashed` (the thread died), `workers.timeout`, `workers.queue_full`,
+	 * `workers.crashed` (the thread died), `workers.timeout`, `workers.memory`, `workers.queue_full`,
 	 * `workers.aborted`, `workers.stopped`, `workers.not_transferable`.
 	 */
 	run(task: Task, options?: RunOptions): Promise<Result>;
@@ -53,6 +53,11 @@ export interface WorkerPoolOptions {
 	readonly script: URL;
 	/** Number of threads, at least 1; each starts with its first task. */
 	readonly threads: number;
+	/**
+	 * Most memory of one thread, objects and buffers, in MiB: a task that keeps it above that is ended
+	 * with its thread. What native libraries take for themselves is not seen. Without it there is no limit.
+	 */
+	readonly maximumMemoryMiB?: number;
 	/** Most tasks of one group that may wait; one more is refused. Other groups do not notice. */
 	readonly maximumWaiting?: number;
 	/** Default `performance.now`. */
@@ -63,6 +68,12 @@ export interface WorkerPoolOptions {
 
 const DEFAULT_TIMEOUT_MS = 300_000;
 const DEFAULT_MAXIMUM_WAITING = 1024;
+/** How often a thread's memory is looked at, and how many times in a row it may be above its limit: some of it may be garbage. */
+const MEMORY_LOOK_MS = 250;
+const MEMORY_LOOKS = 4;
+const MiB = 2 ** 20;
+/** Node's code where a thread's objects alone exceed its limit. */
+const OUT_OF_MEMORY = "ERR_WORKER_OUT_OF_MEMORY";
 /** The id of a notice: no task's. */
 const NOTICE = 0;
 
@@ -99,6 +110,7 @@ interface Thread<Task, Result> {
 	readonly worker: Worker;
 	running: Running<Task, Result> | undefined;
 	deadline: NodeJS.Timeout | undefined;
+	memoryWatch: NodeJS.Timeout | undefined;
 }
 
 class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
@@ -185,15 +197,23 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 	}
 
 	#startThread(): Thread<Task, Result> {
-		const worker = new Worker(asBuilt(this.#options.script), { workerData: this.#options.workerData });
-		const thread: Thread<Task, Result> = { worker, running: undefined, deadline: undefined };
+		const { script, workerData, maximumMemoryMiB } = this.#options;
+		const resourceLimits = maximumMemoryMiB === undefined ? {} : { maxOldGenerationSizeMb: maximumMemoryMiB };
+		const worker = new Worker(asBuilt(script), { workerData, resourceLimits });
+		const thread: Thread<Task, Result> = {
+			worker,
+			running: undefined,
+			deadline: undefined,
+			memoryWatch: undefined,
+		};
 		this.#threads.add(thread);
 		worker.on("message", (reply: ReplyMessage) => this.#finish(thread, reply));
 		worker.on("error", (cause) => {
-			void this.#end(
-				thread,
-				crashed(`it threw outside a task: ${cause instanceof Error ? cause.message : cause}`, cause),
-			);
+			const outOfMemory = cause instanceof Error && "code" in cause && cause.code === OUT_OF_MEMORY;
+			const error = outOfMemory
+				? this.#tooMuchMemory(thread)
+				: crashed(`it threw outside a task: ${cause instanceof Error ? cause.message : cause}`, cause);
+			void this.#end(thread, error);
 		});
 		worker.on("messageerror", (cause) => {
 			void this.#end(thread, crashed("its answer could not be read", cause));
@@ -237,6 +257,40 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 				),
 			);
 		}, job.timeoutMs);
+		this.#watchMemory(thread);
+	}
+
+	/** Ends the thread when its memory stays above the limit, whatever it is doing. */
+	#watchMemory(thread: Thread<Task, Result>): void {
+		const { maximumMemoryMiB } = this.#options;
+		if (maximumMemoryMiB === undefined) return;
+		const { running } = thread;
+		let above = 0;
+		let looking = false;
+		const look = async () => {
+			looking = true;
+			const { total_heap_size, external_memory } = await thread.worker.getHeapStatistics();
+			looking = false;
+			if (thread.running !== running) return;
+			above = total_heap_size + external_memory > maximumMemoryMiB * MiB ? above + 1 : 0;
+			if (above >= MEMORY_LOOKS) await this.#end(thread, this.#tooMuchMemory(thread));
+		};
+		thread.memoryWatch = setInterval(() => {
+			// A thread that is starting or ending cannot be looked into.
+			if (!looking)
+				look().catch(() => {
+					looking = false;
+				});
+		}, MEMORY_LOOK_MS).unref();
+	}
+
+	#tooMuchMemory({ running }: Thread<Task, Result>): AlthingError {
+		const { maximumMemoryMiB } = this.#options;
+		return new AlthingError(
+			"workers.memory",
+			`A worker's task took more than the ${maximumMemoryMiB} MiB of memory that a thread may and was ended.`,
+			{ maximumMemoryMiB, ...(running === undefined ? {} : { group: running.job.group }) },
+		);
 	}
 
 	#finish(thread: Thread<Task, Result>, reply: ReplyMessage): void {
@@ -262,6 +316,7 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 	/** The thread's task, if it has one, is over: its group is charged for the time. */
 	#leave(thread: Thread<Task, Result>): void {
 		clearTimeout(thread.deadline);
+		clearInterval(thread.memoryWatch);
 		const { running } = thread;
 		thread.running = undefined;
 		if (running === undefined) return;

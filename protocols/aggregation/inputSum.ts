@@ -1,9 +1,13 @@
 /**
- * Adds masked inputs up as they arrive. Only the running sum and what came in while a worker was adding
- * is kept, so a coordinator's memory does not grow with the cohort.
+ * Adds masked inputs up as they arrive. Only the running sum and a few that came in while a worker was
+ * adding are kept, so a coordinator's memory does not grow with the cohort.
  */
 import type { AggregationConfig } from "./configuration.ts";
+import { runAggregationTask } from "./masking.ts";
 import type { Outbox } from "./outbox.ts";
+
+/** Inputs that wait for a worker at most; more are added up at once, which costs this step milliseconds. */
+export const MOST_WAITING = 16;
 
 export class InputSum {
 	readonly #config: Pick<AggregationConfig, "length" | "modulusBits">;
@@ -21,6 +25,13 @@ export class InputSum {
 	/** @param packed a checked masked input; not kept once it is added */
 	add(packed: Uint8Array, out: Outbox): void {
 		this.#waiting.push(packed);
+		if (this.#waiting.length > MOST_WAITING) this.#waiting = [this.#added(this.#waiting)];
+		this.#dispatch(out);
+	}
+
+	/** Inputs that were kept until now. */
+	addAll(packed: readonly Uint8Array[], out: Outbox): void {
+		this.#waiting.push(...packed);
 		this.#dispatch(out);
 	}
 
@@ -38,6 +49,12 @@ export class InputSum {
 	clear(): void {
 		this.#waiting = [];
 		this.#total = undefined;
+	}
+
+	#added(inputs: readonly Uint8Array[]): Uint8Array {
+		const { length, modulusBits } = this.#config;
+		const result = runAggregationTask({ kind: "sum", inputs, length, modulusBits });
+		return (result as Extract<typeof result, { kind: "sum" }>).packed;
 	}
 
 	#dispatch(out: Outbox): void {

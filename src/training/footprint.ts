@@ -26,15 +26,23 @@ const OWN_STATES = 4;
 const MOMENTS = 2;
 /** Values before and after encoding, the mask that is added, the sum that is opened. */
 const VECTOR_BYTES = FLOAT64 + 3 * FLOAT32;
+/** Masked inputs that wait to be added up, at most, and the running sum. */
+const INPUTS_AT_ONCE = 17;
+/** Each once more on its way to a worker. */
+const INPUT_COPIES = 2;
 
 /**
  * An estimate from above of the bytes a job holds at one site while it computes, the largest of its
- * sums as coordinator included. Not counted: the program itself, and messages on the network's own
- * account (`network.limits`).
+ * sums as coordinator included: inputs are added up as they arrive, but where some may yet be left out
+ * all of them are kept. Not counted: the program itself, and messages on the network's own account
+ * (`network.limits`).
  */
 export function footprintBytes(work: JobWork, { rows, columns, participants }: FootprintFacts): number {
-	const { length } = work.plan;
-	const sums = length * (VECTOR_BYTES + FLOAT32 * participants);
+	const { length, encoding } = work.plan;
+	const packedBytes = Math.ceil((length * encoding.modulusBits) / 8);
+	const inputs = keepsInputs(work) ? participants : Math.min(participants, INPUTS_AT_ONCE);
+	const shown = work.kind === "training" ? participants * FLOAT64 * (work.plan.publicValues ?? 0) : 0;
+	const sums = length * VECTOR_BYTES + INPUT_COPIES * packedBytes * inputs + shown;
 	if (work.kind === "query") return sums;
 	if (work.kind === "vertical") return rows * columns * FLOAT32 + sums;
 	const { model, parameterCount, correlation, compression } = work.plan;
@@ -49,6 +57,13 @@ export function footprintBytes(work: JobWork, { rows, columns, participants }: F
 		(compression === undefined ? 0 : compressionBytes(compression)) +
 		chunkSizes(model).at(-1)! * exampleValues(model) * FLOAT32
 	);
+}
+
+/** Inputs are screened, or wait for their senders' public parts. */
+function keepsInputs(work: JobWork): boolean {
+	if (work.kind !== "training") return false;
+	const { publicValues, report } = work.plan;
+	return work.spec.robustness !== undefined || publicValues !== undefined || report !== undefined;
 }
 
 /** The update before it is reduced and after it is restored, what is not sent (three times on its way), the cells of a sketch. */

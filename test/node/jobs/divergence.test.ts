@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { AlthingError } from "../../../crypto/error.ts";
-import { ownFailureIn } from "../../../node/jobs/jobRuntime.ts";
+import { endsJobHere, ownFailureIn } from "../../../node/jobs/jobRuntime.ts";
 import { describeError, restoreError } from "../../../node/workers/messages.ts";
 import { applyGradient, initialOptimizerState } from "../../../src/learning/optimizer.ts";
 
@@ -21,10 +21,18 @@ describe("an error of training", () => {
 		expect(ownFailureIn(applyFailed(thrown))).toMatchObject({ code: "learning.not_finite" });
 	});
 
-	it("ends the job alone where its computation exceeded its time", () => {
-		const thrown = new AlthingError("workers.timeout", "too long");
-		expect(ownFailureIn(applyFailed(thrown))).toBe(thrown);
-		expect(ownFailureIn(thrown)).toBeUndefined();
+	it("ends the job alone where its computation exceeded its time or memory", () => {
+		for (const code of ["workers.timeout", "workers.memory"]) {
+			const thrown = new AlthingError(code, "too much");
+			expect(ownFailureIn(applyFailed(thrown))).toBe(thrown);
+			expect(ownFailureIn(thrown)).toBeUndefined();
+		}
+	});
+
+	it("is tried again where a contribution was late, and not where it took too much memory", () => {
+		expect(endsJobHere("workers.memory")).toBe(true);
+		for (const code of ["workers.timeout", "workers.crashed", "budget.exceeded", "data.changed"])
+			expect(endsJobHere(code)).toBe(false);
 	});
 
 	it("is not taken for the job's own where a worker is lost, or a promise cannot be written", () => {

@@ -10,6 +10,7 @@ export type EchoTask =
 	| { readonly kind: "exit" }
 	| { readonly kind: "throwLater" }
 	| { readonly kind: "spin" }
+	| { readonly kind: "hold"; readonly mib: number; readonly as: "buffers" | "objects" }
 	| { readonly kind: "wait"; readonly gate: SharedArrayBuffer }
 	| { readonly kind: "count"; readonly counter: SharedArrayBuffer };
 
@@ -34,6 +35,8 @@ serveTasks<EchoTask, unknown>((task) => {
 			return new Promise(() => undefined);
 		case "spin":
 			for (;;);
+		case "hold":
+			return { result: hold(task.mib, task.as) };
 		case "wait":
 			Atomics.wait(new Int32Array(task.gate), 0, 0);
 			return { result: "opened" };
@@ -43,3 +46,14 @@ serveTasks<EchoTask, unknown>((task) => {
 	}
 	throw new Error("unknown task");
 });
+
+const held: unknown[] = [];
+
+/** Keeps so much memory, and goes on for as long as it is let. */
+function hold(mib: number, as: "buffers" | "objects"): never {
+	for (let i = 0; i < mib; i++)
+		held.push(
+			as === "buffers" ? new Uint8Array(2 ** 20).fill(1) : Array.from({ length: 2 ** 17 }, () => ({})),
+		);
+	for (;;);
+}
