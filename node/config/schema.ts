@@ -162,7 +162,9 @@ const policy = z
 			.int()
 			.min(1)
 			.default(4096)
-			.describe("Most memory one job may take here, in MiB, as worked out from its model and data."),
+			.describe(
+				"Most memory one job may take here, in MiB: worked out from its model and data before it is accepted, and watched in its worker thread.",
+			),
 		autoApproveJobs: z
 			.boolean()
 			.default(false)

@@ -7,7 +7,7 @@ import { runAggregationTask } from "./masking.ts";
 import type { Outbox } from "./outbox.ts";
 
 /** Inputs that wait for a worker at most; more are added up at once, which costs this step milliseconds. */
-export const MOST_WAITING = 16;
+const MOST_WAITING = 16;
 
 export class InputSum {
 	readonly #config: Pick<AggregationConfig, "length" | "modulusBits">;

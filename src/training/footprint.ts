@@ -6,6 +6,7 @@ import { participationReach } from "../privacy/correlatedNoise/strategy.ts";
 import type { CompressionPlan } from "./compressionPlan.ts";
 import { keepsSiteState } from "./personalizationChoice.ts";
 import { commonParameterCount } from "./plan.ts";
+import { isScreened } from "./robustUpdate.ts";
 
 /** Records of one site and who takes part in a sum. */
 export interface FootprintFacts {
@@ -63,7 +64,7 @@ export function footprintBytes(work: JobWork, { rows, columns, participants }: F
 function keepsInputs(work: JobWork): boolean {
 	if (work.kind !== "training") return false;
 	const { publicValues, report } = work.plan;
-	return work.spec.robustness !== undefined || publicValues !== undefined || report !== undefined;
+	return isScreened(work.spec) || publicValues !== undefined || report !== undefined;
 }
 
 /** The update before it is reduced and after it is restored, what is not sent (three times on its way), the cells of a sketch. */
