@@ -82,7 +82,7 @@ function measure(members: number, length: number, rules: ScreeningRules | undefi
 			coordinator: peers[0] as PeerId,
 			term: 0,
 			self,
-			minimumSurvivors: 2,
+			minimumSurvivors: Math.max(2, 2 * attackersOf(members)),
 			length,
 			modulusBits: 32,
 			phaseTimeoutMs: 60_000,

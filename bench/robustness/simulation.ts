@@ -36,12 +36,16 @@ const DIVERGED: Outcome = { accuracy: 0.1, backdoorSuccess: 0, attackersExcluded
 const CLASSES = 10;
 const LOSS_BOUND = 8;
 
-export async function simulate({ task, attack, defence, seed }: Experiment): Promise<Outcome> {
+/** @param given aggregates in place of the experiment's defence */
+export async function simulate(
+	{ task, attack, defence, seed }: Experiment,
+	given?: Defence,
+): Promise<Outcome> {
 	const { model, sites, test } = deal(task, seed);
 	const { attackers, rounds } = task;
 	const length = parameterCount(model);
 	const random = seededRandomForTests(2_000_000 + seed);
-	const combine: Defence = defences[defence]({ length, sites: task.sites, attackers, seed });
+	const combine: Defence = given ?? defences[defence]({ length, sites: task.sites, attackers, seed });
 	const members = sites.map((data) => new Site(data, length, task));
 	const poisoned = poisonOf(attack, sites.slice(0, attackers)).map((data) => new Site(data, length, task));
 	let parameters = initialParameters(model, new Uint8Array(32).fill(seed & 255));

@@ -183,13 +183,12 @@ export function checkConfig(config: AggregationConfig): void {
 	if (screening !== undefined) {
 		const { coordinates, normBound, selection } = screening;
 		if (selection !== undefined) {
-			const { attackers } = selection;
+			const { attackers, proven = 0 } = selection;
+			const corrupt = Math.max(1, electorate.corruption - proven);
 			const candidates = (config.selected ?? electorate.members).length;
 			const least = Math.max(LEAST_SELECTION_HOLDERS, leastHolders(attackers));
-			if (!Number.isInteger(attackers) || attackers < Math.max(1, electorate.corruption))
-				refuse(
-					`screening.selection.attackers must be ${Math.max(1, electorate.corruption)} or more, not ${attackers}`,
-				);
+			if (!Number.isInteger(attackers) || attackers < corrupt)
+				refuse(`screening.selection.attackers must be ${corrupt} or more, not ${attackers}`);
 			if (candidates < least || candidates > MAX_SELECTION_HOLDERS)
 				refuse(
 					`a selection against ${attackers} is among ${least} to ${MAX_SELECTION_HOLDERS}, not ${candidates}`,

@@ -1,13 +1,30 @@
 /** What a session screens its inputs by, and what it finds. */
 import type { PeerId } from "../contract.ts";
 
+export interface SelectionRules {
+	/** f among those who are asked. */
+	readonly attackers: number;
+	/** Corrupt members that are not asked any more, because it was proven; none where absent. */
+	readonly proven?: number | undefined;
+}
+
 export interface ScreeningRules {
 	/** The first so many coordinates of the vector are held to the bound. */
 	readonly coordinates: number;
 	/** L2 norm of an honest input over these coordinates at most, in the ring's integer units, rounding included. */
 	readonly normBound: number;
 	/** Of those that keep to the bound, the sum is made of whom a score over shared sketches selects. */
-	readonly selection?: { readonly attackers: number } | undefined;
+	readonly selection?: SelectionRules | undefined;
+}
+
+/** The rules once so many attackers are proven and not asked any more: that many fewer are left. */
+export function rulesWithout(rules: ScreeningRules, excluded: number): ScreeningRules {
+	const { selection } = rules;
+	if (selection === undefined || excluded === 0) return rules;
+	return {
+		...rules,
+		selection: { attackers: Math.max(1, selection.attackers - excluded), proven: excluded },
+	};
 }
 
 /** Most participants of a session with a selection: what they state of it has to fit into one message. */

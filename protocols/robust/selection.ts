@@ -5,6 +5,7 @@ import { PRIMES } from "../../crypto/primeField.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import { SKETCH_LIMIT, SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts";
+import { leastVectors } from "../../src/robustness/breakdown.ts";
 import type { PairMatrix } from "../../src/robustness/gram.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
 import { canonical } from "../aggregation/cohort.ts";
@@ -19,7 +20,7 @@ import type { PartClaim } from "../aggregation/publicParts.ts";
 import { vectorHash } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence } from "./outcome.ts";
-import { decodeSketches, leastHolders, openedBytes, sketchShape } from "./sketching.ts";
+import { decodeSketches, openedBytes, sketchShape } from "./sketching.ts";
 import type { Basis, Bench } from "./verdict.ts";
 
 const DOMAIN = "althing/selection/1";
@@ -130,8 +131,11 @@ export interface Opened {
 	): Offence | undefined;
 	/** Estimated L2 norm of an author's input; 0 where its sketch could not be opened. */
 	normOf(author: PeerId): number;
-	/** Those of `kept` (sorted) whose sketches are known and selected; none when they are too few. */
-	select(kept: readonly PeerId[]): PeerId[];
+	/**
+	 * Those of `kept` (sorted) whose sketches are known and selected; none when they are too few.
+	 * @param proven attackers that are not among them: so many fewer are left
+	 */
+	select(kept: readonly PeerId[], proven: number): PeerId[];
 }
 
 /** Decodes a screening's sketches; undefined without a selection. */
@@ -179,12 +183,13 @@ export function openedSketches(
 			return matches ? undefined : "wrong_sketch";
 		},
 		normOf: (author) => Math.sqrt(Math.max(0, productOf(author, author) ?? 0) / (SKETCH_ROWS / 2)),
-		select(kept) {
+		select(kept, proven) {
+			const left = Math.max(0, attackers - proven);
 			const candidates = candidatesOf(
 				kept.filter((peer) => decoded.combinations(dealers.indexOf(peer)) !== undefined),
 				productOf,
 			);
-			if (candidates.length < leastHolders(attackers)) return [];
+			if (candidates.length < leastVectors("spectral", left)) return [];
 			const size = candidates.length;
 			const values = Float64Array.from(
 				{ length: size * size },
@@ -192,7 +197,7 @@ export function openedSketches(
 					productOf(candidates[Math.floor(at / size)] as PeerId, candidates[at % size] as PeerId) as number,
 			);
 			const gram: PairMatrix = { size, values };
-			return selectBySpectrum(gram, attackers).map((index) => candidates[index] as PeerId);
+			return selectBySpectrum(gram, left).map((index) => candidates[index] as PeerId);
 		},
 	};
 }

@@ -22,7 +22,7 @@ export function sketchShape(holders: number, attackers: number): SharingShape {
 	return { length: SKETCH_ROWS, zeros: holders, degree: attackers, holders };
 }
 
-/** Holders whose shares decode whatever f of them send; dealers among whom a selection is made, at least. */
+/** Holders whose shares decode whatever f of them send, at least. */
 export function leastHolders(attackers: number): number {
 	return 4 * attackers + 1;
 }

@@ -244,7 +244,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 	const out = new Set([...offences.keys(), ...doubted, ...leftOut]);
 	const kept = [...stated.keys()].filter((peer) => !out.has(peer)).sort();
 	return {
-		passed: opened === undefined ? kept : opened.select(kept),
+		passed: opened === undefined ? kept : opened.select(kept, offences.size),
 		offenders: sorted(offences),
 		disputes: open,
 		projections,

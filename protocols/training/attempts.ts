@@ -18,6 +18,7 @@ import {
 } from "../aggregation/index.ts";
 import { type DeadCertificate, quorum, slotId, verifyDeadCertificate } from "../certificate/index.ts";
 import { epochOf, firstTerm } from "../election/index.ts";
+import { rulesWithout } from "../robust/outcome.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Collector, TrainingJobOptions, TrainingTaskResult } from "./contract.ts";
 import type { Coordination } from "./coordination.ts";
@@ -311,6 +312,8 @@ export class RoundAttempts {
 	#create(term: number, coordinator: PeerId, nowMs: number): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
 		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs, screening } = this.#options;
+		const { state, excluded = [] } = this.#checkpoint ?? {};
+		const rules = state && screening?.(state);
 		const config: AggregationConfig = {
 			self,
 			federationId,
@@ -324,7 +327,7 @@ export class RoundAttempts {
 			enoughInputs,
 			buffer: this.#bufferRules(),
 			publicBytes: this.#options.publicBytes,
-			screening: this.#checkpoint && screening?.(this.#checkpoint.state),
+			screening: rules && rulesWithout(rules, excluded.length),
 			coordinator,
 			term,
 			minimumSurvivors,

@@ -143,3 +143,30 @@ test("a member that restarts finds the exclusion in its journal", () => {
 	job.run();
 	for (const { excluded } of job.check()) expect(excluded).toEqual([job.peer(OFFENDER)]);
 });
+
+test("a selection goes on without proven attackers, as one against those that are left", () => {
+	const attackers = 3;
+	const offenders = [1, 2, 5];
+	const job = new JobSimulation({
+		// 4 f + 1: with three of them out there are fewer than that.
+		members: 13,
+		corruption: attackers,
+		minimumSurvivors: 6,
+		rounds: 2,
+		contribution: (index) => (offenders.includes(index) ? tooLong() : undefined),
+		configure: (options) => ({
+			...options,
+			modulusBits: 32,
+			screening: () => ({ coordinates: LENGTH, normBound: NORM_BOUND, selection: { attackers } }),
+		}),
+	});
+	job.run();
+	const [first, second] = job.check();
+	const excluded = offenders.map((index) => job.peer(index)).sort();
+	expect(first).toMatchObject({ outcome: "released", attempt: 0, excluded });
+	// All attackers are proven: nobody is to be left out for being unlike the others.
+	expect(first?.survivors).toHaveLength(10);
+	// One is assumed again in the rounds that follow, since a session has no fewer; each of two passes drops one.
+	expect(second).toMatchObject({ outcome: "released", attempt: 0, excluded });
+	expect(second?.survivors).toHaveLength(8);
+});
