@@ -16,6 +16,7 @@ import { levelOf } from "./noiseSchedule.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
 import { recordRate } from "./privacyChoice.ts";
 import { SAMPLE_TAIL } from "./recordReach.ts";
+import { isScreened } from "./robustUpdate.ts";
 
 /** What releasing one round costs the records of one partition of the data set. */
 export interface RoundCharge {
@@ -73,8 +74,7 @@ export function trainingCharges(
 		event: trainingEvent(spec, plan, facts),
 		extraDelta,
 		// A cycle's participations are charged in one round and shown in the next ones, too.
-		// What is shown in the clear has been seen, dead attempt or not.
-		...(plan.correlation === undefined && plan.publicValues === undefined ? {} : { standing: true }),
+		...(isShownBeforeVote(spec, plan) || plan.correlation !== undefined ? { standing: true } : {}),
 	};
 	const evaluation = evaluates(spec, round) ? evaluationEvent(plan, level) : undefined;
 	// An organization's records are in both parts, so what is told about it is charged to both.
@@ -88,6 +88,14 @@ export function trainingCharges(
 	const evaluations =
 		evaluation === undefined ? [] : [{ partition: "heldOut" as const, event: evaluation, extraDelta }];
 	return [train, ...evaluations, ...reportCharges(plan, slack)];
+}
+
+/**
+ * Whether something of the update is seen before the survivors are voted on, dead attempt or not: all of it in
+ * the clear, 16 projections or inner products of sketches where inputs are screened.
+ */
+function isShownBeforeVote(spec: ResolvedJobSpec, plan: TrainingPlan): boolean {
+	return plan.publicValues !== undefined || isScreened(spec);
 }
 
 /** A report is seen by all as soon as it is sent, whatever becomes of the sum: its charge is never taken back. */

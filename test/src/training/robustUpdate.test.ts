@@ -7,6 +7,7 @@ import {
 } from "../../../crypto/signProjection.ts";
 import { gather } from "../../../src/data/dataset.ts";
 import { fromRing } from "../../../src/privacy/fixedPoint.ts";
+import { trainingCharges } from "../../../src/training/charges.ts";
 import { decodeCommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
 import { planTraining } from "../../../src/training/plan.ts";
 import { normBoundAfter, robustUpdate, screeningRules } from "../../../src/training/robustUpdate.ts";
@@ -130,6 +131,22 @@ test.each([
 		await federation.dispose();
 	}
 });
+
+test.each(["norm_bound", "strict"])(
+	"%s charges for good what its screening shows before the vote",
+	(mode) => {
+		const who = { participants: 12, corruption: 2, minimumSurvivors: 8 };
+		const privacy = { mechanism: "site_gaussian", epsilon: 8, delta: 1e-6, samplingRate: 0.2 };
+		const private_ = job({ robustness: { mode, ...(mode === "strict" ? { attackers: 2 } : {}) }, privacy });
+		const facts = { round: 0, level: 0, samplerDistance: 0, newCycles: 0 };
+		const charges = trainingCharges(private_, planTraining(private_, who), who, facts);
+		// A coordinator could let every attempt die, or go on without the site: 16 projections a time would be free.
+		expect(charges.map(({ partition, standing = false }) => [partition, standing])).toEqual([
+			["train", true],
+			["heldOut", false],
+		]);
+	},
+);
 
 describe("a selection", () => {
 	const strict = (attackers: number) => job({ robustness: { mode: "strict", attackers } });
