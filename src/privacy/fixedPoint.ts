@@ -39,6 +39,8 @@ export interface EncodingRequest {
 	readonly largestNoiseMultiplier?: number | undefined;
 	/** Fix the modulus instead of taking the least that fits. */
 	readonly modulusBits?: ModulusBits | undefined;
+	/** Of the largest modulus allowed, all the room there is: the finest scale that fits. */
+	readonly finest?: boolean | undefined;
 }
 
 /** A pure function of the request: every site derives the same one from the signed job. */
@@ -93,16 +95,20 @@ const MARGIN = 1 + 2 ** -40;
  */
 export function planEncoding(request: EncodingRequest): EncodingPlan {
 	requireValid(request);
-	const { length, clippingNorm, modulusBits, roundings = 1, rounding = "nearest" } = request;
+	const { length, clippingNorm, perSiteBound, modulusBits, roundings = 1, rounding = "nearest" } = request;
 	const root = Math.sqrt(length * roundings);
 	const wanted = Math.ceil(Math.log2((WANTED_ROUNDING_RATIO[rounding] * root) / clippingNorm));
 	const least = Math.ceil(Math.log2((LEAST_ROUNDING_RATIO * root) / clippingNorm));
 	const largest = modulusBits ?? LARGEST_MODULUS_BITS;
-	for (let bits = modulusBits ?? LEAST_MODULUS_BITS; bits <= largest; bits++) {
-		const plan = planAt(request, wanted, bits);
-		if (plan !== undefined) return plan;
+	if (request.finest !== true) {
+		for (let bits = modulusBits ?? LEAST_MODULUS_BITS; bits <= largest; bits++) {
+			const plan = planAt(request, wanted, bits);
+			if (plan !== undefined) return plan;
+		}
 	}
-	for (let exponent = wanted - 1; exponent >= least; exponent--) {
+	// Above what any sum of the largest modulus has room for.
+	const finest = largest - Math.floor(Math.log2(clippingNorm * perSiteBound));
+	for (let exponent = request.finest === true ? finest : wanted - 1; exponent >= least; exponent--) {
 		const plan = planAt(request, exponent, largest);
 		if (plan !== undefined) return plan;
 	}

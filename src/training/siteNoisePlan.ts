@@ -56,6 +56,7 @@ export function planSiteNoise(
 			largestNoiseMultiplier:
 				largestSiteNoise(evaluationMultiplier * Math.sqrt(METRICS), length) * Math.sqrt(who.participants),
 			modulusBits: 32,
+			finest: true,
 		});
 	const plan = withSiteEncoding(outline, spec, who, fineGrid);
 	const grid = plan.figures.kind === "limbs" ? plan.figures.encoding : plan.encoding;

@@ -13,9 +13,9 @@ import {
 import { isScreened } from "./robustUpdate.ts";
 
 /**
- * Where the parameters carry no shares of noise the grid is made this much finer (as far as the
- * modulus permits), so that small updates are not rounded away. It is also the number of held-out
- * records a site can report before its evaluation is clamped.
+ * Where the parameters carry no shares of noise the grid is as fine as the modulus permits, so that
+ * updates of small sites, which weigh little, are not rounded away. Figures are in this part of the
+ * norm bound: the number of held-out records a site can report before its evaluation is clamped.
  */
 export const FINE_GRID = 2 ** 14;
 
@@ -39,6 +39,7 @@ export function planWithoutNoise(
 			maximumContributors: who.participants,
 			perSiteBound: FINE_GRID,
 			modulusBits: 32,
+			finest: true,
 		});
 	return {
 		...withSiteEncoding(outline, spec, who, fineGrid),
