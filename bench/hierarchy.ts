@@ -1,16 +1,18 @@
-/** Secure sums of more members than one session holds: every cohort of a hierarchy in turn, then their tree. */
+/** Secure sums of more members than one session holds: every member of a hierarchy, from its keys to the root. */
 import { availableParallelism } from "node:os";
-import { signingKeyFromSeed } from "../crypto/identity.ts";
+import { Worker } from "node:worker_threads";
+import { equalBytes } from "../crypto/encoding.ts";
+import { signingKeyFromSeed, verification } from "../crypto/identity.ts";
 import { randomBytes } from "../crypto/random.ts";
-import { packedSize, packRing } from "../crypto/ringPacking.ts";
 import { graphSeedOf } from "../protocols/aggregation/index.ts";
-import { quorum, signBallot, verifyQuorumCertificate } from "../protocols/certificate/index.ts";
+import { quorum } from "../protocols/certificate/index.ts";
+import type { PeerId } from "../protocols/contract.ts";
 import { rulesSchema } from "../protocols/federation/rules.ts";
-import { combine, nameOf, pathFlaw, rootSlot, rootValue } from "../protocols/hierarchy/combination.ts";
-import { type DealtCohort, dealCohorts, dealingHash } from "../protocols/hierarchy/index.ts";
+import { combinersOf, dealCohorts } from "../protocols/hierarchy/index.ts";
 import type { Bench, Table } from "./bench.ts";
-import { type CohortRun, runCohort } from "./secaggCohort.ts";
-import { inputValue, type Setting } from "./secaggSetting.ts";
+import { HierarchyNetwork, type MemberOnNetwork } from "./hierarchyNetwork.ts";
+import { type CohortReport, type HierarchySetting, inputOf, memberOf } from "./hierarchySetting.ts";
+import { verificationSeconds } from "./secaggCohort.ts";
 
 interface Options {
 	readonly [name: string]: readonly number[];
@@ -20,191 +22,264 @@ interface Options {
 	readonly dropout: readonly number[];
 	readonly tolerated: readonly number[];
 	readonly bits: readonly number[];
+	readonly latency: readonly number[];
+	readonly megabits: readonly number[];
+	readonly seed: readonly number[];
 	readonly threads: readonly number[];
 }
 
 const RULES = rulesSchema.parse({});
+const MIB = 2 ** 20;
 
 export const hierarchy: Bench<Options> = {
 	name: "hierarchy",
-	summary: "secure sums of thousands through certified cohorts and a tree over their sums",
+	summary:
+		"a secure sum of thousands, every member simulated from its keys to the root, with latency and dropout",
 	options: {
 		participants: { description: "members of the hierarchy", default: [10_000] },
-		cohort: { description: "largest cohort, 3 to 1024", default: [1000] },
+		cohort: { description: "largest cohort, 3 to 1024", default: [200] },
 		parameters: { description: "coordinates of the vector", default: [1000] },
 		dropout: { description: "share of each cohort that is lost once it is masked against", default: [0.05] },
 		tolerated: { description: "share of a cohort that may be missing, at least the dropout", default: [0.1] },
 		bits: { description: "ring modulus, 8 to 32", default: [16] },
-		threads: { description: "worker threads of participants", default: [availableParallelism()] },
+		latency: { description: "median one-way latency in ms, log-normal", default: [40] },
+		megabits: { description: "every member's uplink in Mbit/s", default: [1000] },
+		seed: { description: "seed of the latencies; keys and masks are the system's", default: [1] },
+		threads: { description: "worker threads of cohorts", default: [availableParallelism()] },
 	},
 	libraries: ["cborg"],
 	notes: [
-		"Every cohort runs its session with real messages as in the secagg bench, one after the other on this machine; a federation runs them at once, so its time is that of the slowest cohort and the tree.",
-		"The tree: additions with 128 projections each, the check of one cohort's way to the root, and the check of the certificates of all included cohorts, which every member makes once.",
+		"Every member is a machine of its own: its session in its cohort, the certified cohort sum, the check of its way to the root, the check of all included cohorts' certificates, its vote, the decision. Every message is encoded, decoded, signed and verified.",
+		"Virtual time: each message takes a latency and its share of the sender's uplink, each step its CPU time on this machine, a member one thing at a time. Cohorts run at the same virtual time, though one after the other here.",
+		"When all of a cohort have its sum, their sessions are dropped; for the tree each member is built again from what it had written, as after a restart, and certifies the sum again.",
+		"Computed once in a process instead of by every member, since the result is the same: checks of signatures and certificates that were checked before, the removal of the masks from a cohort's sum, the encoding of a message to many. `aloneSeconds` adds the first two for a member with a machine to itself, up to its cohort's sum; `checkAllSeconds` is what it pays for all certificates of the tree.",
 		"Cohorts have to assume more corrupt members than their share: chance deals them unevenly, and no cohort may fall.",
 	],
-	async run({ participants, cohort, parameters, dropout, tolerated, bits, threads }) {
+	async run(options) {
+		const summary: Table["rows"][number][] = [];
 		const cohorts: Table["rows"][number][] = [];
-		const trees: Table["rows"][number][] = [];
-		for (const members of participants) {
-			for (const size of cohort) {
-				for (const length of parameters) {
-					const rate = dropout[0] ?? 0;
-					const measured = await measure({
+		for (const members of options.participants) {
+			for (const size of options.cohort) {
+				for (const length of options.parameters) {
+					const rate = options.dropout[0] ?? 0;
+					const setting = settingOf({
 						members,
 						size,
 						length,
-						rate,
-						tolerated: Math.max(tolerated[0] ?? 0, rate),
-						modulusBits: bits[0] ?? 16,
-						threads: Math.max(1, threads[0] ?? 1),
+						dropout: rate,
+						tolerated: Math.max(options.tolerated[0] ?? 0, rate),
+						modulusBits: options.bits[0] ?? 16,
+						latencyMs: options.latency[0] ?? 40,
+						megabitsPerSecond: options.megabits[0] ?? 1000,
+						seed: options.seed[0] ?? 1,
 					});
+					const measured = await measure(setting, Math.max(1, options.threads[0] ?? 1));
 					cohorts.push(...measured.cohorts);
-					trees.push(measured.tree);
+					summary.push(measured.whole);
 				}
 			}
 		}
 		return [
 			{ title: "cohorts", rows: cohorts },
-			{ title: "the tree over their certified sums", rows: trees },
+			{ title: "the whole hierarchy", rows: summary },
 		];
 	},
 };
 
-async function measure(of: {
+function settingOf(of: {
 	readonly members: number;
 	readonly size: number;
 	readonly length: number;
-	readonly rate: number;
+	readonly dropout: number;
 	readonly tolerated: number;
 	readonly modulusBits: number;
-	readonly threads: number;
-}) {
-	const { members, size, length, rate, tolerated, modulusBits, threads } = of;
+	readonly latencyMs: number;
+	readonly megabitsPerSecond: number;
+	readonly seed: number;
+}): HierarchySetting {
+	const { members, size, length, dropout, tolerated, modulusBits, latencyMs, megabitsPerSecond, seed } = of;
 	const keys = Array.from({ length: members }, () => {
-		const seed = randomBytes(32);
-		return { seed, key: signingKeyFromSeed(seed) };
-	}).sort((a, b) => (a.key.peer < b.key.peer ? -1 : 1));
-	const byPeer = new Map(keys.map((one) => [one.key.peer, one]));
-	const dealt = dealCohorts({
-		members: keys.map(({ key }) => key.peer),
-		corruption: Math.floor(RULES.assumedCorruptFraction * members + 1e-9),
-		cohortSize: size,
-		toleratedDropout: tolerated,
-		seed: graphSeedOf(randomBytes(32)),
-	});
-	const rows: Table["rows"][number][] = [];
-	const sums: { readonly packed: Uint8Array; readonly survivors: number }[] = [];
-	for (const one of dealt) {
-		const peers = [...one.electorate.members];
-		const setting: Setting = {
-			seeds: peers.map((peer) => byPeer.get(peer)?.seed as Uint8Array),
-			peers,
-			corruption: one.electorate.corruption,
-			minimumSurvivors: one.minimumSurvivors,
-			cohort: one.parameters,
-			graphSeed: one.graphSeed,
-			length,
-			modulusBits,
-			dropped: lost(peers.length, rate),
-		};
-		const run = await runCohort(setting, threads);
-		rows.push(rowOf(one, setting, run));
-		sums.push({ packed: sumOf(setting), survivors: peers.length - setting.dropped.length });
-	}
-	const adding = process.cpuUsage();
-	const root = combine(sums, { length, modulusBits });
-	const addSeconds = secondsSince(adding);
-	const checking = process.cpuUsage();
-	const flaw = pathFlaw(sums[0] as (typeof sums)[number], root.paths[0] ?? [], { length, modulusBits });
-	if (flaw !== undefined) throw new Error(`the tree is wrong: ${flaw}`);
-	const pathSeconds = secondsSince(checking);
-	const { signatures, seconds } = certify(dealt, byPeer, root);
+		const secret = randomBytes(32);
+		return { secret, peer: signingKeyFromSeed(secret).peer };
+	}).sort((a, b) => (a.peer < b.peer ? -1 : 1));
+	const peers = keys.map(({ peer }) => peer);
 	return {
-		cohorts: rows,
-		tree: {
-			participants: members,
-			cohorts: dealt.length,
-			parameters: length,
-			survivors: root.survivors,
-			levels: root.paths[0]?.length ?? 0,
-			addSeconds,
-			pathCheckSeconds: pathSeconds,
-			signatures,
-			certificateCheckSeconds: seconds,
-			pathBytes: (root.paths[0] ?? []).reduce(
-				(total, { addition, packed }) =>
-					total + packed.length + (addition.parts.length + 1) * packedSize(128, modulusBits),
-				0,
-			),
-			certificateBytes: 64 * signatures,
-			slowestCohortWallSeconds: Math.max(...rows.map((row) => Number(row.wallSeconds))),
+		seeds: keys.map(({ secret }) => secret),
+		peers,
+		cohorts: dealCohorts({
+			members: peers,
+			corruption: Math.floor(RULES.assumedCorruptFraction * members + 1e-9),
+			cohortSize: size,
+			toleratedDropout: tolerated,
+			seed: graphSeedOf(randomBytes(32)),
+		}),
+		length,
+		modulusBits,
+		dropout,
+		speed: { latencyMs, megabitsPerSecond },
+		seed,
+	};
+}
+
+async function measure(setting: HierarchySetting, threads: number) {
+	const wallStart = performance.now();
+	const cpuStart = process.cpuUsage();
+	const checkSeconds = verificationSeconds();
+	const reports = await runCohorts(setting, threads, checkSeconds);
+	const cohortsWall = (performance.now() - wallStart) / 1000;
+	const tree = climb(setting, reports);
+	const { user, system } = process.cpuUsage(cpuStart);
+	const signatures = setting.cohorts.reduce((total, { electorate }) => total + quorum(electorate), 0);
+	const mean = (value: (report: CohortReport) => number) =>
+		reports.reduce((total, report) => total + value(report), 0) / reports.length;
+	return {
+		cohorts: reports.map(rowOf(setting)),
+		whole: {
+			participants: setting.peers.length,
+			cohorts: setting.cohorts.length,
+			parameters: setting.length,
+			dropped: setting.peers.length - reports.reduce((total, { survivors }) => total + survivors, 0),
+			...tree.figures,
+			wallSeconds: (performance.now() - wallStart) / 1000,
+			cohortsWallSeconds: cohortsWall,
+			cpuSeconds: (user + system) / 1e6,
+			cpuSecondsPerParticipant: (user + system) / 1e6 / setting.peers.length,
+			aloneSeconds: mean(({ aloneSeconds }) => aloneSeconds),
+			checkAllSeconds: 1.5 * signatures * checkSeconds,
+			bytesPerParticipant: mean(({ bytes }) => bytes) + tree.bytesPerMember,
+			peakRssMiB: process.resourceUsage().maxRSS / 1024,
 		},
 	};
 }
 
-/** Every included cohort's quorum votes for the root; what checking all of it costs a member. */
-function certify(
-	dealt: readonly DealtCohort[],
-	byPeer: ReadonlyMap<string, { readonly key: ReturnType<typeof signingKeyFromSeed> }>,
-	root: { readonly packed: Uint8Array; readonly survivors: number },
-): { signatures: number; seconds: number } {
-	const included = dealt.map(({ index }) => index);
-	const value = rootValue(dealingHash(dealt), nameOf(root.packed, root.survivors), included);
-	let signatures = 0;
-	let seconds = 0;
-	for (const { electorate, index } of dealt) {
-		const slot = rootSlot("be".repeat(32), "bench", 0, index);
-		const needed = quorum(electorate);
-		signatures += needed;
-		const votes = electorate.members.slice(0, needed).map((peer) => {
-			const { key } = byPeer.get(peer) as { key: ReturnType<typeof signingKeyFromSeed> };
-			return { voter: peer, signature: signBallot(key, slot, value).signature };
+/** Each thread takes one cohort after the other. */
+async function runCohorts(
+	setting: HierarchySetting,
+	threads: number,
+	checkSeconds: number,
+): Promise<CohortReport[]> {
+	const reports: CohortReport[] = [];
+	const waiting = setting.cohorts.map(({ index }) => index);
+	const url = new URL("./hierarchyCohorts.ts", import.meta.url);
+	await Promise.all(
+		Array.from({ length: Math.min(threads, waiting.length) }, async () => {
+			const worker = new Worker(url, { workerData: { setting, checkSeconds } });
+			try {
+				for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+					reports.push(await runCohort(worker, next));
+			} finally {
+				await worker.terminate();
+			}
+		}),
+	);
+	return reports.sort((a, b) => a.cohort - b.cohort);
+}
+
+function runCohort(worker: Worker, cohort: number): Promise<CohortReport> {
+	return new Promise((resolve, reject) => {
+		worker.once("error", reject);
+		worker.once("message", (report: CohortReport) => {
+			worker.off("error", reject);
+			resolve(report);
 		});
-		const before = process.cpuUsage();
-		if (!verifyQuorumCertificate(electorate, { slot, value, votes }))
-			throw new Error("a certificate is wrong");
-		seconds += secondsSince(before);
-	}
-	return { signatures, seconds };
+		worker.postMessage(cohort);
+	});
 }
 
-function lost(members: number, rate: number): number[] {
-	const count = Math.floor(rate * members + 1e-9);
-	return Array.from({ length: count }, (_, i) => members - 1 - Math.floor((i * (members - 1)) / count));
-}
-
-function sumOf({ peers, dropped, length, modulusBits }: Setting): Uint8Array {
-	const gone = new Set(dropped);
-	const sum = new Uint32Array(length);
-	for (const index of peers.keys()) {
-		if (gone.has(index)) continue;
-		for (let i = 0; i < length; i++) sum[i] = (sum[i] as number) + inputValue(index, i, modulusBits);
-	}
-	return packRing(sum, modulusBits);
-}
-
-function rowOf({ index, parameters, electorate }: DealtCohort, setting: Setting, run: CohortRun) {
-	const gone = new Set(setting.dropped);
-	const rows = run.rows.filter((row) => !gone.has(row.index));
-	const mean = (value: (row: CohortRun["rows"][number]) => number) =>
-		rows.reduce((total, row) => total + value(row), 0) / rows.length;
-	const sparse = parameters.graph === "ring" ? parameters : undefined;
+/** All members from their cohort's sum to the root. @throws Error when anybody gets no root, or a wrong one */
+function climb(setting: HierarchySetting, reports: readonly CohortReport[]) {
+	const indexOf = new Map(setting.peers.map((peer, index) => [peer, index]));
+	const combiner = combinersOf(setting.cohorts, 0)[0] as PeerId;
+	const survivors = reports.flatMap(({ written }) => written.map(({ peer }) => peer));
+	const expected = sumOf(
+		setting,
+		survivors.map((peer) => indexOf.get(peer) as number),
+	);
+	const releasedMs: number[] = [];
+	let wrong: string | undefined;
+	let peakBytes = 0;
+	const network = new HierarchyNetwork({
+		seed: setting.seed,
+		speed: setting.speed,
+		depart: () => {},
+		react: (member, output) => {
+			if (output.kind !== "released") return;
+			releasedMs.push(member.readyMs);
+			const exact =
+				output.survivors === survivors.length && equalBytes(bytesOf(output.sum), bytesOf(expected));
+			if (!exact)
+				wrong ??= `${member.peer} (${output.survivors} survivors of ${output.included.length} cohorts)`;
+			// Ten thousand copies of one vector.
+			member.outputs.length = 0;
+		},
+	});
+	for (const { written, sumRecord } of reports)
+		for (const { peer, ballots, summedMs } of written)
+			network.add(peer, memberOf(setting, indexOf.get(peer) as number, [sumRecord, ...ballots]), summedMs);
+	const started = performance.now();
+	const [asked, computed] = [verification.asked, verification.computed];
+	let events = 0;
+	network.run(() => {
+		if (++events % 4096 === 0) peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
+		return releasedMs.length === survivors.length;
+	});
+	if (wrong !== undefined) throw new Error(`${wrong} released a wrong sum`);
+	if (releasedMs.length !== survivors.length)
+		throw new Error(`${releasedMs.length} of ${survivors.length} released the root`);
+	const own = network.members.get(combiner) as MemberOnNetwork;
+	const all = [...network.members.values()];
+	const faults =
+		all.reduce((total, one) => total + one.faults, 0) + reports.reduce((t, one) => t + one.faults, 0);
+	const bytes = all.reduce((total, one) => total + one.sentBytes + one.receivedBytes, 0);
 	return {
-		cohort: index,
-		members: setting.peers.length,
-		corrupt: electorate.corruption,
-		shareHolders: sparse?.holders ?? setting.peers.length - 1,
-		maskedNeighbours: sparse?.mates ?? setting.peers.length - 1,
-		wallSeconds: run.wallSeconds,
-		cpuSecondsInAll: run.cpuSeconds,
-		cpuSecondsPerParticipant: mean(({ seconds }) => Object.values(seconds).reduce((a, b) => a + b, 0)),
-		bytesPerParticipant: mean(({ sent, received }) => sent + received),
-		coordinatorPeakMiB: run.coordinator.peakMiB,
+		bytesPerMember: bytes / all.length,
+		figures: {
+			releasedTheRoot: releasedMs.length,
+			wrongSums: 0,
+			faults,
+			virtualSeconds: Math.max(...releasedMs) / 1000,
+			slowestCohortVirtualSeconds: Math.max(...reports.map(({ virtualMs }) => virtualMs)) / 1000,
+			treeWallSeconds: (performance.now() - started) / 1000,
+			treeCpuSecondsPerParticipant: all.reduce((total, one) => total + one.cpuSeconds, 0) / all.length,
+			combinerCpuSeconds: own.cpuSeconds,
+			combinerMegabytes: (own.sentBytes + own.receivedBytes) / 1e6,
+			certificateChecksAsked: verification.asked - asked,
+			certificateChecksComputed: verification.computed - computed,
+			treePeakRssMiB: peakBytes / MIB,
+		},
 	};
 }
 
-function secondsSince(before: NodeJS.CpuUsage): number {
-	const { user, system } = process.cpuUsage(before);
-	return (user + system) / 1e6;
+function sumOf(setting: HierarchySetting, indices: readonly number[]): Uint32Array {
+	const sum = new Uint32Array(setting.length);
+	for (const index of indices) {
+		const input = inputOf(setting, index);
+		for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (input[i] as number);
+	}
+	return setting.modulusBits === 32 ? sum : sum.map((value) => value & (2 ** setting.modulusBits - 1));
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
+	return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function rowOf({ cohorts }: HierarchySetting) {
+	return (report: CohortReport): Table["rows"][number] => {
+		const { electorate, parameters } = cohorts[report.cohort] as (typeof cohorts)[number];
+		return {
+			cohort: report.cohort,
+			members: report.members,
+			corrupt: electorate.corruption,
+			shareHolders: parameters.graph === "ring" ? parameters.holders : report.members - 1,
+			survivors: report.survivors,
+			virtualSeconds: report.virtualMs / 1000,
+			wallSeconds: report.wallSeconds,
+			cpuSecondsPerParticipant: report.cpuSeconds,
+			aloneSeconds: report.aloneSeconds,
+			bytesPerParticipant: report.bytes,
+			coordinatorCpuSeconds: report.coordinatorCpuSeconds,
+			coordinatorMegabytes: report.coordinatorBytes / 1e6,
+			threadPeakMiB: report.coordinatorPeakMiB,
+		};
+	};
 }

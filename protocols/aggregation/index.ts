@@ -27,7 +27,7 @@ export type { PublicComputation, PublicComputations } from "./computations.ts";
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
 export { LARGEST_COMPLETE_COHORT, MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";
-export { packCertificate, unpackCertificate } from "./memberSet.ts";
+export { decodeMembers, encodeMembers, packCertificate, unpackCertificate } from "./memberSet.ts";
 export { type AggregationMessage, decodeMessage, encodeMessage } from "./messages.ts";
 export { type AggregationEffects, AggregationSession } from "./session.ts";
 export { preliminarySessionId, survivorsSlot } from "./sessionId.ts";

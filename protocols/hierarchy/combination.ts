@@ -8,13 +8,6 @@ import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { isPacked, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
-import {
-	type Electorate,
-	type QuorumCertificate,
-	type Slot,
-	slotId,
-	verifyQuorumCertificate,
-} from "../certificate/index.ts";
 
 const DOMAIN = "althing/hierarchy/1";
 
@@ -41,35 +34,6 @@ export interface Addition {
 interface Shape {
 	readonly length: number;
 	readonly modulusBits: number;
-}
-
-/** What a cohort's members certify when they have verified its sum: a value of the slot {@link cohortSlot}. */
-export function cohortValue(
-	dealing: Uint8Array,
-	cohort: number,
-	{ sumHash, survivors }: SumName,
-): Uint8Array {
-	return hashFields(`${DOMAIN}/cohort`, dealing, cohort, sumHash, survivors);
-}
-
-export function cohortSlot(federationId: string, jobId: string, round: number, cohort: number): Slot {
-	return { scope: federationId, subject: "cohort", instance: `${jobId}/${round}/${cohort}`, attempt: 0 };
-}
-
-/** True when a quorum of the cohort has verified this sum. */
-export function isCertifiedSum(
-	electorate: Electorate,
-	slot: Slot,
-	dealing: Uint8Array,
-	cohort: number,
-	name: SumName,
-	certificate: QuorumCertificate,
-): boolean {
-	return (
-		slotId(certificate.slot) === slotId(slot) &&
-		equalBytes(certificate.value, cohortValue(dealing, cohort, name)) &&
-		verifyQuorumCertificate(electorate, certificate)
-	);
 }
 
 /** Names a sum. @param packed see crypto/ringPacking.ts */
@@ -209,13 +173,4 @@ export function combine(
 	const [root] = level;
 	if (root === undefined) throw new AlthingError("hierarchy.bad_parts", "No cohort has a certified sum.");
 	return { packed: root.packed, survivors: root.survivors, paths };
-}
-
-/** What each included cohort's members certify when they have checked its way to the root. */
-export function rootValue(dealing: Uint8Array, root: SumName, included: readonly number[]): Uint8Array {
-	return hashFields(`${DOMAIN}/root`, dealing, root.sumHash, root.survivors, encodeCanonical([...included]));
-}
-
-export function rootSlot(federationId: string, jobId: string, round: number, cohort: number): Slot {
-	return { scope: federationId, subject: "root", instance: `${jobId}/${round}/${cohort}`, attempt: 0 };
 }

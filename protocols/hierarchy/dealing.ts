@@ -5,7 +5,12 @@
 import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { type CohortParameters, cohortParameters, corruptionAmong } from "../aggregation/index.ts";
+import {
+	type CohortParameters,
+	cohortParameters,
+	corruptionAmong,
+	LARGEST_COMPLETE_COHORT,
+} from "../aggregation/index.ts";
 import { type Electorate, quorum } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 
@@ -21,6 +26,24 @@ export interface DealtCohort {
 	readonly graphSeed: Uint8Array;
 	/** First by the beacon. */
 	readonly coordinator: PeerId;
+}
+
+/** @throws AlthingError `hierarchy.not_dealt` when the peer is in none of them */
+export function cohortIn(cohorts: readonly DealtCohort[], peer: PeerId): DealtCohort {
+	const cohort = cohorts.find(({ electorate }) => electorate.members.includes(peer));
+	if (cohort !== undefined) return cohort;
+	throw new AlthingError("hierarchy.not_dealt", `This node (${peer}) is in no cohort of the hierarchy.`);
+}
+
+/** The cohorts' first coordinators in the order in which they combine the sums of a round, by the beacon. */
+export function combinersOf(cohorts: readonly DealtCohort[], round: number): PeerId[] {
+	return cohorts
+		.map(
+			({ graphSeed, coordinator }) =>
+				[toHex(hashFields(`${DOMAIN}/combine`, graphSeed, round)), coordinator] as const,
+		)
+		.sort(([a], [b]) => (a < b ? -1 : 1))
+		.map(([, coordinator]) => coordinator);
 }
 
 export interface HierarchyRules {
@@ -59,6 +82,15 @@ export function dealCohorts(rules: HierarchyRules): DealtCohort[] {
 			throw badSize(
 				`of a cohort of ${dealt.length}, which may have ${electorate.corruption} corrupt members, ${quorum(electorate)} must vote, and only ${minimumSurvivors} are sure to be there; make cohorts larger or tolerate less dropout`,
 			);
+		// Of any roster, fewer than a majority may be corrupt, and of any survivors two have to be honest.
+		if (dealt.length <= LARGEST_COMPLETE_COHORT && 2 * electorate.corruption > minimumSurvivors)
+			throw badSize(
+				`a cohort of ${dealt.length} may have ${electorate.corruption} corrupt members, and its ${minimumSurvivors} least survivors must be at least twice as many; make cohorts larger or tolerate less dropout`,
+			);
+		if (minimumSurvivors < electorate.corruption + 2)
+			throw badSize(
+				`of the ${minimumSurvivors} least survivors of a cohort of ${dealt.length} all but one may be corrupt, and know that one's input; make cohorts larger or tolerate less dropout`,
+			);
 		const parameters = cohortParameters({
 			members: dealt.length,
 			corruption: electorate.corruption,
@@ -79,7 +111,9 @@ function inOrderOf(members: readonly PeerId[], purpose: string, seed: Uint8Array
 
 /** 32 bytes over the whole dealing: part of every cohort's configuration, so that all agree on all of it. */
 export function dealingHash(cohorts: readonly DealtCohort[]): Uint8Array {
-	return hashFields(
+	const known = hashes.get(cohorts);
+	if (known !== undefined) return known;
+	const hash = hashFields(
 		`${DOMAIN}/dealing`,
 		...cohorts.map(({ electorate, minimumSurvivors, parameters, graphSeed }) =>
 			encodeCanonical([
@@ -91,7 +125,11 @@ export function dealingHash(cohorts: readonly DealtCohort[]): Uint8Array {
 			]),
 		),
 	);
+	hashes.set(cohorts, hash);
+	return hash;
 }
+
+const hashes = new WeakMap<readonly DealtCohort[], Uint8Array>();
 
 function badSize(why: string): AlthingError {
 	return new AlthingError("hierarchy.bad_size", `The members cannot be dealt into cohorts: ${why}.`);

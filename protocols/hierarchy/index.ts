@@ -3,7 +3,7 @@
  * its own, their sums added along a tree that every member checks and every included cohort certifies. README.md.
  */
 export { FAN_IN } from "./combination.ts";
-export { type DealtCohort, dealCohorts, dealingHash, type HierarchyRules } from "./dealing.ts";
+export { combinersOf, type DealtCohort, dealCohorts, dealingHash, type HierarchyRules } from "./dealing.ts";
 export {
 	type HierarchyConfig,
 	type HierarchyEffects,

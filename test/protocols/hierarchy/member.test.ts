@@ -1,207 +1,231 @@
 /** A whole hierarchy in the simulator: three cohorts of eight, with latency, dropout and liars. */
 import { describe, expect, test } from "vitest";
-import { randomBytes } from "../../../crypto/random.ts";
-import {
-	type AggregationTask,
-	type AggregationTaskResult,
-	runAggregationTask,
-} from "../../../protocols/aggregation/index.ts";
 import type { PeerId } from "../../../protocols/contract.ts";
-import {
-	dealCohorts,
-	decodeHierarchyMessage,
-	encodeHierarchyMessage,
-	HierarchyMember,
-	type HierarchyMessage,
-	type HierarchyOutput,
-} from "../../../protocols/hierarchy/index.ts";
-import { MachineSimulation } from "../../../testnet/simulate/machines.ts";
-import { keysForTests } from "../aggregation/cohortSimulation.ts";
-
-const LENGTH = 7;
-const MODULUS_BITS = 16;
-const MEMBERS = 24;
-
-class Hierarchy {
-	readonly keys = keysForTests(MEMBERS, 8);
-	readonly peers = this.keys.map(({ peer }) => peer);
-	readonly cohorts = dealCohorts({
-		members: this.peers,
-		corruption: 2,
-		cohortSize: 8,
-		toleratedDropout: 0.25,
-		seed: new Uint8Array(32).fill(4),
-	});
-	readonly simulation = new MachineSimulation<
-		HierarchyMessage,
-		AggregationTask,
-		AggregationTaskResult,
-		HierarchyOutput
-	>({
-		seed: 1,
-		encode: encodeHierarchyMessage,
-		decode: decodeHierarchyMessage,
-		runTask: runAggregationTask,
-		latencyMs: [10, 120],
-	});
-
-	constructor(lost: (peer: PeerId) => boolean = () => false) {
-		const machines = new Map<PeerId, HierarchyMember>();
-		for (const self of this.keys) {
-			const machine = new HierarchyMember({
-				federationId: "cd".repeat(32),
-				jobId: "job",
-				round: 2,
-				modelHash: new Uint8Array(32),
-				configHash: new Uint8Array(32).fill(1),
-				cohorts: this.cohorts,
-				self,
-				length: LENGTH,
-				modulusBits: MODULUS_BITS,
-				phaseTimeoutMs: 5000,
-				combineTimeoutMs: 60_000,
-				random: randomBytes,
-			});
-			machines.set(self.peer, machine);
-			this.simulation.add(self.peer, machine);
-		}
-		this.simulation.onOutput((peer, output) => {
-			if (output.kind !== "input_wanted") return;
-			this.simulation.at(this.simulation.nowMs, () => {
-				if (lost(peer)) this.simulation.crash(peer);
-				else
-					this.simulation.perform(
-						peer,
-						(machines.get(peer) as HierarchyMember).provideInput(this.input(peer), this.simulation.nowMs),
-					);
-			});
-		});
-	}
-
-	input(peer: PeerId): Uint32Array {
-		return Uint32Array.from(
-			{ length: LENGTH },
-			(_, i) => (this.peers.indexOf(peer) * 2711 + i * 97) % 65_536,
-		);
-	}
-
-	released(peer: PeerId) {
-		return this.simulation.outputs(peer).find((output) => output.kind === "released");
-	}
-
-	expected(peers: readonly PeerId[]): Uint32Array {
-		return Uint32Array.from({ length: LENGTH }, (_, i) =>
-			peers.reduce((total, peer) => (total + (this.input(peer)[i] as number)) % 65_536, 0),
-		);
-	}
-
-	run(until: readonly PeerId[], untilMs = 200_000): void {
-		this.simulation.run({ untilMs, until: () => until.every((peer) => this.released(peer) !== undefined) });
-	}
-}
+import { HierarchySimulation } from "./hierarchySimulation.ts";
 
 describe("a hierarchy of three cohorts", () => {
 	test("gives everybody the sum of all, and no sum of fewer than a cohort's survivors is ever sent", () => {
-		const hierarchy = new Hierarchy();
+		const hierarchy = new HierarchySimulation();
 		hierarchy.run(hierarchy.peers);
 		for (const peer of hierarchy.peers) {
 			expect(hierarchy.released(peer)).toEqual({
 				kind: "released",
 				sum: hierarchy.expected(hierarchy.peers),
-				survivors: MEMBERS,
+				survivors: 24,
 				included: [0, 1, 2],
 			});
 			expect(hierarchy.simulation.faults(peer)).toEqual([]);
 		}
+		expect(hierarchy.doubleVotes()).toEqual([]);
+	});
+
+	test("does so when every seventh message above the sessions is lost", () => {
+		const hierarchy = new HierarchySimulation();
+		let count = 0;
+		hierarchy.simulation.intercept(({ message }) =>
+			message.kind !== "session" && ++count % 7 === 0 ? [] : undefined,
+		);
+		hierarchy.run(hierarchy.peers, 600_000);
+		const all = hierarchy.peers.map((peer) => hierarchy.released(peer));
+		expect(all[0]).toMatchObject({ sum: hierarchy.expected(hierarchy.peers), included: [0, 1, 2] });
+		for (const one of all) expect(one).toEqual(all[0]);
+		expect(hierarchy.doubleVotes()).toEqual([]);
 	});
 
 	test("sums those that remain when some drop out of each", () => {
-		const probe = new Hierarchy();
+		const probe = new HierarchySimulation();
 		const lost = new Set(
 			probe.cohorts.map(({ electorate, coordinator }) =>
 				electorate.members.find((peer) => peer !== coordinator),
 			),
 		);
-		const hierarchy = new Hierarchy((peer) => lost.has(peer));
+		const hierarchy = new HierarchySimulation({ lost: (peer) => lost.has(peer) });
 		const alive = hierarchy.peers.filter((peer) => !lost.has(peer));
 		hierarchy.run(alive);
 		for (const peer of alive) {
 			expect(hierarchy.released(peer)).toMatchObject({
 				sum: hierarchy.expected(alive),
-				survivors: MEMBERS - 3,
+				survivors: 21,
 				included: [0, 1, 2],
 			});
 		}
 	});
 
 	test("leaves a cohort out that cannot complete", () => {
-		const probe = new Hierarchy();
+		const probe = new HierarchySimulation();
+		const out = probe.bystander;
 		const dead = new Set(
-			probe.cohorts[1]?.electorate.members
-				.filter((peer) => peer !== probe.cohorts[1]?.coordinator)
+			probe
+				.members(out)
+				.filter((peer) => peer !== probe.coordinator(out))
 				.slice(0, 3),
 		);
-		const hierarchy = new Hierarchy((peer) => dead.has(peer));
-		const others = [0, 2].flatMap((index) => hierarchy.cohorts[index]?.electorate.members ?? []);
-		hierarchy.run(others);
-		for (const peer of others) {
-			expect(hierarchy.released(peer)).toMatchObject({
-				sum: hierarchy.expected(others),
-				survivors: 16,
-				included: [0, 2],
+		const hierarchy = new HierarchySimulation({ lost: (peer) => dead.has(peer) });
+		expectWithout(hierarchy, out);
+		for (const peer of hierarchy.members(out)) expect(hierarchy.released(peer)).toBeUndefined();
+	});
+
+	test("leaves a cohort out that loses its coordinator", () => {
+		const hierarchy = new HierarchySimulation();
+		const out = hierarchy.bystander;
+		const coordinator = hierarchy.coordinator(out);
+		hierarchy.onSent("session", coordinator, () => hierarchy.simulation.crash(coordinator), 20);
+		expectWithout(hierarchy, out);
+	});
+
+	test("leaves a cohort out that dies when its sum is in the root already", () => {
+		const hierarchy = new HierarchySimulation();
+		const out = hierarchy.bystander;
+		hierarchy.onSent("cohortSum", hierarchy.coordinator(out), () => {
+			for (const peer of hierarchy.members(out)) hierarchy.simulation.crash(peer);
+		});
+		expectWithout(hierarchy, out);
+		expect(hierarchy.doubleVotes()).toEqual([]);
+	});
+});
+
+describe("when the combiner", () => {
+	test.each([
+		["is dead before it has a sum", "cohortSum", 1],
+		["dies having shown its root to one cohort", "path", 1],
+		["dies having shown the checked root to one cohort", "attested", 1],
+		["dies having told one cohort of the decision", "decided", 1],
+	] as const)("%s, the next in line ends the round", (_, kind, nth) => {
+		const hierarchy = new HierarchySimulation();
+		const { combiner } = hierarchy;
+		const own = hierarchy.cohorts.findIndex(({ coordinator }) => coordinator === combiner);
+		// Of what it sends to the other cohorts only the first leaves; then it is gone.
+		let left = nth + (kind === "cohortSum" ? -1 : 0);
+		hierarchy.simulation.intercept(({ from, to, message }) => {
+			if (kind === "cohortSum" && to === combiner && message.kind === kind) {
+				hierarchy.simulation.at(hierarchy.simulation.nowMs, () => crash());
+				return [];
+			}
+			if (from !== combiner || message.kind !== kind || hierarchy.members(own).includes(to)) return undefined;
+			if (left-- > 0) return undefined;
+			hierarchy.simulation.at(hierarchy.simulation.nowMs, () => crash());
+			return [];
+		});
+		const crash = () => {
+			if (hierarchy.simulation.isRunning(combiner)) hierarchy.simulation.crash(combiner);
+		};
+		const others = hierarchy.peers.filter((peer) => !hierarchy.members(own).includes(peer));
+		hierarchy.run(others, 400_000);
+		const [first] = others.map((peer) => hierarchy.released(peer));
+		expect(first).toBeDefined();
+		for (const peer of others) expect(hierarchy.released(peer)).toEqual(first);
+		expect(hierarchy.doubleVotes()).toEqual([]);
+	});
+});
+
+describe("a member that restarts", () => {
+	test.each([["cohortVote"], ["rootVote"], ["decisionVote"]] as const)(
+		"after its %s votes no second time, and gets the root",
+		(kind) => {
+			const hierarchy = new HierarchySimulation();
+			const coordinator = hierarchy.coordinator(hierarchy.bystander);
+			const member = hierarchy.members(hierarchy.bystander).find((peer) => peer !== coordinator) as PeerId;
+			hierarchy.onSent(kind, member, () => {
+				hierarchy.simulation.crash(member);
+				hierarchy.simulation.at(hierarchy.simulation.nowMs + 2000, () => hierarchy.restart(member));
 			});
+			hierarchy.run(hierarchy.peers);
+			for (const peer of hierarchy.peers)
+				expect(hierarchy.released(peer)).toMatchObject({ survivors: 24, included: [0, 1, 2] });
+			expect(hierarchy.doubleVotes()).toEqual([]);
+		},
+	);
+
+	test("as its cohort's coordinator, or as the combiner, takes up where it was", () => {
+		for (const which of ["coordinator", "combiner"] as const) {
+			const hierarchy = new HierarchySimulation();
+			const peer = which === "combiner" ? hierarchy.combiner : hierarchy.coordinator(hierarchy.bystander);
+			hierarchy.onSent("rootVote", hierarchy.members(hierarchy.bystander)[0] as PeerId, () => {
+				hierarchy.simulation.crash(peer);
+				hierarchy.simulation.at(hierarchy.simulation.nowMs + 2000, () => hierarchy.restart(peer));
+			});
+			hierarchy.run(hierarchy.peers);
+			for (const one of hierarchy.peers)
+				expect(hierarchy.released(one)).toMatchObject({ survivors: 24, included: [0, 1, 2] });
+			expect(hierarchy.doubleVotes()).toEqual([]);
 		}
-		for (const peer of hierarchy.cohorts[1]?.electorate.members ?? [])
-			expect(hierarchy.released(peer)).toBeUndefined();
+	});
+
+	test("refuses records that it cannot read", () => {
+		const hierarchy = new HierarchySimulation();
+		const peer = hierarchy.peers[0] as PeerId;
+		hierarchy.simulation.run({ untilMs: 1 });
+		hierarchy.simulation.crash(peer);
+		(hierarchy.simulation.durable(peer) as Uint8Array[]).push(Uint8Array.of(0xa0));
+		expect(() => hierarchy.restart(peer)).toThrow(/unreadable/);
 	});
 });
 
 describe("a malicious combiner", () => {
 	test("that adds something else is refused and blamed by those who hold the parts", () => {
-		const hierarchy = new Hierarchy();
-		const combiner = hierarchy.cohorts[0]?.coordinator as PeerId;
+		const hierarchy = new HierarchySimulation();
+		const { combiner } = hierarchy;
 		hierarchy.simulation.intercept((envelope) => {
 			if (envelope.from !== combiner || envelope.message.kind !== "path" || envelope.blob === undefined)
 				return undefined;
 			return [{ ...envelope, blob: envelope.blob.map((byte, i) => (i === 3 ? byte ^ 1 : byte)) }];
 		});
-		hierarchy.simulation.run({ untilMs: 100_000 });
-		for (const peer of hierarchy.peers.filter((one) => one !== combiner)) {
-			expect(hierarchy.released(peer)).toBeUndefined();
-			const codes = hierarchy.simulation.faults(peer).map(({ peer: blamed, code }) => [blamed, code]);
+		hierarchy.simulation.run({ untilMs: 29_000 });
+		for (const peer of hierarchy.peers) expect(hierarchy.released(peer)).toBeUndefined();
+		// Their coordinators hold the parts, and show the members nothing that they found wrong.
+		for (const { coordinator } of hierarchy.cohorts) {
+			if (coordinator === combiner) continue;
+			const codes = hierarchy.simulation.faults(coordinator).map(({ peer: blamed, code }) => [blamed, code]);
 			expect(codes).toContainEqual([combiner, "hierarchy.wrong_addition"]);
 		}
 	});
 
-	test("that leaves a certified cohort's sum out of what it shows that cohort gets no release", () => {
-		const hierarchy = new Hierarchy();
-		const combiner = hierarchy.cohorts[0]?.coordinator as PeerId;
-		const victim = hierarchy.cohorts[2]?.coordinator as PeerId;
-		hierarchy.simulation.intercept(({ from, message }) =>
-			from === victim && message.kind === "rootCertificate" ? [] : undefined,
+	test("cannot have two roots decided, even by showing each half of the cohorts its own", () => {
+		const hierarchy = new HierarchySimulation({ members: 32 });
+		const { combiner } = hierarchy;
+		// Never hears of two of four cohorts' sums: half of them is no majority.
+		const hidden = hierarchy.cohorts.filter(({ coordinator }) => coordinator !== combiner).slice(0, 2);
+		hierarchy.simulation.intercept(({ from, to, message }) =>
+			message.kind === "cohortSum" &&
+			to === combiner &&
+			hidden.some(({ electorate }) => electorate.members.includes(from))
+				? []
+				: undefined,
 		);
-		hierarchy.simulation.run({ untilMs: 100_000 });
-		// Every included cohort has to certify the root: two of three do not suffice.
+		hierarchy.simulation.run({ untilMs: 29_000 });
 		for (const peer of hierarchy.peers) expect(hierarchy.released(peer)).toBeUndefined();
-		expect(combiner).not.toBe(victim);
+		// The next in line hears of them.
+		hierarchy.run(hierarchy.peers);
+		const all = hierarchy.peers.map((peer) => hierarchy.released(peer));
+		for (const one of all) expect(one).toEqual(all[0]);
 	});
 
 	test("gets no sum past it that its cohort did not certify", () => {
-		const hierarchy = new Hierarchy();
-		const liar = hierarchy.cohorts[1]?.coordinator as PeerId;
+		const hierarchy = new HierarchySimulation();
+		const out = hierarchy.bystander;
+		const liar = hierarchy.coordinator(out);
 		hierarchy.simulation.intercept((envelope) => {
 			if (envelope.from !== liar || envelope.message.kind !== "cohortSum") return undefined;
 			return [{ ...envelope, blob: envelope.blob?.map((byte) => byte ^ 1) }];
 		});
-		hierarchy.simulation.run({
-			untilMs: 150_000,
-			until: () => hierarchy.peers.some((peer) => hierarchy.released(peer) !== undefined),
+		expectWithout(hierarchy, out);
+		expect(hierarchy.simulation.faults(hierarchy.combiner)[0]).toMatchObject({
+			peer: liar,
+			code: "hierarchy.bad_sum",
 		});
-		const combiner = hierarchy.cohorts[0]?.coordinator as PeerId;
-		expect(hierarchy.simulation.faults(combiner)[0]).toMatchObject({ peer: liar, code: "hierarchy.bad_sum" });
-		const released = hierarchy.cohorts[0]?.electorate.members
-			.map((peer) => hierarchy.released(peer))
-			.find(Boolean);
-		expect(released).toMatchObject({ included: [0, 2], survivors: 16 });
 	});
 });
+
+/** Runs until all other cohorts have released a root without the cohort. */
+function expectWithout(hierarchy: HierarchySimulation, out: number): void {
+	const rest = hierarchy.cohorts.map(({ index }) => index).filter((index) => index !== out);
+	const others = rest.flatMap((index) => hierarchy.members(index));
+	hierarchy.run(others);
+	for (const peer of others) {
+		expect(hierarchy.released(peer)).toMatchObject({
+			sum: hierarchy.expected(others),
+			survivors: others.length,
+			included: rest,
+		});
+	}
+}
