@@ -1,7 +1,6 @@
 /** Secure sums of more members than one session holds: every member of a hierarchy, from its keys to the root. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { equalBytes } from "../crypto/encoding.ts";
 import { signingKeyFromSeed, verification } from "../crypto/identity.ts";
 import { randomBytes } from "../crypto/random.ts";
 import { graphSeedOf } from "../protocols/aggregation/index.ts";
@@ -11,8 +10,10 @@ import { rulesSchema } from "../protocols/federation/rules.ts";
 import { combinersOf, dealCohorts } from "../protocols/hierarchy/index.ts";
 import type { Bench, Table } from "./bench.ts";
 import { HierarchyNetwork, type MemberOnNetwork } from "./hierarchyNetwork.ts";
-import { type CohortReport, type HierarchySetting, inputOf, memberOf } from "./hierarchySetting.ts";
+import { type CohortReport, type HierarchySetting, memberOf } from "./hierarchySetting.ts";
 import { verificationSeconds } from "./secaggCohort.ts";
+import { SharedComputations } from "./secaggComputations.ts";
+import { isSumOf } from "./secaggSetting.ts";
 
 interface Options {
 	readonly [name: string]: readonly number[];
@@ -191,10 +192,8 @@ function climb(setting: HierarchySetting, reports: readonly CohortReport[]) {
 	const indexOf = new Map(setting.peers.map((peer, index) => [peer, index]));
 	const combiner = combinersOf(setting.cohorts, 0)[0] as PeerId;
 	const survivors = reports.flatMap(({ written }) => written.map(({ peer }) => peer));
-	const expected = sumOf(
-		setting,
-		survivors.map((peer) => indexOf.get(peer) as number),
-	);
+	const indices = survivors.map((peer) => indexOf.get(peer) as number);
+	const computations = new SharedComputations();
 	const releasedMs: number[] = [];
 	let wrong: string | undefined;
 	let peakBytes = 0;
@@ -205,8 +204,7 @@ function climb(setting: HierarchySetting, reports: readonly CohortReport[]) {
 		react: (member, output) => {
 			if (output.kind !== "released") return;
 			releasedMs.push(member.readyMs);
-			const exact =
-				output.survivors === survivors.length && equalBytes(bytesOf(output.sum), bytesOf(expected));
+			const exact = output.survivors === survivors.length && isSumOf(indices, output.sum, setting);
 			if (!exact)
 				wrong ??= `${member.peer} (${output.survivors} survivors of ${output.included.length} cohorts)`;
 			// Ten thousand copies of one vector.
@@ -215,7 +213,11 @@ function climb(setting: HierarchySetting, reports: readonly CohortReport[]) {
 	});
 	for (const { written, sumRecord } of reports)
 		for (const { peer, ballots, summedMs } of written)
-			network.add(peer, memberOf(setting, indexOf.get(peer) as number, [sumRecord, ...ballots]), summedMs);
+			network.add(
+				peer,
+				memberOf(setting, indexOf.get(peer) as number, [sumRecord, ...ballots], computations),
+				summedMs,
+			);
 	const started = performance.now();
 	const [asked, computed] = [verification.asked, verification.computed];
 	let events = 0;
@@ -248,19 +250,6 @@ function climb(setting: HierarchySetting, reports: readonly CohortReport[]) {
 			treePeakRssMiB: peakBytes / MIB,
 		},
 	};
-}
-
-function sumOf(setting: HierarchySetting, indices: readonly number[]): Uint32Array {
-	const sum = new Uint32Array(setting.length);
-	for (const index of indices) {
-		const input = inputOf(setting, index);
-		for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (input[i] as number);
-	}
-	return setting.modulusBits === 32 ? sum : sum.map((value) => value & (2 ** setting.modulusBits - 1));
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
-	return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function rowOf({ cohorts }: HierarchySetting) {

@@ -7,7 +7,9 @@ import { verification } from "../crypto/identity.ts";
 import type { PeerId } from "../protocols/contract.ts";
 import { decodePromise } from "../protocols/hierarchy/promises.ts";
 import { HierarchyNetwork, type MemberOnNetwork } from "./hierarchyNetwork.ts";
-import { type CohortReport, type HierarchySetting, inputOf, memberOf } from "./hierarchySetting.ts";
+import { type CohortReport, type HierarchySetting, memberOf } from "./hierarchySetting.ts";
+import { SharedComputations } from "./secaggComputations.ts";
+import { inputOf } from "./secaggSetting.ts";
 
 const { setting, checkSeconds } = workerData as { setting: HierarchySetting; checkSeconds: number };
 const port = parentPort;
@@ -23,6 +25,7 @@ function run(cohort: number): CohortReport {
 	if (dealt === undefined) throw new Error(`there is no cohort ${cohort}`);
 	const { coordinator, electorate } = dealt;
 	const lost = dropouts(electorate.members, coordinator, setting.dropout);
+	const computations = new SharedComputations();
 	const summed = new Map<PeerId, number>();
 	let passedMs: number | undefined;
 	let failure: Error | undefined;
@@ -40,7 +43,7 @@ function run(cohort: number): CohortReport {
 				network.lose(member, electorate.members);
 				return;
 			}
-			const values = inputOf(setting, indexOf.get(member.peer) as number);
+			const values = inputOf(indexOf.get(member.peer) as number, setting);
 			network.at(member.readyMs, () =>
 				network.step(member, (machine) => machine.provideInput(values, network.nowMs)),
 			);
@@ -52,7 +55,7 @@ function run(cohort: number): CohortReport {
 	for (const peer of electorate.members) {
 		const index = indexOf.get(peer);
 		if (index === undefined) throw new Error(`${peer} is no member`);
-		network.add(peer, memberOf(setting, index, []));
+		network.add(peer, memberOf(setting, index, [], computations));
 	}
 	const remaining = electorate.members.length - lost.size;
 	let events = 0;
@@ -69,7 +72,8 @@ function run(cohort: number): CohortReport {
 	const mean = (value: (member: MemberOnNetwork) => number) =>
 		others.reduce((total, member) => total + value(member), 0) / others.length;
 	const asked = [...network.members.values()].reduce((total, { verifications }) => total + verifications, 0);
-	const sharedChecks = Math.max(0, asked - (verification.computed - computedBefore)) / network.members.size;
+	const spared =
+		sparedSeconds(computations) + checkSeconds * (asked - (verification.computed - computedBefore));
 	const recordsOf = ({ durable }: MemberOnNetwork, kind: "sum" | "ballot") =>
 		durable.filter((record) => decodePromise(record).kind === kind);
 	const [sumRecord] = recordsOf(own, "sum");
@@ -82,7 +86,7 @@ function run(cohort: number): CohortReport {
 		wallSeconds: (performance.now() - started) / 1000,
 		cpuSeconds: mean(({ cpuSeconds }) => cpuSeconds),
 		aloneSeconds:
-			mean(({ cpuSeconds, sharedSeconds }) => cpuSeconds + sharedSeconds) + sharedChecks * checkSeconds,
+			mean(({ cpuSeconds, sharedSeconds }) => cpuSeconds + sharedSeconds) + spared / network.members.size,
 		bytes: mean(({ sentBytes, receivedBytes }) => sentBytes + receivedBytes),
 		coordinatorCpuSeconds: own.cpuSeconds,
 		coordinatorBytes: own.sentBytes + own.receivedBytes,
@@ -109,6 +113,16 @@ function dropouts(members: readonly PeerId[], coordinator: PeerId, share: number
 	return new Set(
 		Array.from({ length: count }, (_, i) => others[Math.floor((i * others.length) / count)] as PeerId),
 	);
+}
+
+/** What all members together would have computed themselves, but for the signatures in it. */
+function sparedSeconds({ asked, costs }: SharedComputations): number {
+	let seconds = 0;
+	for (const [kind, { computed, seconds: spent, signaturesChecked }] of costs) {
+		const each = Math.max(0, spent - signaturesChecked * checkSeconds) / computed;
+		seconds += each * ((asked.get(kind) ?? 0) - computed);
+	}
+	return seconds;
 }
 
 /** Of this thread. */

@@ -37,7 +37,7 @@ export interface MemberOnNetwork {
 	readonly durable: Uint8Array[];
 	readonly outputs: HierarchyOutput[];
 	cpuSeconds: number;
-	/** What was computed once for all of this process, by kind of work, and would be this member's own elsewhere. */
+	/** What was read and unmasked once for all, and would be this member's own work elsewhere. */
 	sharedSeconds: number;
 	verifications: number;
 	sentBytes: number;
@@ -64,7 +64,6 @@ export type Departure = {
 export class HierarchyNetwork {
 	nowMs = 0;
 	delivered = 0;
-	/** Checks of signatures that this process had made before. */
 	readonly members = new Map<PeerId, MemberOnNetwork>();
 	readonly #random: () => number;
 	readonly #speed: LinkSpeed;
@@ -77,6 +76,10 @@ export class HierarchyNetwork {
 	readonly #unmaskings = new Map<
 		string,
 		{ readonly result: AggregationTaskResult; readonly seconds: number }
+	>();
+	readonly #decoded = new WeakMap<
+		Uint8Array,
+		{ readonly message: HierarchyMessage; readonly seconds: number }
 	>();
 	#encoded: { readonly message: HierarchyMessage; readonly bytes: Uint8Array } | undefined;
 
@@ -215,9 +218,22 @@ export class HierarchyNetwork {
 			receiver.receivedBytes += size;
 			this.delivered++;
 			this.step(receiver, (machine) =>
-				machine.receive(member.peer, decodeHierarchyMessage(bytes), this.nowMs, blob),
+				machine.receive(member.peer, this.#decode(receiver, bytes), this.nowMs, blob),
 			);
 		});
+	}
+
+	/** What one message to many says is read once here. */
+	#decode(member: MemberOnNetwork, bytes: Uint8Array): HierarchyMessage {
+		const known = this.#decoded.get(bytes);
+		if (known !== undefined) {
+			member.sharedSeconds += known.seconds;
+			return known.message;
+		}
+		const before = process.threadCpuUsage();
+		const message = decodeHierarchyMessage(bytes);
+		this.#decoded.set(bytes, { message, seconds: secondsSince(before) });
+		return message;
 	}
 
 	#setTimer(member: MemberOnNetwork, id: string, afterMs: number | null): void {

@@ -1,10 +1,10 @@
 /** One measured hierarchy: what every thread of it agrees on. */
 import { type SigningKey, signingKeyFromSeed } from "../crypto/identity.ts";
 import { randomBytes } from "../crypto/random.ts";
+import type { PublicComputations } from "../protocols/aggregation/index.ts";
 import type { PeerId } from "../protocols/contract.ts";
 import { type DealtCohort, HierarchyMember } from "../protocols/hierarchy/index.ts";
 import type { LinkSpeed } from "./hierarchyNetwork.ts";
-import { inputValue } from "./secaggSetting.ts";
 
 export interface HierarchySetting {
 	/** Identity seeds, in the order of their peer ids. */
@@ -53,6 +53,7 @@ export function memberOf(
 	setting: HierarchySetting,
 	index: number,
 	promises: readonly Uint8Array[],
+	computations: PublicComputations,
 ): HierarchyMember {
 	return new HierarchyMember({
 		federationId: "be".repeat(32),
@@ -68,9 +69,6 @@ export function memberOf(
 		combineTimeoutMs: 60_000,
 		promises,
 		random: randomBytes,
+		computations,
 	});
-}
-
-export function inputOf({ length, modulusBits }: HierarchySetting, index: number): Uint32Array {
-	return Uint32Array.from({ length }, (_, i) => inputValue(index, i, modulusBits));
 }

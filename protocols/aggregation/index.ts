@@ -23,7 +23,11 @@
 export type { BufferRules } from "./admission.ts";
 export { graphSeedOf } from "./cohortGraph.ts";
 export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
-export type { PublicComputation, PublicComputations } from "./computations.ts";
+export {
+	OWN_COMPUTATIONS,
+	type PublicComputation,
+	type PublicComputations,
+} from "./computations.ts";
 export type { AggregationConfig, AggregationOutput, AggregationPhase } from "./configuration.ts";
 export { LARGEST_COMPLETE_COHORT, MAX_COHORT } from "./limits.ts";
 export { type AggregationTask, type AggregationTaskResult, runAggregationTask } from "./masking.ts";

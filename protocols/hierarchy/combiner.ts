@@ -5,6 +5,7 @@
  */
 import { equalBytes } from "../../crypto/encoding.ts";
 import { isPacked } from "../../crypto/ringPacking.ts";
+import { OWN_COMPUTATIONS, type PublicComputations } from "../aggregation/index.ts";
 import type { PeerId } from "../contract.ts";
 import { combine, nameOf, type Path, type SumName } from "./combination.ts";
 import type { TreeMessageOf } from "./messages.ts";
@@ -83,7 +84,8 @@ export class Combiner {
 				: undefined;
 		const slot = (index: number) => cohortSlot(this.#config, index);
 		const sound =
-			value !== undefined && certifiedBy(cohorts, [{ cohort, certificate }], slot, value).size === 1;
+			value !== undefined &&
+			certifiedBy(cohorts, [{ cohort, certificate }], slot, value, this.#computations).size === 1;
 		if (survivors === undefined || !sound) {
 			const message = `${from} sent a sum that its cohort did not certify.`;
 			out.fault({ peer: from, code: "hierarchy.bad_sum", message, proof: false });
@@ -238,7 +240,14 @@ export class Combiner {
 
 	#isCertified(cohort: number, certificate: PackedCertificate, slot: ReturnType<typeof rootSlot>): boolean {
 		const { cohorts } = this.#config;
-		return certifiedBy(cohorts, [{ cohort, certificate }], () => slot, certificate.value).size === 1;
+		return (
+			certifiedBy(cohorts, [{ cohort, certificate }], () => slot, certificate.value, this.#computations)
+				.size === 1
+		);
+	}
+
+	get #computations(): PublicComputations {
+		return this.#config.computations ?? OWN_COMPUTATIONS;
 	}
 
 	#isMember(cohort: number, peer: PeerId): boolean {

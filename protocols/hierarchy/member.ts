@@ -17,6 +17,7 @@ import {
 	decodeMessage,
 	encodeMembers,
 	encodeMessage,
+	type PublicComputations,
 } from "../aggregation/index.ts";
 import type { Effects, Machine, PeerId, RandomBytes } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
@@ -42,6 +43,8 @@ export interface HierarchyConfig {
 	/** Records this node persisted before a restart. */
 	readonly promises: readonly Uint8Array[];
 	readonly random: RandomBytes;
+	/** What a simulation of many members shares among them; a node has none. */
+	readonly computations?: PublicComputations | undefined;
 }
 
 export type HierarchyOutput =
@@ -129,7 +132,10 @@ export class HierarchyMember
 			}
 			const { electorate, index } = this.#cohort;
 			if (this.#session !== undefined && message.cohort === index && electorate.members.includes(from))
-				this.#relay(out, this.#session.receive(from, decodeMessage(message.body), nowMs, blob));
+				this.#relay(
+					out,
+					this.#session.receive(from, decodeMessage(message.body, this.#config.computations), nowMs, blob),
+				);
 		});
 	}
 
@@ -268,6 +274,7 @@ function sessionConfigOf(
 		precedingDead: [],
 		promises,
 		random,
+		computations: config.computations,
 	};
 }
 

@@ -2,10 +2,10 @@
  * What the members of a hierarchy sign for in one round, and in which slots: their cohort's sum, that a root
  * holds it truly, and the one root that the round goes by.
  */
-import { encodeCanonical, toHex } from "../../crypto/encoding.ts";
+import { encodeCanonical, equalBytes, toHex } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { decodeMembers, unpackCertificate } from "../aggregation/index.ts";
-import { type Slot, verifyQuorumCertificate } from "../certificate/index.ts";
+import { decodeMembers, type PublicComputations, unpackCertificate } from "../aggregation/index.ts";
+import { type Slot, slotId, verifyQuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import type { SumName } from "./combination.ts";
 import type { DealtCohort } from "./dealing.ts";
@@ -98,49 +98,30 @@ export function isMajority(included: number, cohorts: number): boolean {
 }
 
 /**
- * The cohorts among those given that a quorum of certified this value in the slot. The same certificates are
- * shown to a member again and again, and to all members in one process: they are judged once.
+ * The cohorts among those given that a quorum of certified this value in the slot.
+ * @param computations what a simulation of many members shares among them; a node shares nothing
  */
 export function certifiedBy(
 	cohorts: readonly DealtCohort[],
 	certificates: readonly CertificateOfCohort[],
-	slot: (cohort: number) => Slot,
+	slotOfCohort: (cohort: number) => Slot,
 	value: Uint8Array,
+	computations: PublicComputations,
 ): Set<number> {
 	const certified = new Set<number>();
 	for (const { cohort, certificate: packed } of certificates) {
 		const dealt = cohorts[cohort];
-		if (dealt === undefined || toHex(packed.value) !== toHex(value)) continue;
-		if (isCertified(dealt, slot(cohort), packed)) certified.add(cohort);
+		if (dealt === undefined || !equalBytes(packed.value, value)) continue;
+		const slot = slotOfCohort(cohort);
+		const { electorate, graphSeed } = dealt;
+		const { voters, signatures } = packed;
+		// The seed of the cohort's ring stands for who its members are.
+		const inputs = () => [graphSeed, Buffer.from(slotId(slot)), value, voters, signatures];
+		const sound = computations.once("certificate", inputs, () => {
+			const certificate = unpackCertificate(electorate.members, slot, packed);
+			return certificate !== undefined && verifyQuorumCertificate(electorate, certificate);
+		});
+		if (sound) certified.add(cohort);
 	}
 	return certified;
 }
-
-function isCertified({ electorate, graphSeed }: DealtCohort, slot: Slot, packed: PackedCertificate): boolean {
-	const { scope, subject, instance } = slot;
-	const { value, voters, signatures } = packed;
-	// The ring's seed follows from the beacon and is the cohort's own: it stands for who its members are.
-	const key = toHex(
-		hashFields(
-			`${DOMAIN}/judged`,
-			graphSeed,
-			electorate.members.length,
-			scope,
-			subject,
-			instance,
-			value,
-			voters,
-			signatures,
-		),
-	);
-	if (sound.has(key)) return true;
-	const certificate = unpackCertificate(electorate.members, slot, packed);
-	if (certificate === undefined || !verifyQuorumCertificate(electorate, certificate)) return false;
-	if (sound.size >= REMEMBERED) sound.clear();
-	sound.add(key);
-	return true;
-}
-
-/** Sound certificates seen lately, by hash. */
-const sound = new Set<string>();
-const REMEMBERED = 1024;

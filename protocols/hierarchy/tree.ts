@@ -6,7 +6,7 @@
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { SigningKey } from "../../crypto/identity.ts";
 import { packedSize, unpackRing } from "../../crypto/ringPacking.ts";
-import { encodeMembers } from "../aggregation/index.ts";
+import { encodeMembers, OWN_COMPUTATIONS, type PublicComputations } from "../aggregation/index.ts";
 import { type Ballot, type Slot, VoteLock } from "../certificate/index.ts";
 import type { Effects, PeerId } from "../contract.ts";
 import { EffectCollector } from "../effects.ts";
@@ -40,6 +40,8 @@ export interface TreeConfig extends RoundName {
 	readonly combiners: readonly PeerId[];
 	/** This node's own ballots, read back after a restart. */
 	readonly ballots: readonly Ballot[];
+	/** What a simulation of many members shares among them; a node has none. */
+	readonly computations?: PublicComputations | undefined;
 }
 
 /** The sum over all included cohorts that the round goes by. */
@@ -169,6 +171,10 @@ export class TreeMember {
 		return this.#step((out) => this.#take(out, from, message, blob));
 	}
 
+	get #computations(): PublicComputations {
+		return this.#config.computations ?? OWN_COMPUTATIONS;
+	}
+
 	get #coordinates(): boolean {
 		return this.#coordinator === this.#config.self.peer;
 	}
@@ -277,7 +283,7 @@ export class TreeMember {
 		if (this.#released || !isMajority(included.length, cohorts.length)) return;
 		const value = rootValue(this.#dealing, root, included);
 		const slot = (cohort: number) => rootSlot(this.#config, cohort, value);
-		const certified = certifiedBy(cohorts, certificates, slot, value);
+		const certified = certifiedBy(cohorts, certificates, slot, value, this.#computations);
 		if (!included.every(({ cohort }) => certified.has(cohort))) return;
 		this.#combination.takeAttested(out, message);
 		// A decision on what this node cannot release would be worth nothing to it.
@@ -291,7 +297,7 @@ export class TreeMember {
 		const value = message.certificates[0]?.certificate.value;
 		if (this.#released || value === undefined) return;
 		const slot = (cohort: number) => decisionSlot(this.#config, cohort);
-		const deciding = certifiedBy(cohorts, message.certificates, slot, value);
+		const deciding = certifiedBy(cohorts, message.certificates, slot, value, this.#computations);
 		if (!isMajority(deciding.size, cohorts.length)) return;
 		this.#combination.takeDecided(out, message);
 		const root = this.#roots.get(toHex(value));
