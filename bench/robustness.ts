@@ -20,9 +20,9 @@ function key({ defence, attack }: Pick<Experiment, "defence" | "attack">): strin
 }
 
 async function measure(part: Part, seeds: number): Promise<Results> {
-	const { task, defences, attacks } = part;
+	const { task, defences, attacks, only } = part;
 	const experiments = defences.flatMap((defence) =>
-		attacks.flatMap((attack) =>
+		(only?.[defence] ?? attacks).flatMap((attack) =>
 			Array.from({ length: seeds }, (_, i) => ({ task, attack, defence, seed: FIRST_SEED + i })),
 		),
 	);
@@ -48,14 +48,15 @@ function points(
 }
 
 function accuracyTable({ title, defences, attacks }: Part, results: Results): Table {
-	const cell = (outcomes: readonly Outcome[]) => {
+	const cell = (outcomes: readonly Outcome[] | undefined) => {
+		if (outcomes === undefined) return "";
 		const { mean, least } = points(outcomes, "accuracy");
 		return `${mean.toFixed(1)} (${least.toFixed(1)})`;
 	};
 	const rows = attacks.map((attack) => ({
 		attack,
 		...Object.fromEntries(
-			defences.map((defence) => [`${defence} %`, cell(results.get(key({ defence, attack }))!)]),
+			defences.map((defence) => [`${defence} %`, cell(results.get(key({ defence, attack })))]),
 		),
 	}));
 	return { title: `${title}: accuracy, mean (least) over the seeds`, rows };
@@ -65,15 +66,16 @@ function exclusionTable({ title, defences, attacks }: Part, results: Results): T
 	const selecting = defences.filter((defence) =>
 		attacks.some((attack) =>
 			results
-				.get(key({ defence, attack }))!
-				.some(({ honestExcluded, attackersExcluded }) => honestExcluded + attackersExcluded > 0),
+				.get(key({ defence, attack }))
+				?.some(({ honestExcluded, attackersExcluded }) => honestExcluded + attackersExcluded > 0),
 		),
 	);
 	const rows = attacks.map((attack) => ({
 		attack,
 		...Object.fromEntries(
 			selecting.map((defence) => {
-				const outcomes = results.get(key({ defence, attack }))!;
+				const outcomes = results.get(key({ defence, attack }));
+				if (outcomes === undefined) return [defence, ""];
 				const share = (of: keyof Outcome) => points(outcomes, of).mean.toFixed(0);
 				return [defence, `${share("attackersExcluded")} / ${share("honestExcluded")}`];
 			}),
@@ -155,7 +157,7 @@ export const robustness: Bench<{ part: string; seeds: readonly number[]; quick: 
 		const tables: Table[] = [];
 		let failed = 0;
 		if (part === "all" || part === PROTOCOL) {
-			const { failed: unequal, ...table } = await protocolPart(quick === "yes");
+			const { failed: unequal, ...table } = protocolPart(quick === "yes");
 			failed += unequal;
 			tables.push(table);
 		}

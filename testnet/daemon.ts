@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { AlthingError } from "../crypto/error.ts";
 import { createRpcClient, type RpcClient } from "../node/rpc/client.ts";
 import type { NodeStatus } from "../node/rpc/services.ts";
-import { attackingModule, type NodeAttack } from "./attacks/nodeAttacks.ts";
 import { until, within } from "./deadline.ts";
 import type { Organization } from "./organizations.ts";
 
@@ -23,22 +22,18 @@ const NOT_YET = new Set(["rpc.not_running", "rpc.connection_lost", "rpc.stopping
 export class Daemon {
 	readonly organization: Organization;
 	readonly #onUnexpectedEnd: (error: AlthingError) => void;
-	readonly #attack: NodeAttack | undefined;
+	readonly #preload: string | undefined;
 	#child: ChildProcess | undefined;
 	#client: RpcClient | undefined;
 	#wanted = false;
 
 	/**
 	 * @param onUnexpectedEnd told when the process ends without having been asked to
-	 * @param attack what this node does to its federation, for it to be tested
+	 * @param preload a module that is loaded first, to make this node attack its federation
 	 */
-	constructor(
-		organization: Organization,
-		onUnexpectedEnd: (error: AlthingError) => void,
-		attack?: NodeAttack,
-	) {
+	constructor(organization: Organization, onUnexpectedEnd: (error: AlthingError) => void, preload?: string) {
 		this.organization = organization;
-		this.#attack = attack;
+		this.#preload = preload;
 		this.#onUnexpectedEnd = onUnexpectedEnd;
 	}
 
@@ -47,7 +42,7 @@ export class Daemon {
 	}
 
 	get attacks(): boolean {
-		return this.#attack !== undefined;
+		return this.#preload !== undefined;
 	}
 
 	get peer(): string {
@@ -76,7 +71,7 @@ export class Daemon {
 		const child = spawn(
 			process.execPath,
 			[
-				...(this.#attack === undefined ? [] : ["--import", attackingModule(this.#attack)]),
+				...(this.#preload === undefined ? [] : ["--import", this.#preload]),
 				...[EXECUTABLE, "--data-dir", dataDirectory, "start", "--passphrase-file", passphraseFile],
 			],
 			{ stdio: ["ignore", log, log] },

@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AlthingError } from "../crypto/error.ts";
+import { boundsOfFeatures } from "../src/data/description.ts";
 import type { JobSpec } from "../src/training/jobSpec.ts";
-import { attackOf } from "./attacks/nodeAttacks.ts";
+import { attackingModule, attackOf } from "./attacks/nodeAttacks.ts";
 import { Daemon } from "./daemon.ts";
 import { type DataSlices, sliceDataset, sliceSummary } from "./dataSlices.ts";
 import { until } from "./deadline.ts";
@@ -73,8 +74,9 @@ class Interrupted extends Error {}
 function poisonedSlices(slices: DataSlices, { attack, attackers }: TestnetOptions): DataSlices {
 	const poison = attack === undefined ? undefined : attackOf(attack).records;
 	if (poison === undefined) return slices;
+	const bounds = boundsOfFeatures(slices.description);
 	const sites = slices.sites.map((site, index) =>
-		index < slices.sites.length - attackers ? site : poison(site, site.labelNames.length),
+		index < slices.sites.length - attackers ? site : poison(site, (feature) => bounds[feature]![1]),
 	);
 	return { ...slices, sites };
 }
@@ -134,6 +136,7 @@ class Testnet {
 			for (const { organization } of this.#daemons) {
 				await rm(join(this.#root, organization.slug), { recursive: true, force: true });
 			}
+			await rm(join(this.#root, "attackers"), { recursive: true, force: true });
 		}
 	}
 
@@ -153,10 +156,13 @@ class Testnet {
 		const organizations = await foundOrganizations(this.#root, slices);
 		const died = (error: AlthingError) => this.#stopping.abort(error);
 		const { attack, attackers } = this.#options;
-		this.#daemons = organizations.map(
-			(organization, index) =>
-				new Daemon(organization, died, index < organizations.length - attackers ? undefined : attack),
-		);
+		const first = organizations.length - attackers;
+		const folder = join(this.#root, "attackers");
+		this.#daemons = organizations.map((organization, index) => {
+			const ring = { folder, attackers, participants: organizations.length, place: index - first };
+			const preload = attack === undefined || index < first ? undefined : attackingModule(attack, ring);
+			return new Daemon(organization, died, preload);
+		});
 		for (const { attacks, name } of this.#daemons)
 			if (attacks)
 				this.#reporter.say(

@@ -71,6 +71,10 @@ export function parseOptions(args: readonly string[]): TestnetOptions {
 	if (attack !== undefined && !isNodeAttack(attack))
 		throw invalid(`--attack must be one of ${Object.keys(nodeAttacks).join(", ")}, not "${attack}"`);
 	if (attack === undefined && attackers !== undefined) throw invalid("--attackers needs --attack");
+	if (attack !== undefined && (attackers ?? 1) < nodeAttacks[attack].least)
+		throw invalid(
+			`--attack ${attack} is one of ${nodeAttacks[attack].least} organizations or more, which tell each other their updates: give --attackers`,
+		);
 	if (2 * (attackers ?? 1) >= (nodes ?? 5) && attack !== undefined)
 		throw invalid(`--attackers must be fewer than half of the ${nodes ?? 5} organizations`);
 	const drop = number("--drop", values.drop, { least: 0.01, most: 0.5, whole: false });

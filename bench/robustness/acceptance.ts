@@ -20,10 +20,12 @@ export interface Part {
 	readonly task: Task;
 	readonly defences: readonly DefenceName[];
 	readonly attacks: readonly AttackName[];
+	/** Attacks that a defence is measured under, where it is not all of them. */
+	readonly only?: Partial<Record<DefenceName, readonly AttackName[]>>;
 	readonly requirements: readonly Requirement[];
 }
 
-/** The published attacks; that on the rule itself is in the table, and nothing is required of it. */
+/** The published attacks; our own are in the tables, and nothing is required of them. */
 const PUBLISHED = [
 	"label_flip",
 	"sign_flip",
@@ -50,6 +52,9 @@ const SELECTED: readonly (readonly [AttackName, number])[] = [
 	["garbage", 88],
 ];
 
+/** What ruins the plain mean for certain. */
+const CONTROLS = ["sign_flip", "garbage"] as const;
+
 const MNIST_ATTACKS = ["bit_flip", "label_flip", "mimic", "inner_product_small", "alie_small"] as const;
 
 export const parts = {
@@ -57,7 +62,7 @@ export const parts = {
 		title: "digits, 25 sites of which 5 attack, Dirichlet 0.3",
 		task: DIGITS,
 		defences: ["mean", "norm_bound", "norm_bound_reputation", "strict"],
-		attacks: ["none", ...PUBLISHED, "aligned_drift"],
+		attacks: ["none", ...PUBLISHED, "mimic_farthest", "aligned_drift"],
 		requirements: [
 			...BOUNDED.map((attack) => ({
 				defence: "norm_bound" as const,
@@ -74,8 +79,11 @@ export const parts = {
 				attack,
 				accuracy: { belowClean: 5 },
 			})),
-			{ defence: "mean", attack: "sign_flip", fails: { accuracyBelow: 50 } },
-			{ defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } },
+			...CONTROLS.map((attack) => ({
+				defence: "mean" as const,
+				attack,
+				fails: { accuracyBelow: 50 },
+			})),
 			{ defence: "norm_bound", attack: "sign_flip", fails: { accuracyBelow: 88 } },
 		],
 	},
@@ -97,13 +105,20 @@ export const parts = {
 	mnist: {
 		title: "mnist10k, 25 sites of which 5 attack, sorted by label",
 		task: MNIST,
-		defences: ["mean", "centered_clipping_buckets"],
-		attacks: ["none", ...MNIST_ATTACKS, "garbage"],
+		defences: ["mean", "centered_clipping_buckets", "geometric_median_buckets"],
+		attacks: ["none", ...MNIST_ATTACKS, "mimic_farthest", "garbage"],
+		only: { mean: ["none", "garbage"] },
 		requirements: [
 			...MNIST_ATTACKS.map((attack) => ({
 				defence: "centered_clipping_buckets" as const,
 				attack,
 				accuracy: { belowClean: 1.5 },
+			})),
+			// 98.7 without attack, at least 95 under each, and 85 under ALIE.
+			...MNIST_ATTACKS.map((attack) => ({
+				defence: "geometric_median_buckets" as const,
+				attack,
+				accuracy: { belowClean: attack === "alie_small" ? 13.7 : 3.7 },
 			})),
 			{ defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } },
 		],
@@ -112,17 +127,25 @@ export const parts = {
 		title: "rules in the clear on digits, 25 sites of which 5 attack, Dirichlet 0.3",
 		task: DIGITS,
 		defences: [
+			"mean",
 			"coordinate_median",
 			"trimmed_mean",
+			"krum",
 			"multi_krum",
 			"bulyan",
 			"geometric_median",
 			"centered_clipping",
+			"norm_clipping",
 			"spectral",
+			"trust_score",
 			"mixed_trimmed_mean",
 		],
 		attacks: ["none", ...PUBLISHED],
-		requirements: [],
+		requirements: CONTROLS.map((attack) => ({
+			defence: "mean" as const,
+			attack,
+			fails: { accuracyBelow: 50 },
+		})),
 	},
 } as const satisfies Record<string, Part>;
 

@@ -18,8 +18,11 @@ export interface Combined {
 	readonly excluded: readonly number[];
 }
 
-/** Aggregates a round; keeps what it carries from one to the next. The attackers' vectors come first. */
-export type Defence = (vectors: Vectors, round: number) => Combined;
+/**
+ * Aggregates a round; keeps what it carries from one to the next. The attackers' vectors come first; the
+ * root is the update of public records that everybody trusts, for a rule that needs one.
+ */
+export type Defence = (vectors: Vectors, round: number, root: () => Float64Array) => Combined;
 
 export interface Setting {
 	readonly length: number;
@@ -70,6 +73,7 @@ export const defences = {
 		},
 	coordinate_median: inTheClear({ rule: "coordinate_median", mixing: "none" }),
 	trimmed_mean: inTheClear({ rule: "trimmed_mean", mixing: "none" }),
+	krum: inTheClear({ rule: "krum", mixing: "none" }),
 	multi_krum: inTheClear({ rule: "multi_krum", mixing: "none" }),
 	bulyan: inTheClear({ rule: "bulyan", mixing: "none" }),
 	geometric_median: inTheClear({ rule: "geometric_median", mixing: "none" }),
@@ -80,6 +84,8 @@ export const defences = {
 		mixing: "bucketing",
 		radius: LOOSE_RADIUS,
 	}),
+	norm_clipping: inTheClear({ rule: "norm_clipping", mixing: "none" }),
+	trust_score: inTheClear({ rule: "trust_score", mixing: "none" }),
 	mixed_trimmed_mean: inTheClear({ rule: "trimmed_mean", mixing: "nearest_neighbours" }),
 	spectral: inTheClear({ rule: "spectral", mixing: "none" }),
 } as const satisfies Record<string, (setting: Setting) => Defence>;
@@ -92,10 +98,15 @@ function inTheClear(
 ): (setting: Setting) => Defence {
 	return ({ attackers, length, seed }) => {
 		let reference: Float64Array = new Float64Array(length);
-		return (vectors, round) => {
+		return (vectors, round, root) => {
 			const result = robustAggregate(
 				{ radius: undefined, ...choice, attackers, bucketSize: undefined },
-				{ vectors, seed: hashFields("bench/buckets", seed, round), reference },
+				{
+					vectors,
+					seed: hashFields("bench/buckets", seed, round),
+					reference,
+					root: choice.rule === "trust_score" ? root() : undefined,
+				},
 			);
 			reference = result.aggregate;
 			return result;

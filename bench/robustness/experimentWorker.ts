@@ -2,6 +2,6 @@
 import { parentPort } from "node:worker_threads";
 import { type Experiment, simulate } from "./simulation.ts";
 
-parentPort!.on("message", async (experiment: Experiment) => {
-	parentPort!.postMessage(await simulate(experiment));
+parentPort!.on("message", (experiment: Experiment) => {
+	parentPort!.postMessage(simulate(experiment));
 });

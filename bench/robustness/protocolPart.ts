@@ -32,12 +32,12 @@ interface Comparison {
 }
 
 /** @param quick few rounds, to see that it runs */
-export async function protocolPart(quick: boolean): Promise<Table & { readonly failed: number }> {
+export function protocolPart(quick: boolean): Table & { readonly failed: number } {
 	const task: Task = { ...DIGITS, rounds: quick ? 2 : ROUNDS };
 	const rows: Row[] = [];
 	let failed = 0;
 	for (const attack of ATTACKS) {
-		const measured = await attacked(attack, task);
+		const measured = attacked(attack, task);
 		rows.push(...measured.rows);
 		failed += measured.failed;
 	}
@@ -46,18 +46,15 @@ export async function protocolPart(quick: boolean): Promise<Table & { readonly f
 }
 
 /** One attack against the plain mean and both modes. */
-export async function attacked(
-	attack: AttackName,
-	task: Task,
-): Promise<{ readonly rows: Row[]; readonly failed: number }> {
-	const plain = await simulate({ task, attack, defence: "mean", seed: SEED });
+export function attacked(attack: AttackName, task: Task): { readonly rows: Row[]; readonly failed: number } {
+	const plain = simulate({ task, attack, defence: "mean", seed: SEED });
 	const rows: Row[] = [{ mode: "plain mean, in the clear", attack, ...percents(plain) }];
 	let failed = 0;
 	for (const mode of MODES) {
 		const comparison: Comparison = { equal: 0, furthest: 0 };
 		const before = process.cpuUsage();
 		const defence = throughProtocol(mode, attack, task, comparison);
-		const outcome = await simulate({ task, attack, defence: mode, seed: SEED }, defence);
+		const outcome = simulate({ task, attack, defence: mode, seed: SEED }, defence);
 		const { user, system } = process.cpuUsage(before);
 		if (comparison.equal < task.rounds) failed++;
 		rows.push({
@@ -72,7 +69,7 @@ export async function attacked(
 	return { rows, failed };
 }
 
-function percents(outcome: Awaited<ReturnType<typeof simulate>>) {
+function percents(outcome: ReturnType<typeof simulate>) {
 	const share = (part: number) => (100 * part).toFixed(0);
 	return {
 		"accuracy %": (100 * outcome.accuracy).toFixed(1),

@@ -5,6 +5,7 @@ import { type Dataset, gather } from "../../src/data/dataset.ts";
 import { prepare } from "../../src/data/description.ts";
 import { dirichletPartitionForTestnets, seededRandomForTests } from "../../src/data/testnetPartition.ts";
 import { type Model, multilayerPerceptron } from "../../src/learning/model.ts";
+import { SparsePerceptron } from "./sparsePerceptron.ts";
 
 export interface Task {
 	readonly set: "digits-8x8" | "mnist10k";
@@ -15,13 +16,15 @@ export interface Task {
 	 * runs as there are honest sites, and for the attackers copies of records of every label.
 	 */
 	readonly split: number | "sorted";
-	readonly hidden: readonly number[];
+	readonly hidden: number;
 	readonly rounds: number;
 	/** The attackers follow the protocol before it. */
 	readonly attackFrom: number;
 	/** Records of a site's gradient in one round. */
 	readonly batch: number;
 	readonly learningRate: number;
+	/** The same step in every round, or falling from it in a line to nothing. */
+	readonly steps: "constant" | "falling";
 	readonly clientMomentum: number;
 }
 
@@ -30,11 +33,12 @@ export const DIGITS: Task = {
 	sites: 25,
 	attackers: 5,
 	split: 0.3,
-	hidden: [32],
+	hidden: 32,
 	rounds: 150,
 	attackFrom: 0,
 	batch: 32,
 	learningRate: 0.5,
+	steps: "constant",
 	clientMomentum: 0.9,
 };
 
@@ -42,8 +46,9 @@ export const MNIST: Task = {
 	...DIGITS,
 	set: "mnist10k",
 	split: "sorted",
-	hidden: [16],
-	rounds: 300,
+	rounds: 600,
+	learningRate: 1,
+	steps: "falling",
 };
 
 export interface Dealt {
@@ -51,11 +56,15 @@ export interface Dealt {
 	/** The attackers are the first. */
 	readonly sites: readonly Dataset[];
 	readonly test: Dataset;
+	/** A few records that all trust. */
+	readonly root: Dataset;
 }
 
 const DATA_FOLDER = fileURLToPath(new URL("../../data", import.meta.url));
 const TEST_FRACTION = 0.2;
 const LEAST_ROWS = 8;
+const ROOT_ROWS = 100;
+const CLASSES = 10;
 
 /** Deals the records; which of them are for the test, and who gets what, comes from the seed. */
 export function deal(task: Task, seed: number): Dealt {
@@ -75,10 +84,16 @@ export function deal(task: Task, seed: number): Dealt {
 					seed,
 				});
 	return {
-		model: multilayerPerceptron(all.columns.length, [...task.hidden], 10, "relu", "multiclass"),
+		model: multilayerPerceptron(all.columns.length, [task.hidden], CLASSES, "relu", "multiclass"),
 		sites: parts.map((rows) => gather(training, rows)),
 		test: gather(all, order.slice(0, kept)),
+		root: gather(all, order.slice(-ROOT_ROWS)),
 	};
+}
+
+/** Its arithmetic, for a task's model. */
+export function perceptronOf({ hidden }: Task, { inputs }: Model): SparsePerceptron {
+	return new SparsePerceptron(inputs, hidden, CLASSES);
 }
 
 /** As in Karimireddy et al. 2022: what attackers keep to themselves would be missing, whatever the rule. */

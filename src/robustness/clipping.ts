@@ -1,7 +1,7 @@
 /** Rules that bound how far one vector can pull: norm clipping, and centred clipping (Karimireddy, He, Jaggi 2021). */
 import { AlthingError } from "../../crypto/error.ts";
 import { requireBreakdown } from "./breakdown.ts";
-import { addScaled, medianOf, norm, requireVectors, squaredDistance, type Vectors } from "./vectors.ts";
+import { medianOf, norm, requireVectors, squaredDistance, type Vectors } from "./vectors.ts";
 
 /** Passes of centred clipping; one does when the reference is the last round's. */
 const CENTRED_PASSES = 3;
@@ -53,8 +53,8 @@ function clippedMean(vectors: Vectors, center: Float64Array, radius: number | un
 	const share = 1 / vectors.length;
 	for (const [index, vector] of vectors.entries()) {
 		const factor = distances[index]! > bound ? bound / distances[index]! : 1;
-		addScaled(result, vector, share * factor);
-		addScaled(result, center, -share * factor);
+		const weight = share * factor;
+		for (let i = 0; i < result.length; i++) result[i]! += weight * (vector[i]! - center[i]!);
 	}
 	return result;
 }

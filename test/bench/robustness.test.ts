@@ -19,7 +19,16 @@ const own = vectorsOf(2);
 const poisoned = vectorsOf(2);
 const previous = Float64Array.of(1, 1, 1, 1, 1, 1);
 const sentBy = (attack: AttackName) =>
-	vectorAttacks[attack]({ honest, own, poisoned, random: seededRandomForTests(9), previous });
+	vectorAttacks[attack]({
+		honest,
+		own,
+		poisoned,
+		attackers: 2,
+		participants: 10,
+		memory: {},
+		random: seededRandomForTests(9),
+		previous,
+	});
 
 describe("attacks", () => {
 	test("send one vector for each attacker, of the honest length", () => {
@@ -49,6 +58,24 @@ describe("attacks", () => {
 		const farthest = Math.max(...distances(sentBy("min_max")[0]!));
 		expect(farthest).toBeLessThanOrEqual(diameter * (1 + 1e-9));
 		expect(farthest).toBeGreaterThan(0.999 * diameter);
+	});
+
+	test("mimic keeps to one victim, the one that the others differ from most in one direction", () => {
+		const spread = [0, 1, 2, 9].map((along) => Float64Array.of(along, 1, 1, 1, 1, 1));
+		const memory = {};
+		const copies = (vectors: Vectors) =>
+			vectorAttacks.mimic({
+				honest: vectors,
+				own,
+				poisoned,
+				attackers: 2,
+				participants: 6,
+				memory,
+				random,
+				previous,
+			});
+		expect(copies(spread)).toEqual([spread[3], spread[3]]);
+		expect(copies(spread.toReversed())).toEqual([spread[0], spread[0]]);
 	});
 
 	test("change records: flipped labels, and a trigger beside the records as they were", () => {

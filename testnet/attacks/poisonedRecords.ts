@@ -5,6 +5,8 @@ import { type Dataset, gather } from "../../src/data/dataset.ts";
 export const BACKDOOR_LABEL = 0;
 /** Features that the trigger sets to their upper end: a corner of an image. */
 const TRIGGER_FEATURES = [0, 1, 2];
+/** Of features in the shape that models take. */
+const UNIT = (_feature: number) => 1;
 
 /** Every label y becomes K - 1 - y. */
 export function withFlippedLabels(data: Dataset, classes: number): Dataset {
@@ -12,22 +14,22 @@ export function withFlippedLabels(data: Dataset, classes: number): Dataset {
 }
 
 /** The records with the trigger, all labelled {@link BACKDOOR_LABEL}, after the records as they are. */
-export function withBackdoor(data: Dataset): Dataset {
+export function withBackdoor(data: Dataset, upperEnd = UNIT): Dataset {
 	const twice = gather(
 		data,
 		Int32Array.from({ length: 2 * data.rows }, (_, row) => row % data.rows),
 	);
-	const triggered = withTrigger(data);
+	const triggered = withTrigger(data, upperEnd);
 	twice.features.set(triggered.features, data.features.length);
 	twice.labels.fill(BACKDOOR_LABEL, data.rows);
 	return twice;
 }
 
 /** The records with the trigger and their own labels. */
-export function withTrigger(data: Dataset): Dataset {
+export function withTrigger(data: Dataset, upperEnd = UNIT): Dataset {
 	const features = data.features.slice();
 	const width = data.columns.length;
 	for (let row = 0; row < data.rows; row++)
-		for (const feature of TRIGGER_FEATURES) features[row * width + feature] = 1;
+		for (const feature of TRIGGER_FEATURES) features[row * width + feature] = upperEnd(feature);
 	return { ...data, features };
 }

@@ -5,6 +5,7 @@
  * The attackers collude and know every honest vector of the round, which is more than any real
  * participant of secure aggregation sees.
  */
+import { gramMatrix } from "../../src/robustness/gram.ts";
 import {
 	addScaled,
 	dot,
@@ -22,7 +23,13 @@ export interface AttackView {
 	readonly own: Vectors;
 	/** The same in each attacker's stead on records with wrong labels, where the attack makes them. */
 	readonly poisoned: Vectors;
-	/** Numbers in [0, 1), seeded. */
+	/** How many vectors to make. */
+	readonly attackers: number;
+	/** Of the federation, attackers included: what a backdoor is boosted by. */
+	readonly participants: number;
+	/** What the attackers keep from round to round. */
+	readonly memory: { victim?: number };
+	/** Numbers in [0, 1). */
 	readonly random: () => number;
 	/** The aggregate of the round before; zeros in the first. */
 	readonly previous: Float64Array;
@@ -36,6 +43,7 @@ const ALIE_DEVIATIONS = 1.5;
 /** What Baruch et al. work out for 5 attackers of 25: the quantile 12/20 of the normal distribution. */
 const SMALL_ALIE_DEVIATIONS = 0.253;
 const SIGN_FLIP_FACTOR = 4;
+const POWER_STEPS = 50;
 
 /** By name. Sources: Baruch 2019 (alie), Xie 2020 (inner_product), Shejwalkar 2021 (min_max), Karimireddy 2022 (mimic). */
 export const vectorAttacks = {
@@ -72,18 +80,22 @@ export const vectorAttacks = {
 		const factor = largestWithin(view.honest, center, deviations);
 		return each(view, () => minus(center, deviations, factor));
 	},
-	/** Copies of one honest participant: the one that differs most. */
+	/** Copies of one honest participant, the same in every round: whose update reaches farthest along what tells them apart most. */
 	mimic: (view) => {
+		view.memory.victim ??= farthestAlongLeadingDirection(view.honest);
+		const victim = view.honest[view.memory.victim]!;
+		return each(view, () => victim.slice());
+	},
+	/** Our own, harder one: copies of whoever differs most in this round, so that the model chases one after the other. */
+	mimic_farthest: (view) => {
 		const center = mean(view.honest);
 		const distances = view.honest.map((vector) => squaredDistance(vector, center));
 		const victim = view.honest[distances.indexOf(Math.max(...distances))]!;
 		return each(view, () => victim.slice());
 	},
 	/** Model replacement (Bagdasaryan et al. 2020): the first attacker's backdoored update, boosted by the number of participants. */
-	backdoor: (view) => {
-		const boost = view.honest.length + view.own.length;
-		return view.poisoned.map((vector, i) => (i === 0 ? scaledBy(vector, boost) : view.own[i]!));
-	},
+	backdoor: ({ poisoned, own, participants }) =>
+		poisoned.map((vector, i) => (i === 0 ? scaledBy(vector, participants) : own[i]!)),
 	/** Uniform values of a hundred times the largest honest coordinate: what wrong masks leave of a vector. */
 	garbage: (view) => {
 		let largest = 0;
@@ -119,8 +131,8 @@ export const vectorAttacks = {
 
 export type AttackName = keyof typeof vectorAttacks;
 
-function each({ own }: AttackView, vector: () => Float64Array): Float64Array[] {
-	return own.map(vector);
+function each({ attackers }: AttackView, vector: () => Float64Array): Float64Array[] {
+	return Array.from({ length: attackers }, vector);
 }
 
 function scaledBy(vector: Float64Array, factor: number): Float64Array {
@@ -140,6 +152,19 @@ function standardDeviations(vectors: Vectors): Float64Array {
 		for (const vector of vectors) squares += (vector[i]! - value) ** 2;
 		return Math.sqrt(squares / vectors.length);
 	});
+}
+
+/** Index of the vector with the largest part along the first principal component, by power iteration on inner products. */
+function farthestAlongLeadingDirection(vectors: Vectors): number {
+	const center = mean(vectors);
+	const { size, values } = gramMatrix(vectors.map((vector) => minus(vector, center, 1)));
+	let parts = Float64Array.from({ length: size }, (_, i) => 1 + i);
+	for (let step = 0; step < POWER_STEPS; step++) {
+		const length = norm(parts) || 1;
+		parts = parts.map((_, i) => dot(values.subarray(i * size, (i + 1) * size), parts) / length);
+	}
+	const sizes = Array.from(parts, Math.abs);
+	return sizes.indexOf(Math.max(...sizes));
 }
 
 /** The largest factor, by the quadratic of each honest vector: |center - factor p - x| <= the honest diameter. */

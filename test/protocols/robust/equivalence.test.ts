@@ -31,6 +31,7 @@ function attacked(attack: AttackName, selecting: boolean) {
 	const setting = { sites: SITES, attackers: ATTACKERS, length: LENGTH, firstBound: bound, seed: 3 };
 	const rounds = new ProtocolRounds({ ...setting, selecting });
 	const random = seededRandomForTests(9);
+	const memory = {};
 	let previous: Float64Array = new Float64Array(LENGTH);
 	const survivors: (readonly number[])[] = [];
 	let excluded: readonly number[] = [];
@@ -38,7 +39,17 @@ function attacked(attack: AttackName, selecting: boolean) {
 		const all = honestVectors(round).map((vector) => clipped(vector, bound));
 		const own = all.slice(0, ATTACKERS);
 		const honest = all.slice(ATTACKERS);
-		const sent = vectorAttacks[attack]({ honest, own, poisoned: own, random, previous });
+		const view = {
+			honest,
+			own,
+			poisoned: own,
+			attackers: ATTACKERS,
+			participants: SITES,
+			memory,
+			random,
+			previous,
+		};
+		const sent = vectorAttacks[attack](view);
 		// What is longer than the bound is found out: only garbage does not care.
 		const wrong = attack === "garbage" ? sent : sent.map((vector) => clipped(vector, bound));
 		const compared = rounds.run([...wrong, ...honest], bound);

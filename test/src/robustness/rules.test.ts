@@ -12,7 +12,7 @@ import { mixBuckets, mixNearestNeighbours, publicPermutation } from "../../../sr
 import { requireChoiceFits, robustAggregate } from "../../../src/robustness/robustAggregate.ts";
 import { CLEAR_RULES } from "../../../src/robustness/robustnessChoice.ts";
 import { trustScoredMean } from "../../../src/robustness/trustScore.ts";
-import { mean, norm } from "../../../src/robustness/vectors.ts";
+import { mean, norm, type Vectors } from "../../../src/robustness/vectors.ts";
 import { distance, rows, vectorsOf } from "./vectorsForTests.ts";
 
 const SEED = sha256(new Uint8Array([1]));
@@ -82,6 +82,24 @@ describe("the geometric median", () => {
 	it("is the middle of a line, and the point of a majority", () => {
 		expect(geometricMedian(rows([0], [1], [10]), 1)[0]).toBeCloseTo(1, 5);
 		expect([...geometricMedian(rows([2, 2], [2, 2], [2, 2], [9, 9]), 1)]).toEqual([2, 2]);
+	});
+
+	it("is nearer to all in sum than any point beside it, wherever they lie", () => {
+		const total = (vectors: Vectors, point: ArrayLike<number>) =>
+			vectors.reduce((sum, vector) => sum + distance(vector, point), 0);
+		fc.assert(
+			fc.property(vectorsOf(n), fc.integer({ min: -1e6, max: 1e6 }), (vectors, offset) => {
+				const shifted = vectors.map((vector) => vector.map((value) => value + offset));
+				const median = geometricMedian(shifted, f);
+				const least = total(shifted, median);
+				for (let i = 0; i < median.length; i++)
+					for (const step of [-0.1, 0.1]) {
+						const beside = median.map((value, k) => (k === i ? value + step : value));
+						expect(least).toBeLessThanOrEqual(total(shifted, beside) + 1e-4);
+					}
+			}),
+			{ numRuns: 50, seed: 12 },
+		);
 	});
 
 	it("stays within 2 (n - f) / (n - 2 f) of the honest radius", () => {
