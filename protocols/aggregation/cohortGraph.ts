@@ -27,6 +27,12 @@ export interface CohortGraph {
 	witnessesOf(member: PeerId): readonly PeerId[];
 	/** t, in a roster of this size. */
 	threshold(rosterSize: number): number;
+	/** Sums that are opened, each by itself: members are masked against others of their bucket alone. */
+	readonly bucketCount: number;
+	/** @returns 0 where there is one sum */
+	bucketOf(member: PeerId): number;
+	/** Those among survivors whose bucket may be opened: all where there is one sum. Sorted like the survivors. */
+	openable(survivors: readonly PeerId[]): readonly PeerId[];
 	/** Why the sum of these survivors must not be opened, whoever is corrupt; undefined if it may. */
 	thinSpot(survivors: Iterable<PeerId>): string | undefined;
 }
@@ -68,11 +74,25 @@ function inRandomOrder(members: readonly PeerId[], seed: Uint8Array): PeerId[] {
 	return keyed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, member]) => member);
 }
 
-class CompleteGraph implements CohortGraph {
+/** Graphs of one sum. */
+abstract class OneSum {
+	readonly bucketCount: number = 1;
+
+	bucketOf(_member: PeerId): number {
+		return 0;
+	}
+
+	openable(survivors: readonly PeerId[]): readonly PeerId[] {
+		return survivors;
+	}
+}
+
+export class CompleteGraph extends OneSum implements CohortGraph {
 	readonly members: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
 
 	constructor(members: readonly PeerId[]) {
+		super();
 		this.members = members;
 		this.#positions = positionsIn(members);
 	}
@@ -106,7 +126,7 @@ class CompleteGraph implements CohortGraph {
 		return Math.floor(rosterSize / 2) + 1;
 	}
 
-	thinSpot(): undefined {
+	thinSpot(_survivors: Iterable<PeerId>): string | undefined {
 		return undefined;
 	}
 }
@@ -114,7 +134,7 @@ class CompleteGraph implements CohortGraph {
 /** Nearest members on the ring, on both sides together, that hear of a vote. */
 const WITNESSES = 4;
 
-class RingGraph implements CohortGraph {
+class RingGraph extends OneSum implements CohortGraph {
 	readonly members: readonly PeerId[];
 	readonly order: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
@@ -123,6 +143,7 @@ class RingGraph implements CohortGraph {
 	readonly #near = new Map<number, (readonly PeerId[] | undefined)[]>();
 
 	constructor(members: readonly PeerId[], order: readonly PeerId[], parameters: RingCohort) {
+		super();
 		this.members = members;
 		this.order = order;
 		this.#positions = positionsIn(order);

@@ -4,6 +4,7 @@ import { type MerkleTree, merkleTree } from "../../crypto/merkle.ts";
 import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
 import { fillBuffer } from "./admission.ts";
+import { BucketSums } from "./bucketSums.ts";
 import {
 	advertFlaw,
 	bundleFlaw,
@@ -21,7 +22,6 @@ import {
 } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import { soundOpenedShare } from "./contributor.ts";
-import { InputSum } from "./inputSum.ts";
 import { encodeMembers } from "./memberSet.ts";
 import {
 	type Advert,
@@ -55,7 +55,7 @@ export class Collection {
 	readonly #disproved = new Set<PeerId>();
 	readonly #metas = new Map<PeerId, InputMeta>();
 	/** The masked inputs added up so far. */
-	readonly sum: InputSum;
+	readonly sum: BucketSums;
 	/** Where some may yet be left out (screened, or without their public part), the masked inputs themselves. */
 	readonly inputs = new Map<PeerId, Uint8Array>();
 	roster: Roster | undefined;
@@ -67,7 +67,7 @@ export class Collection {
 	/** @param sumWorkId names the additions of inputs */
 	constructor(context: Context, sumWorkId: string) {
 		this.#context = context;
-		this.sum = new InputSum(context.config, sumWorkId);
+		this.sum = new BucketSums(context, sumWorkId);
 	}
 
 	// Phase 0
@@ -305,7 +305,7 @@ export class Collection {
 			return refuse("it is not the vector its author signed");
 		this.#metas.set(from, meta);
 		if (this.#context.selects) this.inputs.set(from, blob);
-		else this.sum.add(blob, out);
+		else this.sum.add(from, blob, out);
 		return this.#isComplete(from);
 	}
 
@@ -329,10 +329,7 @@ export class Collection {
 	/** Leaves everybody else out, and adds these inputs up. */
 	pass(passed: readonly PeerId[], out: Outbox): void {
 		for (const author of [...this.#metas.keys()]) if (!passed.includes(author)) this.#metas.delete(author);
-		this.sum.addAll(
-			passed.map((author) => this.inputs.get(author) as Uint8Array),
-			out,
-		);
+		this.sum.addAll(new Map(passed.map((author) => [author, this.inputs.get(author) as Uint8Array])), out);
 		this.inputs.clear();
 	}
 

@@ -20,6 +20,7 @@ import {
 } from "../robust/outcome.ts";
 import { leastHolders } from "../robust/sketching.ts";
 import type { BufferRules } from "./admission.ts";
+import { type BucketRules, bucketCountOf } from "./bucketGraph.ts";
 import { smallestRoster } from "./cohort.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
 import type { PublicComputations } from "./computations.ts";
@@ -58,6 +59,8 @@ export interface AggregationConfig {
 	readonly cohort: CohortParameters;
 	/** 32 bytes from a beacon (`graphSeedOf`) that order the members of a sparse cohort. */
 	readonly graphSeed: Uint8Array;
+	/** Members are dealt to buckets by `graphSeed`, and each bucket's sum is opened by itself; one sum where absent. */
+	readonly buckets?: BucketRules | undefined;
 	/** Coordinates of the vector, d. */
 	readonly length: number;
 	/** The ring is the integers mod 2^modulusBits. */
@@ -92,7 +95,10 @@ export type AggregationOutput =
 	/** The sum of the survivors' inputs mod 2^modulusBits, verified by this node. */
 	| {
 			readonly kind: "released";
+			/** With buckets one sum after the other, zeros for a bucket of which nothing was opened. */
 			readonly sum: Uint32Array;
+			/** With buckets: the survivors in each. */
+			readonly buckets?: readonly (readonly PeerId[])[];
 			readonly survivors: readonly PeerId[];
 			readonly sid: Uint8Array;
 			readonly certificate: QuorumCertificate;
@@ -179,7 +185,19 @@ export function checkConfig(config: AggregationConfig): void {
 		if (!(Number.isSafeInteger(config.publicBytes) && config.publicBytes > 0))
 			refuse(`a public part has 1 byte or more, not ${config.publicBytes}`);
 	}
-	const { screening } = config;
+	const { screening, buckets } = config;
+	if (buckets !== undefined) {
+		const { size, survivors, least } = buckets;
+		const candidates = (config.selected ?? electorate.members).length;
+		const whole = (count: number, from: number) => Number.isSafeInteger(count) && count >= from;
+		if (!whole(size, 2) || !whole(survivors, 2) || survivors > size || !whole(least, 1))
+			refuse(`buckets of ${size} of which ${survivors} survive cannot be opened by themselves`);
+		if (bucketCountOf(candidates, buckets) < least)
+			refuse(`${candidates} members make fewer than ${least} buckets of ${size}`);
+		// Who is left out of a bucket must be known before anything is added up.
+		if (screening === undefined || screening.selection !== undefined)
+			refuse("the inputs of buckets are screened, without a selection");
+	}
 	if (screening !== undefined) {
 		const { coordinates, normBound, selection } = screening;
 		if (selection !== undefined) {

@@ -3,6 +3,7 @@ import type { Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { openedBytes } from "../robust/sketching.ts";
 import type { Admission } from "./admission.ts";
+import { BucketGraph } from "./bucketGraph.ts";
 import { type CohortGraph, cohortGraph } from "./cohortGraph.ts";
 import { OWN_COMPUTATIONS, type PublicComputations } from "./computations.ts";
 import type { AggregationConfig } from "./configuration.ts";
@@ -37,7 +38,10 @@ export class Context {
 		const selecting = config.screening?.selection !== undefined;
 		const largest = openedBytes(this.selected.length);
 		this.openings = new PublicParts(this, "products", (sizeBytes) => selecting && sizeBytes <= largest);
-		this.graph = cohortGraph(this.selected, config.cohort, config.graphSeed);
+		this.graph =
+			config.buckets === undefined
+				? cohortGraph(this.selected, config.cohort, config.graphSeed)
+				: new BucketGraph(this.selected, config.buckets, config.graphSeed);
 		this.coordinator = config.coordinator;
 		this.term = config.term;
 	}

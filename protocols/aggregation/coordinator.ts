@@ -6,6 +6,7 @@
 import { AlthingError, hasCode } from "../../crypto/error.ts";
 import type { PeerId } from "../contract.ts";
 import { screeningHash } from "../robust/verdict.ts";
+import { unmaskTask } from "./bucketSums.ts";
 import type { Sharing } from "./cohort.ts";
 import { CohortRecords } from "./cohortRecords.ts";
 import { Collection } from "./collection.ts";
@@ -764,23 +765,16 @@ export class Coordinator {
 
 	/** Compares the projections with the sum before anybody else does, to find a liar among them. */
 	#audit(disclosure: Disclosure, opening: Opening, packed: Uint8Array, out: Outbox): void {
-		const { length, modulusBits } = this.#context.config;
+		const { certificate, proposed } = disclosure.certified;
+		const compare = this.#complete(opening, disclosure);
+		const rest = { packed, seed: projectionSeed(certificate.value), compare };
 		this.#stage = "audit";
-		out.work(AUDIT_WORK, {
-			kind: "unmask",
-			packed,
-			seed: projectionSeed(disclosure.certified.certificate.value),
-			projections: opening.projections.map((projection) => projection.packed),
-			inputs: opening.inputs.map((input) => input.packed),
-			compare: this.#complete(opening, disclosure),
-			length,
-			modulusBits,
-		});
+		out.work(AUDIT_WORK, unmaskTask(this.#context, proposed.proposal, opening, rest));
 	}
 
 	completed(workId: string, result: AggregationTaskResult, out: Outbox): void {
-		if (workId === SUM_WORK && result.kind === "sum") {
-			this.#collection.sum.completed(result.packed, result.hash, out);
+		if (workId.startsWith(SUM_WORK) && result.kind === "sum") {
+			this.#collection.sum.completed(workId, result.packed, result.hash, out);
 			this.#advance(out);
 		} else if (this.#stage === "compare" && result.kind === "signs") {
 			this.#examination?.compared(result, out);

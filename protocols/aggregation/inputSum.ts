@@ -41,6 +41,10 @@ export class InputSum {
 		this.#dispatch(out);
 	}
 
+	get adding(): boolean {
+		return this.#adding;
+	}
+
 	/** The sum of everything added, once no addition is under way; undefined for none. */
 	settled(): { readonly packed: Uint8Array; readonly hash: Uint8Array } | undefined {
 		return this.#adding ? undefined : this.#total;

@@ -27,6 +27,21 @@ export interface MaskRemoval {
 	}[];
 }
 
+/** Checks the masked sum against the projections, then removes the masks. */
+export type UnmaskTask = Ring & {
+	readonly kind: "unmask";
+	readonly packed: Uint8Array;
+	readonly seed: Uint8Array;
+	/** Packed projections of the survivors. */
+	readonly projections: readonly Uint8Array[];
+	/** Packed masked inputs of survivors whose projection was false. */
+	readonly inputs: readonly Uint8Array[];
+	/** False when an unknown projection makes the comparison impossible (see README). */
+	readonly compare: boolean;
+	/** Absent: compares only. */
+	readonly masks?: MaskRemoval | undefined;
+};
+
 export type AggregationTask =
 	/** values + masks of `add` - masks of `subtract`. */
 	| (Ring & {
@@ -58,20 +73,9 @@ export type AggregationTask =
 			readonly seed: Uint8Array;
 			readonly coordinates: number;
 	  })
-	/** Checks the masked sum against the projections, then removes the masks. */
-	| (Ring & {
-			readonly kind: "unmask";
-			readonly packed: Uint8Array;
-			readonly seed: Uint8Array;
-			/** Packed projections of the survivors. */
-			readonly projections: readonly Uint8Array[];
-			/** Packed masked inputs of survivors whose projection was false. */
-			readonly inputs: readonly Uint8Array[];
-			/** False when an unknown projection makes the comparison impossible (see README). */
-			readonly compare: boolean;
-			/** Absent: compares only. */
-			readonly masks?: MaskRemoval | undefined;
-	  });
+	| UnmaskTask
+	/** The same for each bucket by itself; zeros for one of which nothing is opened. */
+	| (Ring & { readonly kind: "unmaskBuckets"; readonly buckets: readonly (UnmaskTask | undefined)[] });
 
 export type AggregationTaskResult =
 	| { readonly kind: "mask"; readonly packed: Uint8Array; readonly hash: Uint8Array }
@@ -130,6 +134,16 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 		case "sketch": {
 			const part = task.values.subarray(0, task.coordinates);
 			return { kind: "sketch", sketch: sketchOf(task.seed, part, modulusBits) };
+		}
+		case "unmaskBuckets": {
+			const sum = new Uint32Array(task.buckets.length * length);
+			for (const [bucket, one] of task.buckets.entries()) {
+				const result = one && runAggregationTask(one);
+				if (result === undefined) continue;
+				if (result.kind !== "unmask" || result.sum === undefined) return { kind: "unmask" };
+				sum.set(result.sum, bucket * length);
+			}
+			return { kind: "unmask", sum };
 		}
 		case "unmask": {
 			const total = unpackRing(task.packed, modulusBits, length);

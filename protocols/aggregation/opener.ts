@@ -6,6 +6,8 @@ import { openPart, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { QuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { accusation, type Offender } from "../robust/outcome.ts";
+import { byBucket } from "./bucketGraph.ts";
+import { sumsByBucket, unmaskTask } from "./bucketSums.ts";
 import { canonical, type Sharing } from "./cohort.ts";
 import { recordsOf } from "./cohortRecords.ts";
 import type { AggregationOutput } from "./configuration.ts";
@@ -305,15 +307,8 @@ export class Opener {
 		this.#working = held;
 		this.#unmasking = { masks };
 		out.output({ kind: "phase", phase: "release" });
-		out.work(UNMASK_WORK, {
-			kind: "unmask",
-			packed,
-			seed: projectionSeed(certificate.value),
-			...evidence,
-			masks,
-			length: config.length,
-			modulusBits: config.modulusBits,
-		});
+		const rest = { packed, seed: projectionSeed(certificate.value), compare: evidence.compare, masks };
+		out.work(UNMASK_WORK, unmaskTask(this.#context, proposed.proposal, held.opening, rest));
 	}
 
 	/**
@@ -323,7 +318,7 @@ export class Opener {
 	#projectionEvidence(
 		{ certificate, proposed }: Certified,
 		opening: Opening,
-	): { projections: Uint8Array[]; inputs: Uint8Array[]; compare: boolean } | string {
+	): { readonly compare: boolean } | string {
 		const survivors = new Set(survivorsOf(this.#context.graph, proposed.proposal));
 		const evidence = this.#voter.evidenceFor(certificate.value);
 		const counted = new Set(opening.projections.map(({ author }) => author));
@@ -335,11 +330,7 @@ export class Opener {
 			if (!survivors.has(survivor) || counted.has(survivor)) return `the input of ${survivor} is of no use`;
 			counted.add(survivor);
 		}
-		return {
-			projections: opening.projections.map(({ packed }) => packed),
-			inputs: opening.inputs.map(({ packed }) => packed),
-			compare: counted.size === survivors.size,
-		};
+		return { compare: counted.size === survivors.size };
 	}
 
 	/** The masked sum arrived that an opening waited for. */
@@ -376,7 +367,8 @@ export class Opener {
 		if (sum === undefined) return false;
 		if (result.kind === "unmask" && config.screening !== undefined) {
 			this.#unmasking = { ...unmasking, sum };
-			const task = this.#screener.openedTask(proposal, unmasking.masks, packRing(sum, config.modulusBits));
+			const sums = sumsByBucket(this.#context, sum).map((one) => packRing(one, config.modulusBits));
+			const task = this.#screener.openedTask(proposal, unmasking.masks, sums);
 			if (task !== undefined) out.work(OUTCOME_WORK, task);
 			return false;
 		}
@@ -391,6 +383,7 @@ export class Opener {
 			kind: "released",
 			sum,
 			survivors: survivorsOf(graph, proposal),
+			...(config.buckets === undefined ? {} : { buckets: byBucket(graph, survivorsOf(graph, proposal)) }),
 			sid,
 			certificate: certified.certificate,
 			beacon: beaconOf(sid, held.opening.seeds),

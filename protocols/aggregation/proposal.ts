@@ -58,6 +58,7 @@ export function proposalFlaw(
 	if (survivors.length < config.minimumSurvivors) {
 		return `it has ${survivors.length} survivors; at least ${config.minimumSurvivors} are required`;
 	}
+	if (graph.openable(survivors).length < survivors.length) return "it opens the sum of too small a bucket";
 	return graph.thinSpot(survivors);
 }
 

@@ -21,6 +21,7 @@ import {
 	statementFlaw,
 	type Verdict,
 } from "../robust/verdict.ts";
+import { sumsByBucket } from "./bucketSums.ts";
 import { cohortTree, maskMates, metaLeaf } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
@@ -299,15 +300,19 @@ export class Screener {
 		return judged !== undefined && !judged.verdict.passed.includes(this.#context.self);
 	}
 
-	/** The work that shows what the statements said of masks that are open now, and of the sum. */
-	openedTask(proposal: Proposal, masks: MaskRemoval, packedSum: Uint8Array): AggregationTask | undefined {
+	/** The work that shows what the statements said of masks that are open now, and of each bucket's sum. */
+	openedTask(
+		proposal: Proposal,
+		masks: MaskRemoval,
+		packedSums: readonly Uint8Array[],
+	): AggregationTask | undefined {
 		const { bench } = this;
 		const screening = this.screeningOf(proposal);
 		if (bench === undefined || screening === undefined) return undefined;
 		const commitment = commitmentOf(bench.sharing, screening.metas);
 		const basis = basisOf(commitment, bench.rules, screening.sketches);
 		const dropped = [...droppedMaskKeys(masks)].map(({ key }) => key);
-		return signsTask(bench, basis, [packedSum], [...selfMaskKeys(masks), ...dropped]);
+		return signsTask(bench, basis, packedSums, [...selfMaskKeys(masks), ...dropped]);
 	}
 
 	/** The outcome, from the answer to {@link openedTask}. */
@@ -329,8 +334,10 @@ export class Screener {
 					result.keys[survivors.length + i] as Uint8Array,
 				]),
 			),
-			sum: result.vectors[0] as Uint8Array,
-			sumNorm: normOf(sum.subarray(0, bench.rules.coordinates), bench.modulusBits),
+			sums: result.vectors,
+			sumNorms: sumsByBucket(this.#context, sum).map((one) =>
+				normOf(one.subarray(0, bench.rules.coordinates), bench.modulusBits),
+			),
 		};
 		return outcomeOf(bench, proposal, judged.screening, judged.verdict, opened);
 	}

@@ -14,6 +14,7 @@ import { hashFields, sha256 } from "../../crypto/hash.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import type { Electorate, Slot } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
+import type { BucketRules } from "./bucketGraph.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
 
 /** Version of the wire format and of every derivation below. */
@@ -37,6 +38,7 @@ export interface SessionParameters {
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
 	readonly publicBytes?: number | undefined;
+	readonly buckets?: BucketRules | undefined;
 }
 
 /** The one question a session decides: who survives, and with which masked sum. */
@@ -69,7 +71,8 @@ export function preliminarySessionId(p: SessionParameters): Uint8Array {
 		encodeCanonical([...(p.selected ?? p.electorate.members)]),
 		p.minimumSurvivors,
 		encodeCanonical({ ...p.cohort }),
-		p.cohort.graph === "ring" ? p.graphSeed : "",
+		p.cohort.graph === "ring" || p.buckets !== undefined ? p.graphSeed : "",
+		encodeCanonical(p.buckets === undefined ? null : { ...p.buckets }),
 		p.length,
 		p.modulusBits,
 		p.publicBytes ?? 0,

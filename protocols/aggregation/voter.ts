@@ -1,6 +1,5 @@
 /** A participant's phase 3: judges proposals, votes at most once, collects everybody's ballots. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
-import { isPacked } from "../../crypto/ringPacking.ts";
 import {
 	type Ballot,
 	BallotBox,
@@ -9,6 +8,7 @@ import {
 	VoteLock,
 } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
+import { areMaskedSums } from "./bucketSums.ts";
 import { canonical } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
@@ -177,8 +177,7 @@ export class Voter {
 		this.#evidence.set(key, evidence);
 		if (this.sum(proposed.proposal.sumHash) === undefined) {
 			// Who votes must hold the sum, so that a later leader can get it from any voter.
-			const { length, modulusBits } = config;
-			const packed = blob !== undefined && isPacked(blob, modulusBits, length);
+			const packed = blob !== undefined && areMaskedSums(this.#context, blob);
 			if (!packed || !equalBytes(vectorHash(blob), proposed.proposal.sumHash)) {
 				out.fault(coordinator, "bad_sum", `${coordinator} sent a masked sum that is not the proposed one.`);
 				return;

@@ -12,6 +12,7 @@ import { equalBytes } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { isPacked, type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { centredResidue, SIGN_PROJECTIONS, SQUARES_LIMIT } from "../../crypto/signProjection.ts";
+import { byBucket } from "../aggregation/bucketGraph.ts";
 import { canonical, maskMates, type Sharing } from "../aggregation/cohort.ts";
 import { type AggregationTask, runAggregationTask } from "../aggregation/masking.ts";
 import {
@@ -244,7 +245,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 	const out = new Set([...offences.keys(), ...doubted, ...leftOut]);
 	const kept = [...stated.keys()].filter((peer) => !out.has(peer)).sort();
 	return {
-		passed: opened === undefined ? kept : opened.select(kept, offences.size),
+		passed: opened === undefined ? sharing.roster.graph.openable(kept) : opened.select(kept, offences.size),
 		offenders: sorted(offences),
 		disputes: open,
 		projections,
@@ -284,10 +285,10 @@ export interface OpenedMasks {
 	readonly self: ReadonlyMap<PeerId, Uint8Array>;
 	/** By `${survivor} ${dropped}`. */
 	readonly dropped: ReadonlyMap<string, Uint8Array>;
-	/** Of the opened sum. */
-	readonly sum: Uint8Array;
-	/** L2 norm of the opened sum over the screened coordinates, as centred residues. */
-	readonly sumNorm: number;
+	/** Of each bucket's opened sum. */
+	readonly sums: readonly Uint8Array[];
+	/** L2 norms of these sums over the screened coordinates, as centred residues. */
+	readonly sumNorms: readonly number[];
 }
 
 /** The outcome once the sum is opened: the same for everybody that has it. */
@@ -302,7 +303,8 @@ export function outcomeOf(
 	const survivors = survivorsOf(graph, proposal);
 	const dropped = new Set(droppedOf(graph, proposal));
 	const offences = new Map(verdict.offenders.map(({ peer, offence }) => [peer, offence]));
-	const total = new Uint32Array(SIGN_PROJECTIONS);
+	const totals = Array.from({ length: graph.bucketCount }, () => new Uint32Array(SIGN_PROJECTIONS));
+	const sizes = byBucket(graph, survivors).map(({ length }) => length);
 	let sound = true;
 	const blame = (peer: PeerId, offence: Offence) => {
 		offences.set(peer, offence);
@@ -319,15 +321,19 @@ export function outcomeOf(
 			if (claim === undefined || truth === undefined || !equalBytes(claim, truth))
 				blame(author, "wrong_mask");
 		}
+		const total = totals[graph.bucketOf(author)] as Uint32Array;
 		for (const [k, value] of (verdict.projections.get(author) as Int32Array).entries())
 			total[k] = (total[k] as number) + value;
 	}
 	// All masks are true and mates agree: then only inputs can be stated falsely, which the proposer, who
 	// holds them, has to notice.
-	if (sound && !equalBytes(packRing(total, modulusBits), opened.sum)) blame(proposal.proposer, "wrong_input");
+	const differs = (total: Uint32Array, bucket: number) =>
+		!equalBytes(packRing(total, modulusBits), opened.sums[bucket] ?? new Uint8Array());
+	if (sound && totals.some(differs)) blame(proposal.proposer, "wrong_input");
 	// Inputs that keep to the bound have a sum that does. One that passed by luck, with 2^-16 a try, can do no
 	// more than void the round.
-	if (opened.sumNorm > survivors.length * rules.normBound) sound = false;
+	if (opened.sumNorms.some((norm, bucket) => norm > (sizes[bucket] as number) * rules.normBound))
+		sound = false;
 	const norms = survivors.map((survivor) => verdict.norms.get(survivor) ?? 0);
 	return { sound, offenders: sorted(offences), norms };
 }
