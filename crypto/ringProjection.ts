@@ -5,9 +5,8 @@
  * where they differ), on all with 2^-128, provided the seed was drawn after both were
  * committed. Linear: projections of a sum are the sum of projections.
  */
-import { AlthingError } from "./error.ts";
-import { forEachChunk } from "./maskStream.ts";
 import type { ModulusBits } from "./ringPacking.ts";
+import { forEachGroup } from "./subsetSums.ts";
 
 export const PROJECTIONS = 128;
 
@@ -17,36 +16,22 @@ const WORDS_PER_GROUP = PROJECTIONS / 4;
 
 /**
  * Byte k of the 128 keystream bytes of a group of eight coordinates says which of them
- * projection k adds (bit j: coordinate j). The keystream is AES-256-CTR under the seed.
- * Runs in time that depends on public lengths alone, but indexes memory by the seed: the
- * seed is public. About 50 additions a coordinate.
+ * projection k adds (bit j: coordinate j). About 50 additions a coordinate.
  * @param seed32 32 public bytes
  * @param values length d; only the low `modulusBits` bits matter
  * @returns 128 values below 2^modulusBits
  * @throws AlthingError `crypto.bad_key`
  */
 export function projectRing(seed32: Uint8Array, values: Uint32Array, modulusBits: ModulusBits): Uint32Array {
-	if (seed32.length !== 32) {
-		throw new AlthingError("crypto.bad_key", `A projection seed has 32 bytes, not ${seed32.length}.`);
-	}
 	const sums = new Uint32Array(PROJECTIONS);
-	const subset = new Uint32Array(1 << GROUP);
-	const groups = Math.ceil(values.length / GROUP);
-	forEachChunk(groups * WORDS_PER_GROUP, seed32, (offset, words) => {
-		for (let at = 0; at < words.length; at += WORDS_PER_GROUP) {
-			const first = ((offset + at) / WORDS_PER_GROUP) * GROUP;
-			for (let j = 0; j < GROUP; j++) {
-				const value = values[first + j] ?? 0;
-				for (let k = 0; k < 1 << j; k++) subset[(1 << j) + k] = (subset[k] as number) + value;
-			}
-			for (let w = 0; w < WORDS_PER_GROUP; w++) {
-				const word = words[at + w] as number;
-				const k = w * 4;
-				sums[k] = (sums[k] as number) + (subset[word & 255] as number);
-				sums[k + 1] = (sums[k + 1] as number) + (subset[(word >>> 8) & 255] as number);
-				sums[k + 2] = (sums[k + 2] as number) + (subset[(word >>> 16) & 255] as number);
-				sums[k + 3] = (sums[k + 3] as number) + (subset[word >>> 24] as number);
-			}
+	forEachGroup(seed32, values, { group: GROUP, wordsPerGroup: WORDS_PER_GROUP }, (subset, words, at) => {
+		for (let w = 0; w < WORDS_PER_GROUP; w++) {
+			const word = words[at + w] as number;
+			const k = w * 4;
+			sums[k] = (sums[k] as number) + (subset[word & 255] as number);
+			sums[k + 1] = (sums[k + 1] as number) + (subset[(word >>> 8) & 255] as number);
+			sums[k + 2] = (sums[k + 2] as number) + (subset[(word >>> 16) & 255] as number);
+			sums[k + 3] = (sums[k + 3] as number) + (subset[word >>> 24] as number);
 		}
 	});
 	if (modulusBits < 32) {

@@ -11,9 +11,8 @@
  * dominated like that of Gaussian projections (Achlioptas, JCSS 2003, section 5):
  * P[sum of squares >= T/2 |x|^2] <= (T/16)^8 exp(-(T - 16)/2) over the choice of seed.
  */
-import { AlthingError } from "./error.ts";
-import { forEachChunk } from "./maskStream.ts";
 import type { ModulusBits } from "./ringPacking.ts";
+import { forEachGroup } from "./subsetSums.ts";
 
 export const SIGN_PROJECTIONS = 16;
 
@@ -37,32 +36,20 @@ const WORDS_PER_GROUP = (SUBSETS * GROUP) / 32;
 
 /**
  * Bit j of nibble 2 k of a group of four coordinates says whether projection k adds coordinate j, that of
- * nibble 2 k + 1 whether it subtracts it; both leave it out. The keystream is AES-256-CTR under the seed. Runs in time that depends on public lengths
- * alone, but indexes memory by the seed: the seed is public. About 11 additions a coordinate.
+ * nibble 2 k + 1 whether it subtracts it; both leave it out. About 11 additions a coordinate.
  * @param seed32 32 public bytes
  * @param values only the low `modulusBits` bits matter
  * @returns 16 values below 2^modulusBits
  * @throws AlthingError `crypto.bad_key`
  */
 export function projectSigns(seed32: Uint8Array, values: Uint32Array, modulusBits: ModulusBits): Uint32Array {
-	if (seed32.length !== 32)
-		throw new AlthingError("crypto.bad_key", `A projection seed has 32 bytes, not ${seed32.length}.`);
 	const sums = new Uint32Array(SUBSETS);
-	const subset = new Uint32Array(1 << GROUP);
-	const groups = Math.ceil(values.length / GROUP);
-	forEachChunk(groups * WORDS_PER_GROUP, seed32, (offset, words) => {
-		for (let at = 0; at < words.length; at += WORDS_PER_GROUP) {
-			const first = ((offset + at) / WORDS_PER_GROUP) * GROUP;
-			for (let j = 0; j < GROUP; j++) {
-				const value = values[first + j] ?? 0;
-				for (let k = 0; k < 1 << j; k++) subset[(1 << j) + k] = (subset[k] as number) + value;
-			}
-			for (let w = 0; w < WORDS_PER_GROUP; w++) {
-				const word = words[at + w] as number;
-				for (let k = 0; k < 8; k++) {
-					const row = 8 * w + k;
-					sums[row] = (sums[row] as number) + (subset[(word >>> (4 * k)) & 15] as number);
-				}
+	forEachGroup(seed32, values, { group: GROUP, wordsPerGroup: WORDS_PER_GROUP }, (subset, words, at) => {
+		for (let w = 0; w < WORDS_PER_GROUP; w++) {
+			const word = words[at + w] as number;
+			for (let k = 0; k < 8; k++) {
+				const row = 8 * w + k;
+				sums[row] = (sums[row] as number) + (subset[(word >>> (4 * k)) & 15] as number);
 			}
 		}
 	});

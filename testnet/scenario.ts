@@ -42,19 +42,19 @@ export interface Incidents {
 	readonly takeovers: { readonly killed: string; readonly successor: string; readonly round: number }[];
 }
 
+/** Whether a job has too few rounds for anything to happen on the way; says so. */
+function isTooShort({ plannedRounds, reporter }: Stage, leastRounds: number): boolean {
+	if (plannedRounds >= leastRounds) return false;
+	const text = `With fewer than ${leastRounds} rounds nothing is killed on the way.`;
+	reporter.say("scenario.skipped", text, { leastRounds }, "faint");
+	return true;
+}
+
 /** A participant is killed and returns; then the coordinator is, and the next in line takes over. */
 export async function scriptedScenario(stage: Stage): Promise<Incidents> {
 	const incidents: Incidents = { killed: [], returned: [], takeovers: [] };
-	const { rounds, plannedRounds, reporter } = stage;
-	if (plannedRounds < LEAST_ROUNDS_FOR_SCRIPT) {
-		reporter.say(
-			"scenario.skipped",
-			`With fewer than ${LEAST_ROUNDS_FOR_SCRIPT} rounds nothing is killed on the way.`,
-			{ leastRounds: LEAST_ROUNDS_FOR_SCRIPT },
-			"faint",
-		);
-		return incidents;
-	}
+	if (isTooShort(stage, LEAST_ROUNDS_FOR_SCRIPT)) return incidents;
+	const { rounds, plannedRounds } = stage;
 	const start = await rounds.reached(Math.max(2, Math.floor(plannedRounds * 0.15)));
 	const participant = survivorOtherThan(stage, coordinatorOf(stage, start));
 	await killAndReturn(stage, incidents, participant, "participant");
@@ -71,16 +71,8 @@ export async function scriptedScenario(stage: Stage): Promise<Incidents> {
 /** Without a coordinator: a node is killed, the others go on among themselves, and it returns. */
 export async function gossipScenario(stage: Stage): Promise<Incidents> {
 	const incidents: Incidents = { killed: [], returned: [], takeovers: [] };
-	const { rounds, plannedRounds, daemons, reporter } = stage;
-	if (plannedRounds < LEAST_ROUNDS_FOR_SCRIPT) {
-		reporter.say(
-			"scenario.skipped",
-			`With fewer than ${LEAST_ROUNDS_FOR_SCRIPT} rounds nothing is killed on the way.`,
-			{ leastRounds: LEAST_ROUNDS_FOR_SCRIPT },
-			"faint",
-		);
-		return incidents;
-	}
+	if (isTooShort(stage, LEAST_ROUNDS_FOR_SCRIPT)) return incidents;
+	const { rounds, plannedRounds, daemons } = stage;
 	await rounds.reached(Math.max(2, Math.floor(plannedRounds * 0.3)));
 	await killAndReturn(stage, incidents, daemons.at(-1)!, "participant");
 	return incidents;
@@ -89,16 +81,8 @@ export async function gossipScenario(stage: Stage): Promise<Incidents> {
 /** A share of the participants is killed while one round collects their updates; they return together. */
 export async function dropScenario(stage: Stage, share: number): Promise<Incidents> {
 	const incidents: Incidents = { killed: [], returned: [], takeovers: [] };
+	if (isTooShort(stage, LEAST_ROUNDS_FOR_DROP)) return incidents;
 	const { rounds, plannedRounds, reporter, daemons, signal } = stage;
-	if (plannedRounds < LEAST_ROUNDS_FOR_DROP) {
-		reporter.say(
-			"scenario.skipped",
-			`With fewer than ${LEAST_ROUNDS_FOR_DROP} rounds nothing is killed on the way.`,
-			{ leastRounds: LEAST_ROUNDS_FOR_DROP },
-			"faint",
-		);
-		return incidents;
-	}
 	const start = await rounds.reached(Math.max(2, Math.floor(plannedRounds * 0.3)));
 	const count = Math.max(1, Math.round(share * daemons.length));
 	const during = await within(stage.inputPhase(start.round + 1), {

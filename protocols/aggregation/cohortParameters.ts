@@ -170,22 +170,9 @@ function rareFrom(total: number, marked: number, drawn: number, weight: Ratio, b
 	return least;
 }
 
-/** Largest x with weight P[X < x] <= 2^-bits. */
+/** Largest x with weight P[X < x] <= 2^-bits: fewer than x are marked when more than drawn - x are not. */
 function assuredUpTo(total: number, marked: number, drawn: number, weight: Ratio, bits: number): number {
-	const all = binomial(total, drawn) * BigInt(weight[1]);
-	const factor = BigInt(weight[0]) << BigInt(bits);
-	const largest = Math.min(marked, drawn);
-	const least = Math.max(0, drawn - (total - marked));
-	let ways = binomial(marked, least) * binomial(total - marked, drawn - least);
-	let tail = 0n;
-	for (let x = least; x <= largest; x++) {
-		tail += ways;
-		if (tail * factor > all) return x;
-		ways =
-			(ways * BigInt(marked - x) * BigInt(drawn - x)) /
-			(BigInt(x + 1) * BigInt(total - marked - drawn + x + 1));
-	}
-	return largest;
+	return drawn + 1 - rareFrom(total, total - marked, drawn, weight, bits);
 }
 
 function binomial(n: number, k: number): bigint {

@@ -1,42 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { AggregationMessage } from "../../../protocols/aggregation/index.ts";
 import { CohortSimulation } from "./cohortSimulation.ts";
-
-/** Messages after whose first sending by a member that member dies. */
-const LAST_WORDS = [
-	"keys",
-	"bundle",
-	"ack",
-	"input",
-	"vote",
-	"reveal",
-] as const satisfies AggregationMessage["kind"][];
-
-/** Kills members just before (or after) they send a message of some kind. */
-function dropAt(
-	cohort: CohortSimulation,
-	drops: ReadonlyMap<number, AggregationMessage["kind"]>,
-	heard: boolean,
-): void {
-	const { simulation } = cohort;
-	simulation.intercept(({ from, message }) => {
-		const index = cohort.peers.indexOf(from);
-		if (drops.get(index) !== message.kind || !simulation.isRunning(from)) return undefined;
-		simulation.at(simulation.nowMs, () => simulation.isRunning(from) && simulation.crash(from));
-		return heard ? undefined : [];
-	});
-}
-
-function expectAgreement(cohort: CohortSimulation, alive: readonly number[]): void {
-	const survivors = cohort.released(alive[0] as number)?.survivors ?? [];
-	expect(survivors.length).toBeGreaterThan(0);
-	for (const index of alive) {
-		const released = cohort.released(index);
-		expect(released?.survivors).toEqual(survivors);
-		expect(released?.sum).toEqual(cohort.expectedSum(survivors));
-	}
-}
+import { dropAt, expectAgreement, LAST_WORDS } from "./dropouts.ts";
 
 describe("dropout of 20 % of ten participants", () => {
 	test.each(LAST_WORDS)("instead of sending %s", (kind) => {

@@ -6,6 +6,7 @@ import { cohortGraph } from "../../../protocols/aggregation/cohortGraph.ts";
 import type { AggregationMessage, CohortParameters } from "../../../protocols/aggregation/index.ts";
 import { type MessageOf, type RosterHeader, signStatement } from "../../../protocols/aggregation/messages.ts";
 import { type CohortOptions, CohortSimulation } from "./cohortSimulation.ts";
+import { dropAt, expectAgreement, LAST_WORDS } from "./dropouts.ts";
 
 const SPARSE: CohortParameters = { graph: "ring", holders: 6, threshold: 3, mates: 4, windowSurvivors: 1 };
 const MEMBERS = 14;
@@ -23,32 +24,6 @@ function sparseCohort(options: CohortOptions = {}): CohortSimulation {
 
 const graphOf = (cohort: CohortSimulation, seed = 1) =>
 	cohortGraph(cohort.peers, SPARSE, new Uint8Array(32).fill(seed));
-
-const LAST_WORDS = ["keys", "bundle", "ack", "input", "vote", "reveal"] as const;
-
-function dropAt(
-	cohort: CohortSimulation,
-	drops: ReadonlyMap<number, AggregationMessage["kind"]>,
-	heard: boolean,
-): void {
-	const { simulation } = cohort;
-	simulation.intercept(({ from, message }) => {
-		const index = cohort.peers.indexOf(from);
-		if (drops.get(index) !== message.kind || !simulation.isRunning(from)) return undefined;
-		simulation.at(simulation.nowMs, () => simulation.isRunning(from) && simulation.crash(from));
-		return heard ? undefined : [];
-	});
-}
-
-function expectAgreement(cohort: CohortSimulation, alive: readonly number[]): readonly string[] {
-	const survivors = cohort.released(alive[0] as number)?.survivors ?? [];
-	expect(survivors.length).toBeGreaterThan(0);
-	for (const index of alive) {
-		expect(cohort.released(index)?.survivors).toEqual(survivors);
-		expect(cohort.released(index)?.sum).toEqual(cohort.expectedSum(survivors));
-	}
-	return survivors;
-}
 
 describe("a sparse cohort", () => {
 	test("releases the exact sum, each member knowing its neighbours only", () => {
