@@ -1,6 +1,6 @@
 /** What the coordinator collects in phases 0 to 2, each piece checked as it arrives. */
 import { equalBytes } from "../../crypto/encoding.ts";
-import { type MerkleTree, merkleTree } from "../../crypto/merkle.ts";
+import { type MerkleTree, merkleRoot } from "../../crypto/merkle.ts";
 import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
 import type { PeerId } from "../contract.ts";
 import { fillBuffer } from "./admission.ts";
@@ -35,19 +35,15 @@ import {
 } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { claimsOf } from "./publicParts.ts";
+import { SealedShares } from "./sealedShares.ts";
 import { vectorHash } from "./sessionId.ts";
-
-interface Dealing {
-	readonly bundle: Bundle;
-	/** By holder, with the tree over them. */
-	readonly sealed: readonly Uint8Array[];
-	readonly tree: MerkleTree;
-}
 
 export class Collection {
 	readonly #context: Context;
 	readonly #adverts = new Map<PeerId, Advert>();
-	readonly #dealings = new Map<PeerId, Dealing>();
+	readonly #bundles = new Map<PeerId, Bundle>();
+	/** Until U2 is fixed. */
+	readonly #sealed = new SealedShares();
 	readonly #acknowledged = new Set<PeerId>();
 	/** Complaints not answered yet, by dealer and holder. */
 	readonly #complaints = new Map<PeerId, Map<PeerId, Complaint>>();
@@ -124,70 +120,69 @@ export class Collection {
 	// Phase 1
 
 	withoutBundle(): PeerId[] {
-		return this.roster?.members.filter((member) => !this.#dealings.has(member)) ?? [];
+		return this.roster?.members.filter((member) => !this.#bundles.has(member)) ?? [];
 	}
 
 	addBundle({ bundle, sealed }: MessageOf<"bundle">, from: PeerId, out: Outbox): void {
 		const roster = this.roster;
 		if (roster === undefined) return;
-		const known = this.#dealings.get(from);
+		const known = this.#bundles.get(from);
 		if (known !== undefined) {
-			if (
-				bundle.author === from &&
-				isAuthentic(bundle) &&
-				!equalBytes(canonical(known.bundle), canonical(bundle))
-			) {
+			if (bundle.author === from && isAuthentic(bundle) && !equalBytes(canonical(known), canonical(bundle))) {
 				out.fault(from, "equivocation", `${from} signed two different sharings.`, [
-					canonical(known.bundle),
+					canonical(known),
 					canonical(bundle),
 				]);
 			}
 			return;
 		}
-		const tree = merkleTree(sealed);
 		const holders = roster.graph.holdersOf(from).length;
 		const flaw =
 			bundle.author !== from
 				? "it was signed by another"
 				: (bundleFlaw(bundle, roster) ??
-					(sealed.length !== holders || !equalBytes(tree.root, bundle.sealedRoot)
+					(sealed.length !== holders || !equalBytes(merkleRoot(sealed), bundle.sealedRoot)
 						? "its sealed shares are not the signed ones"
 						: undefined));
 		if (flaw !== undefined) {
 			out.fault(from, "bad_bundle", `The sharing of ${from} is refused: ${flaw}.`);
 			return;
 		}
-		this.#dealings.set(from, { bundle, sealed, tree });
+		this.#bundles.set(from, bundle);
+		this.#sealed.keep(from, sealed);
 	}
 
 	/** What `holder` needs of every neighbour's sharing. */
 	sharesFor(holder: PeerId): MessageOf<"shares">["dealt"] {
 		const { graph } = this.#context;
-		return graph.neighboursOf(holder).flatMap((dealer) => {
-			const dealing = this.#dealings.get(dealer);
-			if (dealing === undefined) return [];
-			const { bundle, sealed, tree } = dealing;
+		const neighbours = graph.neighboursOf(holder);
+		return neighbours.flatMap((dealer) => {
+			const bundle = this.#bundles.get(dealer);
+			if (bundle === undefined) return [];
 			const position = graph.holdersOf(dealer).indexOf(holder);
 			if (position < 0) return [{ bundle, sealed: new Uint8Array(), path: [] }];
-			return [{ bundle, sealed: sealed[position] as Uint8Array, path: tree.proof(position) }];
+			return [{ bundle, ...this.#sealed.shareOf(dealer, position, neighbours.length) }];
 		});
 	}
 
 	dealers(): PeerId[] {
-		return [...this.#dealings.keys()].sort();
+		return [...this.#bundles.keys()].sort();
 	}
 
+	/** In the graph's order, so that those who follow each other have most of their dealers in common. */
 	withoutAck(): PeerId[] {
-		return this.dealers().filter((dealer) => !this.#acknowledged.has(dealer));
+		return this.#context.graph.order.filter(
+			(dealer) => this.#bundles.has(dealer) && !this.#acknowledged.has(dealer),
+		);
 	}
 
 	addAck({ complaints }: MessageOf<"ack">, from: PeerId): void {
 		const sid = this.roster?.sid;
-		if (sid === undefined || !this.#dealings.has(from)) return;
+		if (sid === undefined || !this.#bundles.has(from)) return;
 		this.#acknowledged.add(from);
 		for (const complaint of complaints) {
 			const { author, dealer } = complaint;
-			if (author !== from || !this.#dealings.has(dealer) || !equalBytes(complaint.sid, sid)) continue;
+			if (author !== from || !this.#bundles.has(dealer) || !equalBytes(complaint.sid, sid)) continue;
 			if (this.#opened.some((known) => known.author === dealer && known.holder === author)) continue;
 			if (!isAuthentic(complaint)) continue;
 			const against = this.#complaints.get(dealer) ?? new Map<PeerId, Complaint>();
@@ -207,7 +202,7 @@ export class Collection {
 	addOpenedShare(opened: OpenedShare, from: PeerId, out: Outbox): void {
 		const { roster } = this;
 		const against = this.#complaints.get(from);
-		const bundle = this.#dealings.get(from)?.bundle;
+		const bundle = this.#bundles.get(from);
 		if (
 			roster === undefined ||
 			bundle === undefined ||
@@ -236,11 +231,12 @@ export class Collection {
 			(dealer) => this.#acknowledged.has(dealer) && !doubted.has(dealer) && !this.#disproved.has(dealer),
 		);
 		const roster = this.roster as Roster;
-		const bundles = new Map(cohort.map((dealer) => [dealer, (this.#dealings.get(dealer) as Dealing).bundle]));
+		const bundles = new Map(cohort.map((dealer) => [dealer, this.#bundles.get(dealer) as Bundle]));
 		this.#shareTree = cohortTree(graph, bundles, bundleLeaf);
 		const bits = encodeMembers(graph.members, cohort);
 		const shareSetHash = shareSetHashOf(roster.sid, bits, this.#shareTree.root);
 		this.sharing = { roster, cohort, bundles, shareSetHash };
+		this.#sealed.clear();
 		return this.sharing;
 	}
 

@@ -37,6 +37,7 @@ import { proposalHash } from "./proposal.ts";
 import { Recovery } from "./recovery.ts";
 import { benchOf } from "./screener.ts";
 import { projectionSeed } from "./sessionId.ts";
+import { Turns } from "./turns.ts";
 
 export const COORDINATOR_WORK = "coordinator:";
 export const DEADLINE_TIMER = "deadline";
@@ -59,6 +60,8 @@ const PROJECT_WORK = `${COORDINATOR_WORK}project:`;
 const BUFFER_DEADLINES = 4;
 /** Sealed shares in one message, which must stay below its limit of size. */
 const DEALT_AT_ONCE = 80;
+/** Stages in which a large cohort's members are asked in turns. */
+const TURN_STAGES: readonly string[] = ["share", "verify", "vote"];
 /** Deadlines of the reveal phase after which the sum is given up as lost. */
 const REVEAL_DEADLINES = 6;
 
@@ -89,6 +92,7 @@ export class Coordinator {
 	readonly #collection: Collection;
 	readonly #recovery: Recovery;
 	#stage: Stage = "closed";
+	#turns = new Turns();
 	#repeatMs = REPEAT_MS;
 	#deadlines = 0;
 	#rosterHeader: RosterHeader | undefined;
@@ -199,6 +203,7 @@ export class Coordinator {
 				break;
 			case "share":
 				if (this.#context.awaited(collection.withoutBundle()).length === 0) this.#enter("verify", out);
+				else this.#askNext(out);
 				break;
 			case "verify":
 				if (
@@ -206,6 +211,10 @@ export class Coordinator {
 					collection.openComplaints().size === 0
 				)
 					this.#toInput(out);
+				else this.#askNext(out);
+				break;
+			case "vote":
+				this.#askNext(out);
 				break;
 			case "input":
 				if (collection.hasEnoughInputs || this.#context.awaited(collection.withoutInput()).length === 0)
@@ -235,6 +244,7 @@ export class Coordinator {
 				this.#propose(out);
 				break;
 			case "reveal":
+				this.#askNext(out);
 				this.#tryOpening(out, false);
 				break;
 			case "open":
@@ -255,6 +265,12 @@ export class Coordinator {
 	/** The phase's time is over: goes on with those who answered, or ends the attempt. */
 	deadline(out: Outbox): void {
 		this.#deadlines++;
+		// Nobody is left out whose turn had not come.
+		if (TURN_STAGES.includes(this.#stage) && this.#turns.isOpen(this.#context.awaited(this.#unanswered()))) {
+			this.#prompt(out);
+			out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
+			return;
+		}
 		switch (this.#stage) {
 			case "advertise":
 				if (this.#waitsForBuffer()) out.timer(DEADLINE_TIMER, this.#context.config.phaseTimeoutMs);
@@ -336,6 +352,7 @@ export class Coordinator {
 	#enter(stage: Stage, out: Outbox): void {
 		this.#stage = stage;
 		this.#deadlines = 0;
+		this.#turns = new Turns();
 		this.#schedule(out);
 		if (stage === "reveal") this.#startReveal(out);
 		else this.#prompt(out);
@@ -377,13 +394,10 @@ export class Coordinator {
 				});
 				return;
 			case "share":
-				for (const peer of collection.withoutBundle()) {
-					const header = this.#rosterHeader as RosterHeader;
-					out.send(peer, { kind: "roster", header, ...collection.rosterFor(peer) });
-				}
+				this.#askAgain(out);
 				return;
 			case "verify": {
-				for (const peer of collection.withoutAck()) this.#sendShares(peer, out);
+				this.#askAgain(out);
 				for (const [dealer, complaints] of collection.openComplaints()) {
 					out.send(dealer, { kind: "openRequest", complaints });
 				}
@@ -407,18 +421,9 @@ export class Coordinator {
 				ask(this.#recovery.holdersOf(sumHash), { kind: "sumRequest", sumHash });
 				return;
 			}
-			case "vote": {
-				const { header, proposed } = this.#proposed as { header: ProposalHeader; proposed: Proposed };
-				const sum = voter.sum(proposed.proposal.sumHash);
-				const screening = this.#participant.screener.screeningOf(proposed.proposal);
-				const voted = voter.voters();
-				for (const member of members) {
-					const evidence = voted.has(member) ? undefined : this.#evidenceFor(proposed, member);
-					if (evidence !== undefined)
-						out.send(member, { kind: "propose", header, proposed, evidence, screening }, sum);
-				}
+			case "vote":
+				this.#askAgain(out);
 				return;
-			}
 			case "records":
 				this.#records?.prompt(out);
 				return;
@@ -445,6 +450,60 @@ export class Coordinator {
 		}
 	}
 
+	/** In stages whose members are asked in turns: those whose answer is not here. */
+	#unanswered(): readonly PeerId[] {
+		switch (this.#stage) {
+			case "share":
+				return this.#collection.withoutBundle();
+			case "verify":
+				return this.#collection.withoutAck();
+			case "vote": {
+				const voted = this.#participant.voter.voters();
+				return this.#context.members.filter((member) => !voted.has(member));
+			}
+			default:
+				return this.#disclosure?.silent() ?? [];
+		}
+	}
+
+	/** An answer came, or a link broke: asks those whose turn it is now. */
+	#askNext(out: Outbox): void {
+		for (const peer of this.#turns.next(this.#context.awaited(this.#unanswered()))) this.#ask(peer, out);
+	}
+
+	#askAgain(out: Outbox): void {
+		for (const peer of this.#turns.again(this.#unanswered())) this.#ask(peer, out);
+	}
+
+	#ask(peer: PeerId, out: Outbox): void {
+		switch (this.#stage) {
+			case "share": {
+				const header = this.#rosterHeader as RosterHeader;
+				out.send(peer, { kind: "roster", header, ...this.#collection.rosterFor(peer) });
+				return;
+			}
+			case "verify":
+				this.#sendShares(peer, out);
+				return;
+			case "vote":
+				this.#sendProposal(peer, out);
+				return;
+			default: {
+				const certified = this.#participant.voter.certified();
+				if (certified !== undefined) this.#sendCertified(peer, certified, out);
+			}
+		}
+	}
+
+	#sendProposal(to: PeerId, out: Outbox): void {
+		const { header, proposed } = this.#proposed as { header: ProposalHeader; proposed: Proposed };
+		const evidence = this.#evidenceFor(proposed, to);
+		if (evidence === undefined) return;
+		const sum = this.#participant.voter.sum(proposed.proposal.sumHash);
+		const screening = this.#participant.screener.screeningOf(proposed.proposal);
+		out.send(to, { kind: "propose", header, proposed, evidence, screening }, sum);
+	}
+
 	#sendShares(to: PeerId, out: Outbox): void {
 		const { sid } = this.#collection.roster as { sid: Uint8Array };
 		const dealt = this.#collection.sharesFor(to);
@@ -468,13 +527,15 @@ export class Coordinator {
 		for (const peer of this.#openees()) {
 			if (this.#done.has(peer)) continue;
 			// What it was told before may have been lost.
-			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS)
-				this.#sendCertified(peer, certified, out, this.#evidenceFor(certified.proposed, peer));
+			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS) this.#sendCertified(peer, certified, out, true);
 			out.send(peer, { kind: "opening", proposalHash, screening }, this.#encodedOpening);
 		}
 	}
 
-	#sendCertified(to: PeerId, { certificate, proposed }: Certified, out: Outbox, evidence?: Evidence): void {
+	/** @param again the member was told before, and may have forgotten what it was shown when it voted */
+	#sendCertified(to: PeerId, { certificate, proposed }: Certified, out: Outbox, again = false): void {
+		const known = !again && certificate.votes.some(({ voter }) => voter === to);
+		const evidence = known ? undefined : this.#evidenceFor(proposed, to);
 		const packed = this.#packedCertificate ?? packCertificate(this.#context.members, certificate);
 		this.#packedCertificate = packed;
 		out.send(to, { kind: "certified", certified: { certificate: packed, proposed }, evidence });
@@ -674,26 +735,22 @@ export class Coordinator {
 	#startReveal(out: Outbox): void {
 		const certified = this.#participant.voter.certified();
 		if (certified === undefined) return;
-		// Who voted was shown the inputs around it; whether it still has them, its silence will tell.
-		const voted = new Set(certified.certificate.votes.map(({ voter }) => voter));
-		for (const member of this.#context.members) {
-			const evidence = voted.has(member) ? undefined : this.#evidenceFor(certified.proposed, member);
-			this.#sendCertified(member, certified, out, evidence);
-		}
 		const own = this.#participant.contributor.sharing;
-		if (this.#collection.sharing !== undefined) {
-			this.#disclosure = new Disclosure(certified, this.#collection.sharing);
+		// A participant of a large cohort knows its neighbours' sharings only.
+		if (this.#collection.sharing === undefined && own !== undefined)
+			this.#records = new CohortRecords(this.#context, own);
+		const sharing = this.#collection.sharing ?? this.#records?.whole();
+		if (sharing !== undefined) {
+			this.#disclosure = new Disclosure(certified, sharing);
+			const survivors = new Set(this.#disclosure.survivors);
+			this.#askNext(out);
+			for (const member of this.#context.members)
+				if (!survivors.has(member)) this.#sendCertified(member, certified, out);
 			return;
 		}
+		for (const member of this.#context.members) this.#sendCertified(member, certified, out);
 		if (own === undefined) {
 			this.#fail("this node did not take part and cannot check what is revealed", out);
-			return;
-		}
-		// A participant of a large cohort knows its neighbours' sharings only.
-		this.#records = new CohortRecords(this.#context, own);
-		const whole = this.#records.whole();
-		if (whole !== undefined) {
-			this.#disclosure = new Disclosure(certified, whole);
 			return;
 		}
 		this.#stage = "records";
@@ -716,16 +773,15 @@ export class Coordinator {
 		if (disclosure === undefined) return;
 		const { certified } = disclosure;
 		const proposalHash = certified.certificate.value;
-		const silent = new Set(disclosure.silent());
-		for (const peer of silent)
-			this.#sendCertified(peer, certified, out, this.#evidenceFor(certified.proposed, peer));
+		const silent = disclosure.silent();
+		for (const peer of this.#turns.again(silent)) this.#sendCertified(peer, certified, out, true);
 		const { sumHash } = certified.proposed.proposal;
 		if (this.#participant.voter.sum(sumHash) === undefined) {
 			for (const member of this.#context.members) out.send(member, { kind: "sumRequest", sumHash });
 		}
 		// The slow path, once those who can open their own seeds have had their time, or
 		// when everybody answered and seeds are still missing.
-		if (this.#deadlines === 0 && this.#context.awaited([...silent]).length > 0) return;
+		if (this.#deadlines === 0 && this.#context.awaited(silent).length > 0) return;
 		this.#askedHolders = true;
 		this.#tellShareHolders(out);
 		for (const holder of this.#context.members) {
