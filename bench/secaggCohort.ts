@@ -2,6 +2,8 @@
  * Runs one aggregation of a whole cohort: the coordinator in this thread, everybody else in worker threads, with
  * the protocol's own bytes between them.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import { signingKeyFromSeed, verifySignature } from "../crypto/identity.ts";
 import { randomBytes } from "../crypto/random.ts";
@@ -45,8 +47,8 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 	}
 }
 
-/** Messages between two looks at the memory in use: looking takes as long as handling a small one. */
-const LOOK_EVERY = 8;
+/** Looks at the memory in use in the time that as many messages arrive as there are participants. */
+const LOOKS = 8;
 
 class Coordination {
 	readonly #setting: Setting;
@@ -133,7 +135,8 @@ class Coordination {
 		const { from, body, blob } = packet;
 		this.#received += body.length + (blob?.length ?? 0);
 		this.#perform(this.#metered(() => this.#session.receive(from, decodeMessage(body), 0, blob)));
-		if (this.#routed++ % LOOK_EVERY === 0) this.#peakBytes = Math.max(this.#peakBytes, usedBytes());
+		if (this.#routed++ % Math.ceil(this.#setting.peers.length / LOOKS) === 0)
+			this.#peakBytes = Math.max(this.#peakBytes, usedBytes());
 	}
 
 	#perform(effects: AggregationEffects): void {
@@ -181,8 +184,12 @@ function report(worker: Worker): Promise<Extract<FromParticipants, { kind: "repo
 	});
 }
 
-/** Of this thread. */
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** What this thread holds: garbage is collected first. */
 function usedBytes(): number {
+	collectGarbage();
 	const { heapUsed, external } = process.memoryUsage();
 	return heapUsed + external;
 }

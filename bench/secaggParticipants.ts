@@ -2,7 +2,7 @@
  * Worker thread of the secagg bench: some participants' sessions, driven by messages in bytes. Nothing waits
  * for a timer: a member that is gone is reported, as the network does.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort, Worker, workerData } from "node:worker_threads";
 import { signingKeyFromSeed, verification } from "../crypto/identity.ts";
 import { randomBytes } from "../crypto/random.ts";
 import {
@@ -13,11 +13,11 @@ import {
 	decodeMessage,
 	encodeMessage,
 	type PublicComputation,
-	runAggregationTask,
 } from "../protocols/aggregation/index.ts";
 import type { PeerId } from "../protocols/contract.ts";
 import { type ComputationCost, SharedComputations } from "./secaggComputations.ts";
 import { inputOf, isSumOf, type Packet, type Setting, sessionConfig } from "./secaggSetting.ts";
+import type { FromTasks, ToTasks } from "./secaggTasks.ts";
 
 interface Participant {
 	readonly index: number;
@@ -64,6 +64,9 @@ export interface SharedCost {
 	readonly computations: readonly (ComputationCost & { readonly kind: PublicComputation })[];
 }
 
+/** Packets that reach the coordinator together: as on a network, it is not handed hundreds of vectors at a time. */
+const SENT_AT_ONCE = 8;
+
 const { setting, indices } = workerData as { setting: Setting; indices: number[] };
 const port = parentPort;
 if (port === null) throw new Error("this script runs as a worker thread");
@@ -71,7 +74,15 @@ if (port === null) throw new Error("this script runs as a worker thread");
 const computations = new SharedComputations();
 const participants = new Map<PeerId, Participant>();
 /** The unmasking of one certified sum is the same computation at every participant. */
-const unmaskings = new Map<string, AggregationTaskResult>();
+interface Unmasking {
+	result?: AggregationTaskResult;
+	readonly waiting: ((result: AggregationTaskResult) => void)[];
+}
+const unmaskings = new Map<string, Unmasking>();
+/** Vectors are worked on in a thread of their own, as in a node, where garbage is cheap to collect. */
+const tasks = new Worker(new URL("./secaggTasks.ts", import.meta.url));
+const underWay = new Map<number, (result: AggregationTaskResult, seconds: number) => void>();
+let nextTask = 0;
 const shared = { unmaskSeconds: 0, unmasked: 0 };
 let expected: Uint32Array | undefined;
 /** To participants of this thread: they get bytes like everybody. */
@@ -124,16 +135,35 @@ port.on("message", (message: ToParticipants) => {
 		return;
 	}
 	local.push(...message.packets);
+	deliverAll();
+});
+
+tasks.on("message", ({ id, result, seconds }: FromTasks) => {
+	const then = underWay.get(id);
+	underWay.delete(id);
+	then?.(result, seconds);
+	deliverAll();
+});
+
+function deliverAll(): void {
 	// What is delivered may add to the list.
-	for (let next = 0; next < local.length; next++) deliver(local[next] as Packet);
+	for (let next = 0; next < local.length; next++) {
+		deliver(local[next] as Packet);
+		if (outgoing.length >= SENT_AT_ONCE) post();
+	}
 	local.length = 0;
-	const packets = outgoing;
-	const lost = gone;
+	post();
+}
+
+/** Hands on what there is to send. */
+function post(): void {
+	if (outgoing.length + gone.length + released === 0) return;
+	const sent: FromParticipants = { kind: "sent", packets: outgoing, gone, released };
 	outgoing = [];
 	gone = [];
-	port.postMessage({ kind: "sent", packets, gone: lost, released } satisfies FromParticipants);
 	released = 0;
-});
+	port?.postMessage(sent);
+}
 
 function deliver({ from, to, body, blob }: Packet): void {
 	const participant = participants.get(to);
@@ -179,28 +209,49 @@ function perform(peer: PeerId, participant: Participant, effects: AggregationEff
 			metered(participant, "input", () => participant.session.provideInput(values, 0)),
 		);
 	}
-	for (const { id, task } of effects.work ?? []) {
-		const result = work(participant, task);
-		perform(
-			peer,
-			participant,
-			metered(participant, participant.phase, () => participant.session.completed(id, result, 0)),
-		);
-	}
+	for (const { id, task } of effects.work ?? []) work(peer, participant, id, task);
 }
 
-function work(participant: Participant, task: AggregationTask): AggregationTaskResult {
-	if (task.kind !== "unmask")
-		return metered(participant, `work: ${task.kind}`, () => runAggregationTask(task));
+function completed(peer: PeerId, participant: Participant, id: string, result: AggregationTaskResult): void {
+	perform(
+		peer,
+		participant,
+		metered(participant, participant.phase, () => participant.session.completed(id, result, 0)),
+	);
+}
+
+/** Has a task done; `then` follows when it is. */
+function run(task: AggregationTask, then: (result: AggregationTaskResult, seconds: number) => void): void {
+	const id = nextTask++;
+	underWay.set(id, then);
+	// The owner of an input has no further use for it.
+	const moved = task.kind === "mask" ? [task.values.buffer as ArrayBuffer] : [];
+	tasks.postMessage({ id, task } satisfies ToTasks, moved);
+}
+
+function work(peer: PeerId, participant: Participant, id: string, task: AggregationTask): void {
+	if (task.kind !== "unmask") {
+		run(task, (result, seconds) => {
+			const kind = `work: ${task.kind}`;
+			participant.seconds.set(kind, (participant.seconds.get(kind) ?? 0) + seconds);
+			completed(peer, participant, id, result);
+		});
+		return;
+	}
 	const key = Buffer.from(task.seed).toString("hex");
 	const known = unmaskings.get(key);
-	if (known !== undefined) return known;
-	const before = process.threadCpuUsage();
-	const result = runAggregationTask(task);
-	shared.unmaskSeconds += secondsSince(before);
-	shared.unmasked++;
-	unmaskings.set(key, result);
-	return result;
+	if (known?.result !== undefined) completed(peer, participant, id, known.result);
+	else if (known !== undefined) known.waiting.push((result) => completed(peer, participant, id, result));
+	else {
+		const unmasking: Unmasking = { waiting: [(result) => completed(peer, participant, id, result)] };
+		unmaskings.set(key, unmasking);
+		run(task, (result, seconds) => {
+			shared.unmaskSeconds += seconds;
+			shared.unmasked++;
+			unmasking.result = result;
+			for (const then of unmasking.waiting) then(result);
+		});
+	}
 }
 
 /** Compared once a thread, in full. */

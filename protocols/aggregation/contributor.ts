@@ -398,6 +398,8 @@ export class Contributor {
 			return;
 		}
 		this.sharing = { roster, cohort, bundles: this.#bundlesIn(cohort), shareSetHash: header.shareSetHash };
+		// Complaints are over: nobody is shown these any more.
+		this.#dealt = new Map();
 		if (!inputUseful || !cohort.includes(config.self.peer)) return;
 		out.output({ kind: "phase", phase: "input" });
 		out.output({ kind: "input_wanted", sid: roster.sid, cohort });

@@ -796,15 +796,15 @@ export class Coordinator {
 	#tryOpening(out: Outbox, late: boolean): void {
 		const disclosure = this.#disclosure;
 		if (disclosure === undefined) return;
-		const opening = this.#assembled(disclosure);
 		const settled = this.#context.awaited(disclosure.silent()).length === 0;
+		// Without the silent ones' own seeds there is no opening yet.
+		if (!late && !settled && !this.#askedHolders) return;
+		const opening = this.#assembled(disclosure);
 		if ("lacks" in opening) {
 			if (this.#deadlines >= REVEAL_DEADLINES) this.#fail(`it lacks ${opening.lacks}`, out);
-			else if (!late && !this.#askedHolders && settled) this.#promptReveal(out);
+			else if (!late && !this.#askedHolders) this.#promptReveal(out);
 			return;
 		}
-		// A projection may still come with a reveal; without all of them nothing can be compared.
-		if (!late && !settled && !this.#askedHolders && !this.#complete(opening, disclosure)) return;
 		const packed = this.#participant.voter.sum(disclosure.certified.proposed.proposal.sumHash);
 		if (packed === undefined) return;
 		this.#audit(disclosure, opening, packed, out);
