@@ -11,12 +11,17 @@ const ADMISSION_TIMEOUT_MS = 90_000;
 const LINKS_TIMEOUT_MS = 60_000;
 
 /**
- * Rules for a federation of this size: one member may always be away, or left out by the job's selection, and the
+ * Rules for a federation of this size: one member may always be away, or left out by the job's robustness, and the
  * job fits the privacy floor.
  */
 function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
 	const { privacy, robustness } = job;
-	const leftOut = robustness?.mode === "strict" ? selectionLeavesOut(robustness.attackers) : 1;
+	const leftOut =
+		robustness?.mode === "strict"
+			? selectionLeavesOut(robustness.attackers)
+			: robustness?.mode === "reputation"
+				? robustness.attackers
+				: 1;
 	return {
 		minimumCohort: Math.min(3, members),
 		minimumSurvivorFraction: Math.min(0.8, (members - leftOut) / members),

@@ -76,6 +76,7 @@ export type WorkerTask =
 			readonly sum: Uint32Array;
 			readonly survivors: number;
 			readonly norms?: readonly number[] | undefined;
+			readonly alignments?: readonly (number | undefined)[] | undefined;
 			/** Robustness in the clear: what the survivors showed, and the round's beacon. */
 			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
 	  }

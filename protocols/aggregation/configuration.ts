@@ -199,7 +199,7 @@ export function checkConfig(config: AggregationConfig): void {
 			refuse("the inputs of buckets are screened, without a selection");
 	}
 	if (screening !== undefined) {
-		const { coordinates, normBound, selection } = screening;
+		const { coordinates, normBound, selection, reputation } = screening;
 		if (selection !== undefined) {
 			const { attackers, proven = 0 } = selection;
 			const corrupt = Math.max(1, electorate.corruption - proven);
@@ -216,6 +216,16 @@ export function checkConfig(config: AggregationConfig): void {
 		if (cohort.graph !== "complete") refuse("inputs are screened in cohorts with a complete graph only");
 		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)
 			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
+		if (reputation !== undefined) {
+			const { attackers, scores, direction } = reputation;
+			if (selection !== undefined) refuse("a selection leaves nothing for a reputation to judge");
+			if (!Number.isInteger(attackers) || attackers < 0)
+				refuse(`screening.reputation.attackers must be 0 or more, not ${attackers}`);
+			if (direction !== undefined && scores.length !== electorate.members.length)
+				refuse(`screening.reputation has ${scores.length} scores of ${electorate.members.length} members`);
+			if (direction !== undefined && direction.length !== coordinates)
+				refuse(`screening.reputation.direction has ${direction.length} of ${coordinates} coordinates`);
+		}
 		// Beyond it garbage could pass: 16 projections that are uniform in the ring have a chance of
 		// 0.235 (sqrt(50.5) bound / 2^m)^16 to be short.
 		const largest = largestProjectedNorm(config.modulusBits);

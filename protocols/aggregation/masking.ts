@@ -1,4 +1,5 @@
 /** The heavy vector work, as pure tasks for a worker thread. All values are mod 2^modulusBits. */
+import { projectOnDirection, roundedDirection } from "../../crypto/directionProjection.ts";
 import { applyMasks } from "../../crypto/maskStream.ts";
 import { type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
@@ -56,12 +57,13 @@ export type AggregationTask =
 	| (Ring & { readonly kind: "project"; readonly packed: Uint8Array; readonly seed: Uint8Array })
 	/**
 	 * Sign projections of the first `coordinates` of packed vectors, and of the masks that keys expand to: 16
-	 * rows, or combinations of a sketch's.
+	 * rows, or combinations of a sketch's; and behind them one on a direction, if there is one.
 	 */
 	| (Ring & {
 			readonly kind: "signs";
 			readonly seed: Uint8Array;
 			readonly combination?: Uint8Array | undefined;
+			readonly direction?: { readonly seed: Uint8Array; readonly values: Float64Array } | undefined;
 			readonly coordinates: number;
 			readonly vectors: readonly Uint8Array[];
 			readonly keys: readonly Uint8Array[];
@@ -112,14 +114,17 @@ export function runAggregationTask(task: AggregationTask): AggregationTaskResult
 				),
 			};
 		case "signs": {
-			const { seed, coordinates, combination } = task;
+			const { seed, coordinates, combination, direction } = task;
 			const rows = combination && combinedRows(seed, combination, coordinates);
+			const row = direction && roundedDirection(direction.seed, direction.values);
 			const signs = (values: Uint32Array) => {
 				const part = values.subarray(0, coordinates);
 				const projected = rows
 					? projectOnRows(rows, part, modulusBits)
 					: projectSigns(seed, part, modulusBits);
-				return packRing(projected, modulusBits);
+				if (row === undefined) return packRing(projected, modulusBits);
+				const along = projectOnDirection(row, part, modulusBits);
+				return packRing(Uint32Array.of(...projected, along), modulusBits);
 			};
 			return {
 				kind: "signs",

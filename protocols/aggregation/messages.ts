@@ -102,14 +102,16 @@ export const MAX_DISPUTES = 256;
 const perMember = <T extends z.ZodType>(of: T) => z.array(of).max(LARGEST_COMPLETE_COHORT);
 /** Between 2 and 3, where inputs are screened: the inputs that the public projections were drawn after. */
 const screenHeader = signed("screen", { sid: hash, term, commitment: hash });
+/** Of a vector in a statement: one more with a reputation. */
+const MOST_PROJECTIONS = SIGN_PROJECTIONS + 1;
 /** What the author says the projections of its masked input and of its masks are, packed like a vector. */
 const screenStatement = signed("statement", {
 	sid: hash,
 	commitment: hash,
-	input: bytesUpTo(4 * SIGN_PROJECTIONS),
-	self: bytesUpTo(4 * SIGN_PROJECTIONS),
+	input: bytesUpTo(4 * MOST_PROJECTIONS),
+	self: bytesUpTo(4 * MOST_PROJECTIONS),
 	/** Of the masks with its mates, in their order. */
-	mates: perMember(bytesUpTo(4 * SIGN_PROJECTIONS)),
+	mates: perMember(bytesUpTo(4 * MOST_PROJECTIONS)),
 });
 /** The public part of an author's sharing of its input's sketch among those who sent an input. */
 const sketch = signed("sketch", {

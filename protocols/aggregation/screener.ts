@@ -360,7 +360,8 @@ export function benchOf(
 ): Bench | undefined {
 	const { screening: rules, length, modulusBits } = config;
 	if (rules === undefined || sharing === undefined) return undefined;
-	return { sharing, rules, length, modulusBits, openedBy: (claim) => openings.partOf(claim) };
+	const { members } = config.electorate;
+	return { sharing, rules, members, length, modulusBits, openedBy: (claim) => openings.partOf(claim) };
 }
 
 /** What holders signed for in a screening's selection. */

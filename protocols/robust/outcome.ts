@@ -15,17 +15,39 @@ export interface ScreeningRules {
 	readonly normBound: number;
 	/** Of those that keep to the bound, the sum is made of whom a score over shared sketches selects. */
 	readonly selection?: SelectionRules | undefined;
+	/** Of those that keep to the bound, who has agreed too little or too much with earlier sums is left out. */
+	readonly reputation?: ReputationRules | undefined;
 }
 
 /** The rules once so many attackers are proven and not asked any more: that many fewer are left. */
 export function rulesWithout(rules: ScreeningRules, excluded: number): ScreeningRules {
-	const { selection } = rules;
-	if (selection === undefined || excluded === 0) return rules;
+	const { selection, reputation } = rules;
+	if (excluded === 0) return rules;
 	return {
 		...rules,
-		selection: { attackers: Math.max(1, selection.attackers - excluded), proven: excluded },
+		...(selection === undefined
+			? {}
+			: { selection: { attackers: Math.max(1, selection.attackers - excluded), proven: excluded } }),
+		...(reputation === undefined
+			? {}
+			: { reputation: { ...reputation, attackers: Math.max(0, reputation.attackers - excluded) } }),
 	};
 }
+
+export interface ReputationRules {
+	/** f: so many are left out at most. */
+	readonly attackers: number;
+	/** Of the electorate's members, in their order. */
+	readonly scores: Float64Array;
+	/**
+	 * That of the last certified aggregate over the screened coordinates, {@link DIRECTION_LENGTH} long; absent
+	 * as long as there is none.
+	 */
+	readonly direction?: Float64Array | undefined;
+}
+
+/** So long that rounding to integers is little of it, and that no input within the largest bound wraps the ring. */
+export const DIRECTION_LENGTH = 32;
 
 /** Most participants of a session with a selection: what they state of it has to fit into one message. */
 export const MAX_SELECTION_HOLDERS = 101;
@@ -50,6 +72,10 @@ export interface ScreeningOutcome {
 	readonly offenders: readonly Offender[];
 	/** Estimated L2 norms of the survivors' inputs, in integer units, in their order. */
 	readonly norms: readonly number[];
+	/** With a reputation that has a direction: agreement with it, in [-1, 1], of each input within the bound. */
+	readonly alignments?: ReadonlyMap<PeerId, number> | undefined;
+	/** Sorted; whose inputs kept to the bound and were left out of the sum for their reputation. */
+	readonly leftOut?: readonly PeerId[] | undefined;
 }
 
 /** What an offence says of its author, for people. */

@@ -27,6 +27,7 @@ import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
 import { maskKey } from "../aggregation/sessionId.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence, Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
+import { alignmentOf, isPossible, leftOutByReputation, projectionsOf } from "./reputation.ts";
 import { type OpenedBy, openedSketches, productsFlaw, sketchFlaw } from "./selection.ts";
 import { combinationSeed, sketchSeed } from "./sketching.ts";
 
@@ -84,7 +85,7 @@ export function basisOf(
 /** The work of projecting vectors, and the masks that keys expand to, on a basis. */
 export function signsTask(
 	{ rules, length, modulusBits }: Bench,
-	{ seed, combination }: Basis,
+	{ seed, combination, hash }: Basis,
 	vectors: readonly Uint8Array[],
 	keys: readonly Uint8Array[],
 ): Extract<AggregationTask, { kind: "signs" }> {
@@ -92,6 +93,10 @@ export function signsTask(
 		kind: "signs",
 		seed,
 		combination,
+		direction: rules.reputation?.direction && {
+			seed: hashFields(`${DOMAIN}/direction`, hash),
+			values: rules.reputation.direction,
+		},
 		coordinates: rules.coordinates,
 		vectors,
 		keys,
@@ -108,6 +113,8 @@ export function screeningHash(screening: Screening): Uint8Array {
 export interface Bench {
 	readonly sharing: Sharing;
 	readonly rules: ScreeningRules;
+	/** Everybody who votes; a reputation has a score of each. */
+	readonly members: readonly PeerId[];
 	readonly length: number;
 	readonly modulusBits: ModulusBits;
 	/** With a selection: what holders opened, by what they signed for. */
@@ -132,14 +139,14 @@ export function metasFlaw(
 
 /** Checks a statement by itself; returns what is wrong, or undefined. */
 export function statementFlaw(
-	{ sharing, modulusBits }: Pick<Bench, "sharing" | "modulusBits">,
+	{ sharing, modulusBits, rules }: Pick<Bench, "sharing" | "modulusBits" | "rules">,
 	basis: Uint8Array,
 	statement: ScreenStatement,
 ): string | undefined {
 	const { author, input, self, mates } = statement;
 	if (!equalBytes(statement.sid, sharing.roster.sid)) return "it belongs to another session";
 	if (!equalBytes(statement.commitment, basis)) return "it is about other inputs";
-	const sound = (packed: Uint8Array) => isPacked(packed, modulusBits, SIGN_PROJECTIONS);
+	const sound = (packed: Uint8Array) => isPacked(packed, modulusBits, projectionsOf(rules));
 	const expected = matesOf(sharing, author).size;
 	if (mates.length !== expected || ![input, self, ...mates].every(sound)) return "it has a wrong size";
 	if (!isAuthentic(statement)) return "it is not signed by its author";
@@ -192,6 +199,10 @@ export interface Verdict {
 	readonly projections: ReadonlyMap<PeerId, Int32Array>;
 	/** Estimated L2 norms by author. */
 	readonly norms: ReadonlyMap<PeerId, number>;
+	/** With a reputation: agreement of those within the bound. */
+	readonly alignments: ReadonlyMap<PeerId, number>;
+	/** With a reputation: sorted; who would have passed without it. */
+	readonly leftOut: readonly PeerId[];
 }
 
 /** The verdict on a screening whose form was checked and, with a selection, all of whose openings are here. */
@@ -206,7 +217,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 	const projections = new Map<PeerId, Int32Array>();
 	const limit = SQUARES_LIMIT * rules.normBound * rules.normBound;
 	for (const statement of statements) {
-		const projected = inputProjections(sharing, statement, modulusBits);
+		const projected = inputProjections(bench, statement);
 		const { author } = statement;
 		projections.set(author, projected);
 		if (opened !== undefined) {
@@ -215,7 +226,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 			norms.set(author, opened.normOf(author));
 			continue;
 		}
-		if (squaresOf(projected) > limit) offences.set(author, "too_long");
+		if (squaresOf(projected) > limit || !isPossible(projected, rules)) offences.set(author, "too_long");
 		norms.set(author, Math.sqrt(squaresOf(projected) / (SIGN_PROJECTIONS / 2)));
 	}
 	const disputes: [PeerId, PeerId][] = [];
@@ -244,8 +255,19 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 	const doubted = new Set(open.flat());
 	const out = new Set([...offences.keys(), ...doubted, ...leftOut]);
 	const kept = [...stated.keys()].filter((peer) => !out.has(peer)).sort();
+	const alignments = new Map<PeerId, number>();
+	for (const peer of kept) {
+		const alignment = alignmentOf(projections.get(peer) as Int32Array, rules);
+		if (alignment !== undefined) alignments.set(peer, alignment);
+	}
+	const reputed = leftOutByReputation(bench.members, rules, kept, alignments, offences.size);
 	return {
-		passed: opened === undefined ? sharing.roster.graph.openable(kept) : opened.select(kept, offences.size),
+		passed:
+			opened === undefined
+				? sharing.roster.graph.openable(kept.filter((peer) => !reputed.includes(peer)))
+				: opened.select(kept, offences.size),
+		alignments,
+		leftOut: reputed,
 		offenders: sorted(offences),
 		disputes: open,
 		projections,
@@ -293,17 +315,18 @@ export interface OpenedMasks {
 
 /** The outcome once the sum is opened: the same for everybody that has it. */
 export function outcomeOf(
-	{ sharing, modulusBits, rules }: Bench,
+	bench: Bench,
 	proposal: Proposal,
 	screening: Screening,
 	verdict: Verdict,
 	opened: OpenedMasks,
 ): ScreeningOutcome {
+	const { sharing, modulusBits, rules } = bench;
 	const { graph } = sharing.roster;
 	const survivors = survivorsOf(graph, proposal);
 	const dropped = new Set(droppedOf(graph, proposal));
 	const offences = new Map(verdict.offenders.map(({ peer, offence }) => [peer, offence]));
-	const totals = Array.from({ length: graph.bucketCount }, () => new Uint32Array(SIGN_PROJECTIONS));
+	const totals = Array.from({ length: graph.bucketCount }, () => new Uint32Array(projectionsOf(rules)));
 	const sizes = byBucket(graph, survivors).map(({ length }) => length);
 	let sound = true;
 	const blame = (peer: PeerId, offence: Offence) => {
@@ -335,19 +358,22 @@ export function outcomeOf(
 	if (opened.sumNorms.some((norm, bucket) => norm > (sizes[bucket] as number) * rules.normBound))
 		sound = false;
 	const norms = survivors.map((survivor) => verdict.norms.get(survivor) ?? 0);
-	return { sound, offenders: sorted(offences), norms };
+	const { alignments, leftOut } = verdict;
+	return {
+		sound,
+		offenders: sorted(offences),
+		norms,
+		...(rules.reputation === undefined ? {} : { alignments, leftOut }),
+	};
 }
 
 /** e_u = <R, x_u>: what is left of a statement when its masks are taken off. */
-function inputProjections(
-	sharing: Sharing,
-	statement: ScreenStatement,
-	modulusBits: ModulusBits,
-): Int32Array {
+function inputProjections({ sharing, modulusBits, rules }: Bench, statement: ScreenStatement): Int32Array {
+	const count = projectionsOf(rules);
 	const { author, input, self, mates } = statement;
-	const values = unpackRing(input, modulusBits, SIGN_PROJECTIONS);
+	const values = unpackRing(input, modulusBits, count);
 	const take = (packed: Uint8Array, sign: 1 | -1) => {
-		for (const [k, value] of unpackRing(packed, modulusBits, SIGN_PROJECTIONS).entries())
+		for (const [k, value] of unpackRing(packed, modulusBits, count).entries())
 			values[k] = (values[k] as number) + sign * value;
 	};
 	take(self, -1);
@@ -364,7 +390,7 @@ function isSubset(authors: readonly PeerId[], of: readonly { readonly author: Pe
 }
 
 function squaresOf(projections: Int32Array): number {
-	return projections.reduce((sum, value) => sum + value * value, 0);
+	return projections.subarray(0, SIGN_PROJECTIONS).reduce((sum, value) => sum + value * value, 0);
 }
 
 function liedAboutMasks(offences: ReadonlyMap<PeerId, Offence>, peer: PeerId): boolean {

@@ -31,6 +31,8 @@ export type TrainingTask =
 			readonly survivors: number;
 			/** Where inputs are screened: estimated L2 norms of the survivors' vectors, in integer units. */
 			readonly norms?: readonly number[] | undefined;
+			/** With a reputation: agreement with the last aggregate of each participant that was seen, in their order. */
+			readonly alignments?: readonly (number | undefined)[] | undefined;
 			/** Where a part of every input is shown: those of the survivors, in their order, and the round's beacon. */
 			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
 	  }

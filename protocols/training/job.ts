@@ -36,6 +36,16 @@ import { RESEND_MS, ResultPhase } from "./resultPhase.ts";
 
 const TICK_MS = 250;
 
+/** Who counts for nothing, though it broke no rule: a rule's choice among the survivors, or a reputation's before the sum. */
+function leftOutOf(
+	survivors: readonly PeerId[],
+	places: readonly number[] | undefined,
+	reputed: readonly PeerId[] | undefined,
+): Pick<RoundResult, "leftOut"> {
+	if (places !== undefined) return { leftOut: places.map((place) => survivors[place] as PeerId) };
+	return reputed === undefined ? {} : { leftOut: [...reputed] };
+}
+
 export class TrainingJob
 	implements Machine<TrainingMessage, TrainingTask, TrainingTaskResult, TrainingOutput, PersistedStep>
 {
@@ -308,6 +318,7 @@ export class TrainingJob
 			sum: released.sum,
 			survivors: released.survivors.length,
 			norms: screening?.norms,
+			alignments: this.#inOrder(screening?.alignments),
 			shown: released.publicParts && { parts: released.publicParts, beacon: released.beacon },
 		});
 	}
@@ -336,9 +347,7 @@ export class TrainingJob
 			metrics: { ...result.metrics },
 			previous: this.#checkpoint.previous,
 			election: electionAfter(this.#checkpoint, this.#options.roundsPerEpoch, { beacon, survivors }),
-			...(result.leftOut === undefined
-				? {}
-				: { leftOut: result.leftOut.map((place) => survivors[place] as PeerId) }),
+			...leftOutOf(survivors, result.leftOut, released.screening?.leftOut),
 			...certifiedExclusion(this.#checkpoint, released.screening?.offenders ?? []),
 			...certifiedHistory(this.#checkpoint, this.#options, {
 				invited: this.#attempts.askedIn(attempt, survivors),
@@ -384,6 +393,10 @@ export class TrainingJob
 
 	#maybeOpen(out: Collector, nowMs: number): void {
 		if (!this.done && !this.#results.decided) this.#attempts.maybeOpen(out, this.#alive, nowMs);
+	}
+
+	#inOrder(values: ReadonlyMap<PeerId, number> | undefined): (number | undefined)[] | undefined {
+		return values && this.#options.electorate.members.map((member) => values.get(member));
 	}
 
 	// --- liveness ---------------------------------------------------------------------------

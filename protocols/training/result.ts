@@ -27,7 +27,10 @@ export const roundResultSchema = z.strictObject({
 	election: z.strictObject({ seed: hashBytes, survivors: z.array(peerId).max(1024) }),
 	/** Where inputs are screened: whoever was proven to have sent a bad one so far, sorted; out of the job's sums for good. */
 	excluded: z.array(peerId).max(1024).optional(),
-	/** Robustness in the clear: survivors whose vectors count for nothing in this round, in the survivors' order. */
+	/**
+	 * Whose vectors count for nothing in this round: survivors, in their order, with robustness in the clear;
+	 * by reputation, sorted, those that were kept out of the sum.
+	 */
 	leftOut: z.array(peerId).max(1024).optional(),
 	/** Of a job with a selection or buffered rounds: each participant's past, in their order, for rounds to come. */
 	history: z.array(participantRecordSchema).max(1024).optional(),

@@ -54,6 +54,16 @@ const strictSchema = z.strictObject({
 	clientMomentum,
 });
 
+const reputationSchema = z.strictObject({
+	mode: z
+		.literal("reputation")
+		.describe(
+			"norm_bound, and who has pulled against the common model, or ahead of it, for rounds is left out of the mean",
+		),
+	attackers,
+	clientMomentum,
+});
+
 /** Rules over the vectors themselves. */
 export const CLEAR_RULES = [
 	"coordinate_median",
@@ -113,6 +123,7 @@ export const robustnessSchema = z.discriminatedUnion("mode", [
 	normBoundSchema,
 	bucketedSchema,
 	strictSchema,
+	reputationSchema,
 	clearSchema,
 	noneSchema,
 ]);
@@ -120,8 +131,18 @@ export const robustnessSchema = z.discriminatedUnion("mode", [
 export type RobustnessChoice = z.infer<typeof robustnessSchema>;
 export type ClearChoice = z.infer<typeof clearSchema>;
 
+/** Modes in which every site's vector is screened under secure aggregation. */
+export const SCREENED_MODES: readonly RobustnessChoice["mode"][] = ["norm_bound", "reputation", "strict"];
+
+/** What a screening shows of the sites. */
+const SHOWN: Readonly<Record<string, string>> = {
+	norm_bound: "16 numbers of",
+	reputation: "17 numbers of",
+	strict: "distances between",
+};
+
 /** Modes that this version runs; the others are named, and refused. */
-const RUNNING: readonly RobustnessChoice["mode"][] = ["none", "norm_bound", "strict", "clear"];
+const RUNNING: readonly RobustnessChoice["mode"][] = ["none", "norm_bound", "reputation", "strict", "clear"];
 
 /** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
 export function robustnessContradiction(
@@ -134,9 +155,9 @@ export function robustnessContradiction(
 		const misplaced = misplacedKey(choice);
 		if (misplaced !== undefined) return misplaced;
 	}
-	const screened = choice.mode === "norm_bound" || choice.mode === "strict";
+	const screened = SCREENED_MODES.includes(choice.mode);
 	if (screened && mechanism === "distributed_gaussian")
-		return `robustness.mode ${choice.mode} shows ${choice.mode === "strict" ? "distances between" : "16 numbers of"} the sites' vectors, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it`;
+		return `robustness.mode ${choice.mode} shows ${SHOWN[choice.mode] ?? "vectors of"} the sites' vectors, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it`;
 	if (!RUNNING.includes(choice.mode))
 		return `robustness.mode ${choice.mode} is not offered by this version${RUNNING.length === 0 ? "" : `; it runs ${RUNNING.join(", ")}`}`;
 	return undefined;

@@ -41,7 +41,9 @@ import { initialNormBound } from "./robustUpdate.ts";
 import { optimizerOf } from "./trainingChoice.ts";
 
 export interface CommonState {
-	/** Centred clipping: where the next round's starts, the aggregate of the last. */
+	/** Robustness reputation: a score of each participant of the job, in their order. */
+	readonly reputations?: Float64Array;
+	/** Centred clipping: where the next round's starts; reputation: what it is held against. The last aggregate. */
 	readonly lastAggregate?: Float64Array;
 	readonly parameters: Float32Array;
 	readonly optimizer: OptimizerState;
@@ -116,8 +118,9 @@ function apart(
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
 	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
-	const { controlVariate, clusterLosses, normBound, lastAggregate } = state;
-	const byMode = lastAggregate ?? clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
+	const { controlVariate, clusterLosses, normBound, lastAggregate, reputations } = state;
+	const byMode =
+		reputations ?? lastAggregate ?? clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
 	const extended = (byMode ?? controlVariate ?? clusterLosses) !== undefined;
 	const optimizerBytes = encodeOptimizerState(optimizer);
 	const rest = encodeCanonical({
@@ -128,6 +131,7 @@ export function encodeCommonState(state: CommonState): Uint8Array {
 		...(allocation === undefined ? {} : { allocation: { ...allocation, counts: [...allocation.counts] } }),
 		...(normBound === undefined ? {} : { normBound }),
 		...(lastAggregate === undefined ? {} : { lastAggregate: float64ToBytes(lastAggregate) }),
+		...(reputations === undefined ? {} : { reputations: float64ToBytes(reputations) }),
 		...(compression === undefined ? {} : { compression: encodeCompression(compression, parameters.length) }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
@@ -145,6 +149,7 @@ const restSchema = z.strictObject({
 	allocation: allocationStateSchema.optional(),
 	normBound: z.number().positive().optional(),
 	lastAggregate: z.instanceof(Uint8Array).optional(),
+	reputations: z.instanceof(Uint8Array).optional(),
 	compression: encodedCompressionSchema.optional(),
 });
 
@@ -172,6 +177,8 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 			const { lastAggregate: aggregateBytes } = rest.data;
 			const lastAggregate = aggregateBytes && float64FromBytes(aggregateBytes);
 			if (lastAggregate !== undefined && !allFinite(lastAggregate)) return damaged();
+			const reputations = rest.data.reputations && float64FromBytes(rest.data.reputations);
+			if (reputations !== undefined && !allFinite(reputations)) return damaged();
 			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
 			const controlVariate = rest.data.controlVariate && float64FromBytes(rest.data.controlVariate);
 			if (controlVariate !== undefined && !allFinite(controlVariate)) return damaged();
@@ -185,6 +192,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				...(rest.data.allocation === undefined ? {} : { allocation: allocationOf(rest.data.allocation) }),
 				...(rest.data.normBound === undefined ? {} : { normBound: rest.data.normBound }),
 				...(lastAggregate === undefined ? {} : { lastAggregate }),
+				...(reputations === undefined ? {} : { reputations }),
 				...(rest.data.compression === undefined
 					? {}
 					: { compression: decodeCompression(rest.data.compression, parameterCount) }),

@@ -28,6 +28,7 @@ import { planReports, type ReportPlan } from "./lossReports.ts";
 import { modelFor } from "./modelChoice.ts";
 import { levelOf } from "./noiseSchedule.ts";
 import type { SharedNoise } from "./privacyChoice.ts";
+import { requireReputable } from "./reputationUpdate.ts";
 import { isScreened, requireScreenable, requireSelectable, SCREENED_ROOM } from "./robustUpdate.ts";
 import { planSharedNoise } from "./sharedNoisePlan.ts";
 import { type SharedParameters, sharedParametersOf } from "./sharedParameters.ts";
@@ -200,6 +201,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	};
 	requireScreenable(spec, who);
 	requireSelectable(spec, who);
+	requireReputable(spec, who);
 	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
 	switch (privacy.mechanism) {
 		case "none":

@@ -10,6 +10,7 @@ import { takeFigures } from "./figures.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ClusterPhase, clusterPhase } from "./personalizationChoice.ts";
 import { noiseLevelOf, type TrainingPlan } from "./plan.ts";
+import { reputationAfter } from "./reputationUpdate.ts";
 import { isScreened, normBoundAfter } from "./robustUpdate.ts";
 import { roundCompression } from "./roundCompression.ts";
 import { placeShared } from "./sharedParameters.ts";
@@ -32,6 +33,8 @@ export function applyRelease(input: {
 	readonly survivors: number;
 	/** Where inputs are screened: estimated norms of the survivors' vectors, in integer units. */
 	readonly norms?: readonly number[] | undefined;
+	/** With a reputation: each participant's agreement with the last aggregate, as the screening found it. */
+	readonly alignments?: readonly (number | undefined)[] | undefined;
 	/** Robustness in the clear: what each survivor showed, and the round's beacon. */
 	readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
 }): { state: CommonState; metrics: RoundMetrics; leftOut?: readonly number[] } {
@@ -79,6 +82,7 @@ export function applyRelease(input: {
 			...("state" in decoded ? { decoder: decoded.state } : {}),
 			...normBoundAfter(spec, plan, state, input.norms),
 			...robust?.kept,
+			...reputationAfter(spec, state, means, input.alignments),
 			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined
 				? {}

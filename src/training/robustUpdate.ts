@@ -1,14 +1,16 @@
 /**
  * What robustness makes of a site's update before it is encoded, and the public bound that it is held to:
  * momentum of the site's own, equal weights (a claimed number of records would be a lever), and with
- * `norm_bound` an L2 bound that follows the median of what the last round's updates were, by certificate.
+ * `norm_bound` and `reputation` an L2 bound that follows the median of what the last round's updates were, by certificate.
  */
 import { AlthingError } from "../../crypto/error.ts";
+import { SCREENED_MODES } from "../robustness/robustnessChoice.ts";
 import { selectionLeavesOut } from "../robustness/spectralSelection.ts";
 import { medianOf } from "../robustness/vectors.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
+import { reputationRules } from "./reputationUpdate.ts";
 
 /** Encodings leave room for so many sites, so that no length that the screening has to tell apart wraps. */
 export const SCREENED_ROOM = 64;
@@ -24,7 +26,7 @@ type Choice = Pick<ResolvedJobSpec, "robustness" | "aggregation" | "privacy">;
 
 /** Whether every site's vector is screened under secure aggregation. */
 export function isScreened({ robustness }: Pick<ResolvedJobSpec, "robustness">): boolean {
-	return robustness?.mode === "norm_bound" || robustness?.mode === "strict";
+	return robustness !== undefined && SCREENED_MODES.includes(robustness.mode);
 }
 
 /** Whether no site counts for more than another: a claimed number of records would be a lever. */
@@ -103,7 +105,9 @@ export function requireSelectable(
 
 /** Bound of the first round, for the common state; nothing where there is no bound that moves. */
 export function initialNormBound(spec: Choice): Pick<CommonState, "normBound"> {
-	return spec.robustness?.mode === "norm_bound" ? { normBound: spec.aggregation.updateNormBound } : {};
+	return isScreened(spec) && spec.robustness?.mode !== "strict"
+		? { normBound: spec.aggregation.updateNormBound }
+		: {};
 }
 
 /**
@@ -136,6 +140,7 @@ export function screeningRules(
 	readonly coordinates: number;
 	readonly normBound: number;
 	readonly selection?: { readonly attackers: number };
+	readonly reputation?: ReturnType<typeof reputationRules>;
 } {
 	const { robustness } = spec;
 	const { update } = plan.layout;
@@ -144,6 +149,7 @@ export function screeningRules(
 	const rounding = Math.sqrt(update) / (plan.compression === undefined ? 2 : 1);
 	return {
 		coordinates: update,
+		...(robustness?.mode === "reputation" ? { reputation: reputationRules(robustness, state) } : {}),
 		...(robustness?.mode === "strict" ? { selection: { attackers: robustness.attackers } } : {}),
 		normBound: (bound * plan.encoding.scale + rounding) * (1 + 2 ** -20),
 	};
