@@ -8,11 +8,11 @@ import type { PeerId } from "../../crypto/identity.ts";
 import type { Charter } from "../../protocols/federation/index.ts";
 import type { DataDescription } from "../../src/data/description.ts";
 import type { JobPlan, JobWork } from "../../src/jobs/jobPlan.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import { privacyPromiseOf, type ResolvedSpecification } from "../../src/jobs/specification.ts";
-import { parameterCount } from "../../src/learning/model.ts";
 import type { BudgetLedger } from "../../src/privacy/budget/ledger.ts";
 import { footprintBytes } from "../../src/training/footprint.ts";
-import { modelOf, type Participation } from "../../src/training/plan.ts";
+import type { Participation } from "../../src/training/plan.ts";
 import { fitsPublicBatch } from "../../src/training/recordReach.ts";
 import { hasClasses } from "../../src/vertical/party.ts";
 import type { VerticalJob } from "../../src/vertical/verticalSpec.ts";
@@ -170,7 +170,7 @@ function refusalByPolicy(spec: ResolvedSpecification, policy: JobPolicy): Refusa
 	}
 	if (policy.dataSets !== "all" && !policy.dataSets.includes(spec.data.set))
 		return refuse("policy.data", `our policy does not lend data set ${spec.data.set}`);
-	const parameters = spec.technique === "federated_learning" ? parameterCount(modelOf(spec)) : 0;
+	const parameters = traitsOf(spec).parameters();
 	if (parameters > policy.maximumParameters) {
 		return refuse(
 			"policy.model_size",

@@ -1,11 +1,11 @@
 /** The parameters that a job's secure sums run under, computed from its participants, for its record. */
 import { cohortParameters, corruptionAmong } from "../../protocols/aggregation/index.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import { contributorsOf, invitedOf } from "../../src/selection/cohort.ts";
 import type { SelectionChoice } from "../../src/selection/selectionChoice.ts";
 import type { Participation } from "../../src/training/plan.ts";
-import { selectionOf } from "./selection.ts";
 
 export interface CohortSecurity {
 	readonly participants: number;
@@ -38,8 +38,8 @@ export function cohortSecurityOf(
 	spec: ResolvedSpecification,
 	who: Participation,
 ): CohortSecurity | undefined {
-	if (spec.technique === "federated_learning" && spec.training.schedule === "gossip") return undefined;
-	const choice = selectionOf(spec);
+	const { schedule, selection: choice } = traitsOf(spec);
+	if (schedule === "gossip") return undefined;
 	const { participants, corruption, minimumSurvivors } = who;
 	const members = selectedOf(choice, participants);
 	const electorate = { members: new Array<string>(participants).fill(""), corruption };

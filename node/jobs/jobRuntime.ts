@@ -31,6 +31,7 @@ import {
 	type TrainingTaskResult,
 } from "../../protocols/training/index.ts";
 import type { JobPlan } from "../../src/jobs/jobPlan.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import {
 	checkAnyJob,
 	type ResolvedSpecification,
@@ -43,14 +44,7 @@ import type { Network, Packet } from "../network/port.ts";
 import type { Planner } from "./acceptance.ts";
 import { GossipRun, gossipKind } from "./gossipRun.ts";
 import { MachineDriver } from "./machineDriver.ts";
-import {
-	declaredFor,
-	isBuffered,
-	participationOf,
-	patientTiming,
-	selectionFor,
-	selectionOf,
-} from "./selection.ts";
+import { declaredFor, participationOf, patientTiming, selectionFor } from "./selection.ts";
 
 /** Rounds after which the coordinator's role moves on. */
 const ROUNDS_PER_EPOCH = 10;
@@ -125,12 +119,7 @@ export function trainingKind(jobId: string): string {
 
 /** Journal kind of what a started job promises. */
 export function promisesKind(spec: ResolvedSpecification, jobId: string): string {
-	return runsGossip(spec) ? gossipKind(jobId) : trainingKind(jobId);
-}
-
-/** Whether the job has no coordinator. */
-export function runsGossip(spec: ResolvedSpecification): boolean {
-	return spec.technique === "federated_learning" && spec.training.schedule === "gossip";
+	return traitsOf(spec).schedule === "gossip" ? gossipKind(jobId) : trainingKind(jobId);
 }
 
 /** The resolved specification inside a proposal. @throws AlthingError `job.invalid`, `encoding.*` */
@@ -207,7 +196,7 @@ export class JobRuntime {
 			self: around.self,
 			proposal,
 			electorate: electorateOf(around.charter),
-			characteristics: declaredFor(selectionOf(this.spec), around.characteristics),
+			characteristics: declaredFor(traitsOf(this.spec).selection, around.characteristics),
 			minimumCohort: around.charter.rules.minimumCohort,
 			gatherMs: around.gatherMs,
 			leaderTimeoutMs: 3000,
@@ -422,7 +411,8 @@ export class JobRuntime {
 			electorate: { members, corruption },
 			...selectionFor(this.spec, start, this.#participation),
 			rounds: plan.rounds,
-			roundsPerEpoch: isBuffered(this.spec) ? BUFFERED_ROUNDS_PER_EPOCH : ROUNDS_PER_EPOCH,
+			roundsPerEpoch:
+				traitsOf(this.spec).schedule === "buffered" ? BUFFERED_ROUNDS_PER_EPOCH : ROUNDS_PER_EPOCH,
 			minimumSurvivors: this.#participation.minimumSurvivors,
 			length: plan.length,
 			modulusBits: plan.modulusBits,

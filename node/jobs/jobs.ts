@@ -16,6 +16,7 @@ import {
 import { type Charter, charterHash } from "../../protocols/federation/index.ts";
 import type { GossipOutput } from "../../protocols/gossip/index.ts";
 import { type CoordinationTiming, type RoundResult, resultHash } from "../../protocols/training/index.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import { answerIn } from "../../src/jobs/queryRound.ts";
 import {
 	checkAnyJob,
@@ -274,7 +275,7 @@ export class Jobs implements JobService {
 			}),
 			history,
 			secureSum: job.participation && cohortSecurityOf(job.spec, job.participation),
-			...(job.spec.technique === "federated_learning" && history.length > 0 ? { model: job.jobId } : {}),
+			...(traitsOf(job.spec).trainsModel && history.length > 0 ? { model: job.jobId } : {}),
 			...this.#answer(job),
 		};
 	}

@@ -7,6 +7,7 @@ import type { PeerId } from "../../crypto/identity.ts";
 import { packedSize } from "../../crypto/ringPacking.ts";
 import type { RoundResult } from "../../protocols/training/index.ts";
 import type { JobWork } from "../../src/jobs/jobPlan.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import { privacyPromiseOf, type Specification } from "../../src/jobs/specification.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import type { Partition } from "../../src/privacy/budget/records.ts";
@@ -35,6 +36,7 @@ export class RecordKeeping {
 	/** The job as it stands. */
 	async job(job: JobRuntime, status: string, completedAt?: string): Promise<void> {
 		const { spec, proposal } = job;
+		const { recorded } = traitsOf(spec);
 		const before = await this.#store.jobs.get(job.jobId);
 		const startedAt =
 			before?.startedAt ?? (job.agreement.started === undefined ? undefined : new Date().toISOString());
@@ -42,9 +44,9 @@ export class RecordKeeping {
 			id: job.jobId,
 			name: spec.name,
 			technique: spec.technique,
-			privacyParameters: facts(spec.technique === "query" ? spec.query.privacy : spec.privacy),
+			privacyParameters: facts(recorded.privacy),
 			dataSet: facts(spec.data),
-			modelConfig: facts(spec.technique === "query" ? spec.query : spec.model),
+			modelConfig: facts(recorded.model),
 			status,
 			createdBy: proposal.submitter,
 			createdAt: proposal.createdAt,
@@ -80,7 +82,7 @@ export class RecordKeeping {
 		for (const charge of released) {
 			const parameters = plan === undefined ? {} : mechanismFacts(plan.work, round, released);
 			await this.#execution(charge, {
-				mechanism: spec.technique === "query" ? "distributed_gaussian" : spec.privacy.mechanism,
+				mechanism: traitsOf(spec).recorded.mechanism,
 				delta: this.#deltaOf(spec),
 				filterEpsilon: privacyPromiseOf(spec)?.filterEpsilon,
 				parameters,

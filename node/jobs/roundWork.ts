@@ -10,12 +10,12 @@ import { type GossipTask, type GossipTaskResult, roundsReleased } from "../../pr
 import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
 import { type JobPlan, jobPlanOf } from "../../src/jobs/jobPlan.ts";
+import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import type { BackendName } from "../../src/learning/trainer.ts";
 import type { ChargeView } from "../../src/privacy/budget/charges.ts";
 import { chargesBuried, chargesReleased, STANDING } from "../../src/privacy/budget/settlement.ts";
 import type { CorrelationHistory } from "../../src/privacy/correlatedNoise/encoder.ts";
-import { keepsSiteState } from "../../src/training/personalizationChoice.ts";
 import type { Participation } from "../../src/training/plan.ts";
 import type { Budgets } from "../budget/budgets.ts";
 import type { Datasets } from "../data/datasets.ts";
@@ -299,7 +299,7 @@ export class RoundWork {
 				})),
 		);
 		// A private step of an own part of a vertical job is one draw of noise, even if its round is void.
-		const standing = spec.technique === "vertical_learning";
+		const standing = traitsOf(spec).siteState === "standing";
 		if (own !== undefined) await this.#options.siteStates.propose(jobId, round, attempt, own, standing);
 		contribution.pays = pays;
 		for (const name of pays) paid.add(name);
@@ -307,11 +307,7 @@ export class RoundWork {
 
 	/** What the site keeps of the job for itself, the last certified round taken into account. */
 	async #own(job: JobRuntime): Promise<Uint8Array | undefined> {
-		const { spec } = job;
-		const keeps =
-			spec.technique === "vertical_learning" ||
-			(spec.technique === "federated_learning" && keepsSiteState(spec));
-		if (!keeps) return undefined;
+		if (traitsOf(job.spec).siteState === "none") return undefined;
 		const { siteStates } = this.#options;
 		// It may be asked for before the round is told of.
 		const last = job.training?.lastRound;
@@ -326,8 +322,7 @@ export class RoundWork {
 	async personalize(job: JobRuntime): Promise<boolean> {
 		const { siteStates } = this.#options;
 		const { spec, training, jobId } = job;
-		if (spec.technique !== "federated_learning" || spec.personalization === undefined) return false;
-		if (training === undefined) return false;
+		if (!traitsOf(spec).personalizes || training === undefined) return false;
 		const own = await this.#own(job);
 		if (await siteStates.finished(jobId)) return false;
 		const answer = await this.#run(job, {

@@ -4,6 +4,7 @@ import { cohortParameters, LARGEST_COMPLETE_COHORT } from "../../protocols/aggre
 import type { JobStart } from "../../protocols/agreement/index.ts";
 import { type Charter, corruptionOf, minimumSurvivorsOf } from "../../protocols/federation/index.ts";
 import type { CoordinationTiming, TrainingJobOptions } from "../../protocols/training/index.ts";
+import { type JobTraits, traitsOf } from "../../src/jobs/jobTraits.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
 import { contributorsOf, invitedOf, requireSafeCohort } from "../../src/selection/cohort.ts";
 import {
@@ -12,14 +13,8 @@ import {
 	reportsLosses,
 	type SelectionChoice,
 } from "../../src/selection/selectionChoice.ts";
-import { bufferOf } from "../../src/training/bufferedRounds.ts";
 import { REPORT_BYTES } from "../../src/training/lossReports.ts";
 import type { Participation } from "../../src/training/plan.ts";
-
-/** A query asks everybody, once; columns of the same records are needed from everybody. */
-export function selectionOf(spec: ResolvedSpecification): SelectionChoice | undefined {
-	return spec.technique === "federated_learning" ? spec.selection : undefined;
-}
 
 /** Of what this organization declares, what the job's selection goes by: nobody is told more. */
 export function declaredFor(
@@ -31,19 +26,13 @@ export function declaredFor(
 	return name === undefined || value === undefined ? undefined : { [name]: value };
 }
 
-/** Contributions that a round of the job is for, of so many participants. */
-function contributorsIn(spec: ResolvedSpecification, participants: number): number {
-	if (spec.technique !== "federated_learning") return participants;
-	return bufferOf(spec.training, participants)?.capacity ?? contributorsOf(spec.selection, participants);
-}
-
 /** Fewest survivors that the charter allows a job's sums to be opened for: a fraction of those a round is for. */
 export function charterMinimumOf(
 	spec: ResolvedSpecification,
 	charter: Charter,
 	participants: number,
 ): number {
-	return minimumSurvivorsOf(charter, contributorsIn(spec, participants));
+	return minimumSurvivorsOf(charter, traitsOf(spec).contributors(participants));
 }
 
 /**
@@ -60,11 +49,12 @@ export function participationOf(
 ): Participation {
 	const corruption = Math.min(corruptionOf(charter), participants);
 	const minimumSurvivors = spec.aggregation.minimumSurvivors ?? charterMinimumOf(spec, charter, participants);
-	const choice = selectionOf(spec);
-	const contributors = contributorsIn(spec, participants);
-	const opensSums = spec.technique !== "federated_learning" || spec.training.schedule !== "gossip";
-	if (opensSums) requireSafeCohort({ contributors, corruption, minimumSurvivors });
-	if (participants > LARGEST_COMPLETE_COHORT && needsCompleteGraph(spec)) {
+	const traits = traitsOf(spec);
+	const { selection: choice, schedule } = traits;
+	const contributors = traits.contributors(participants);
+	// Without a coordinator no sum is opened.
+	if (schedule !== "gossip") requireSafeCohort({ contributors, corruption, minimumSurvivors });
+	if (participants > LARGEST_COMPLETE_COHORT && needsCompleteGraph(traits)) {
 		throw new AlthingError(
 			"job.cohort_too_large",
 			`buffered rounds, Poisson selections and reported losses are offered for up to ${LARGEST_COMPLETE_COHORT} participants, not ${participants}; select a fixed number instead`,
@@ -88,12 +78,11 @@ export function selectionFor(
 	start: JobStart,
 	{ minimumSurvivors, participants }: Participation,
 ): Pick<TrainingJobOptions, "selection" | "enoughInputs" | "buffer" | "publicBytes"> {
-	const choice = selectionOf(spec);
-	if (spec.technique === "federated_learning" && choice === undefined) {
-		const buffer = bufferOf(spec.training, participants);
+	const { selection: choice, ...traits } = traitsOf(spec);
+	if (choice === undefined) {
+		const buffer = traits.buffer?.(participants);
 		return buffer === undefined ? {} : { buffer };
 	}
-	if (choice === undefined) return {};
 	const characteristics = new Map(
 		start.participants.map(({ response }) => [response.peer, response.characteristics ?? {}]),
 	);
@@ -109,19 +98,15 @@ export function selectionFor(
  * The roster of a buffered round, and a Poisson sample, may be much smaller than the set it is taken from;
  * and losses that everybody sees are for complete graphs.
  */
-function needsCompleteGraph(spec: ResolvedSpecification): boolean {
-	const choice = selectionOf(spec);
-	return isBuffered(spec) || choice?.strategy === "poisson" || reportsLosses(choice);
-}
-
-/** Whether sites train at their own pace. */
-export function isBuffered(spec: ResolvedSpecification): boolean {
-	return spec.technique === "federated_learning" && spec.training.schedule === "buffered";
+function needsCompleteGraph({ schedule, selection }: JobTraits): boolean {
+	return schedule === "buffered" || selection?.strategy === "poisson" || reportsLosses(selection);
 }
 
 /** A buffer fills when sites are ready: its coordinator is given more time before it counts as stalling. */
 const BUFFER_PATIENCE = 10;
 
 export function patientTiming(spec: ResolvedSpecification, timing: CoordinationTiming): CoordinationTiming {
-	return isBuffered(spec) ? { ...timing, stallMs: BUFFER_PATIENCE * timing.stallMs } : timing;
+	return traitsOf(spec).schedule === "buffered"
+		? { ...timing, stallMs: BUFFER_PATIENCE * timing.stallMs }
+		: timing;
 }

@@ -90,8 +90,6 @@ export function evidenceFlaw(
 		}
 		if ((meta.publicHash === undefined) !== (config.publicBytes === undefined))
 			return `the input of ${meta.author} has not the public part that the job asks for`;
-		if ((meta.publicHash === undefined) !== (config.publicBytes === undefined))
-			return `the input of ${meta.author} has not the public part that the job asks for`;
 		if (!isAuthentic(meta)) return `the input of ${meta.author} is not signed by it`;
 	}
 	if (around.some((member) => survivors.has(member) && !byAuthor.has(member)))

@@ -53,9 +53,9 @@ export interface JobPlan {
 	readonly work: JobWork;
 	/** The common state before the first round. @param seed beacon of the job's start */
 	initialState(jobId: string, seed: Uint8Array): Uint8Array;
-	/** What the inputs of the round that starts from a common state are screened by; absent where none are. */
 	/** Bytes that every participant shows of its update; absent where nothing is shown. */
 	readonly publicBytes?: number | undefined;
+	/** What the inputs of the round that starts from a common state are screened by; absent where none are. */
 	screening?(state: Uint8Array): ReturnType<typeof screeningRules>;
 	/** What a site charges its own ledger before its contribution to a round leaves. */
 	charges(facts: ContributionFacts): readonly RoundCharge[];
