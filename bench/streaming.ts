@@ -5,16 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { openLocation, type StreamedLocation, stampOf } from "../node/data/streaming/location.ts";
-import type { DataDescription } from "../src/data/description.ts";
-import { type PassRequest, passOver } from "../src/data/streamedPass.ts";
+import { type StreamedLocation, stampOf } from "../node/data/streaming/location.ts";
 import { HELD_OUT_FRACTION } from "../src/training/siteData.ts";
-import { roundsAPass } from "../src/training/streamedRound.ts";
+import { roundsAPass, shuffleRows } from "../src/training/streamedRound.ts";
 import { type Bench, type Cell, median } from "./bench.ts";
+import type { PassFigures, PassOrder } from "./streamingPass.ts";
 
 const GB = 1e9;
 const ROWS_MEASURED = 20_000;
-const SAMPLE_MS = 250;
 
 type Options = {
 	readonly "size-gb": readonly number[];
@@ -39,8 +37,8 @@ export const streaming: Bench<Options> = {
 		},
 		passes: {
 			description: "which are measured",
-			default: "both",
-			choices: ["poisson", "survey", "both"],
+			default: "all",
+			choices: ["poisson", "survey", "epoch", "all"],
 		},
 		features: { description: "feature columns, float32", default: [64] },
 		batch: { description: "records that a round samples on average", default: [1024] },
@@ -50,9 +48,9 @@ export const streaming: Bench<Options> = {
 	},
 	libraries: ["@duckdb/node-api"],
 	notes: [
-		"A pass reads every record, draws the batches of `rounds a pass` rounds exactly and keeps them in memory; a survey, at registration, looks at every record (scales and hashes it) and counts.",
+		"A Poisson pass reads every record, draws the batches of `rounds a pass` rounds exactly and keeps them in memory; a survey, at registration, looks at every record (scales and hashes it) and counts; an epoch trains a softmax regression on every record, shuffled in a window of three quarters of the memory, in steps of the batch.",
 		"MB are 10^6 bytes of the file; random float32 features, which Parquet cannot compress.",
-		"Memory is the whole process's resident set, sampled every quarter of a second: its median over each quarter of the pass, and its peak.",
+		"Memory is the resident set of a process that does one pass and nothing else, sampled every quarter of a second: before the pass, its median over each quarter of it, and its peak.",
 		"A terabyte is worked out from the same pass: 10^12 bytes over the bytes a second.",
 	],
 	async run(options) {
@@ -97,91 +95,71 @@ async function generate(path: string, sizeGb: number, features: number): Promise
 async function measure(path: string, format: "parquet" | "csv", rows: number, options: Options) {
 	const features = options.features[0] ?? 64;
 	const memoryMiB = options["memory-mib"][0] ?? 512;
-	const description: DataDescription = {
-		name: "streaming-bench",
-		label: { kind: "class", column: "label", classes: Array.from({ length: 10 }, (_, i) => String(i)) },
-		features: { count: features, bounds: [0, 16], scale: "unit" },
-	};
-	const settings = {
-		batchMemoryMiB: memoryMiB,
-		engineMemoryMiB: 512,
-		engineThreads: options.threads[0] ?? 1,
-	};
+	const batch = options.batch[0] ?? 1024;
 	const location: StreamedLocation = { kind: format, path, ...(await stampOf(path)) };
 	const trainingRows = Math.round(rows * (1 - HELD_OUT_FRACTION));
-	const sampling = { kind: "poisson" as const, rate: Math.min(1, (options.batch[0] ?? 1024) / trainingRows) };
-	const steps = roundsAPass(
-		{ kind: "batches", sampling, stepsPerRound: 1 },
-		{ features, trainingRows, rounds: 100_000, memoryMiB },
-	);
+	const sampling = { kind: "poisson" as const, rate: Math.min(1, batch / trainingRows) };
+	const here = { features, trainingRows, memoryMiB };
+	const steps = roundsAPass({ kind: "batches", sampling, stepsPerRound: 1 }, { ...here, rounds: 100_000 });
+	const windowRows = shuffleRows({ algorithm: "fedavg", localEpochs: 1, localBatch: batch }, here);
+	const kinds: Record<string, PassOrder["wanted"]> = {
+		poisson: { kind: "poisson", sampling, steps },
+		survey: { kind: "survey" },
+		epoch: { kind: "epoch", windowRows, batchRows: batch },
+	};
 	const gb = location.sizeBytes / GB;
 	const rates: Record<string, Cell>[] = [];
 	const memory: Record<string, Cell>[] = [];
-	const poisson = ["Poisson pass", { plan: { sampling, first: 0, steps } }] as const;
-	const survey = ["survey", { count: true }] as const;
-	const passes = { poisson: [poisson], survey: [survey], both: [poisson, survey] }[options.passes] ?? [];
-	for (const [name, wanted] of passes) {
-		const { seconds, cpuSeconds, resident, kept } = await timed(async () => {
-			const source = await openLocation(location, description, settings);
-			try {
-				const request: PassRequest = {
-					source,
-					description,
-					splitKey: new Uint8Array(32),
-					heldOutFraction: HELD_OUT_FRACTION,
-					knownRows: rows,
-					...wanted,
-				};
-				return (await passOver(request)).batches;
-			} finally {
-				await source.close();
-			}
+	for (const name of options.passes === "all" ? Object.keys(kinds) : [options.passes]) {
+		const { seconds, cpuSeconds, resident } = await passOf({
+			location,
+			rows,
+			features,
+			settings: {
+				batchMemoryMiB: memoryMiB,
+				engineMemoryMiB: 512,
+				engineThreads: options.threads[0] ?? 1,
+			},
+			wanted: kinds[name]!,
 		});
 		const label = `${name}, ${format}`;
 		rates.push({
 			pass: label,
 			GB: round(gb),
 			rows,
-			"rounds a pass": name === "survey" ? 0 : steps,
+			"rounds a pass": name === "poisson" ? steps : 0,
 			seconds: round(seconds),
 			"CPU s": round(cpuSeconds),
 			"rows/s": Math.round(rows / seconds),
 			"MB/s": round((gb * 1000) / seconds),
 			"MB/CPU s": round((gb * 1000) / cpuSeconds),
 			"hours for 1 TB": round(((1000 / gb) * seconds) / 3600),
-			"s a round": name === "survey" ? 0 : round(seconds / steps),
+			"CPU h for 1 TB": round(((1000 / gb) * cpuSeconds) / 3600),
 		});
-		const quarter = Math.ceil(resident.length / 4);
-		const part = (i: number) => Math.round(median(resident.slice(i * quarter, (i + 1) * quarter)));
-		const known = (value: number): Cell => (Number.isNaN(value) ? "" : value);
+		const [before = 0, ...during] = resident;
+		const quarter = Math.ceil(during.length / 4);
+		const part = (i: number): Cell => {
+			const value = median(during.slice(i * quarter, (i + 1) * quarter));
+			return Number.isNaN(value) ? "" : Math.round(value);
+		};
 		memory.push({
 			pass: label,
-			"1st quarter": known(part(0)),
-			"2nd quarter": known(part(1)),
-			"3rd quarter": known(part(2)),
-			"4th quarter": known(part(3)),
-			peak: Math.round(Math.max(...resident)),
+			GB: round(gb),
+			before,
+			"1st quarter": part(0),
+			"2nd quarter": part(1),
+			"3rd quarter": part(2),
+			"4th quarter": part(3),
+			peak: Math.max(...resident),
 		});
-		kept?.discard();
 	}
 	return { rates, memory };
 }
 
-async function timed<T>(run: () => Promise<T>) {
-	const mib = () => process.memoryUsage.rss() / 2 ** 20;
-	const resident = [mib()];
-	const timer = setInterval(() => resident.push(mib()), SAMPLE_MS);
-	const before = process.cpuUsage();
-	const startMs = performance.now();
-	try {
-		const kept = await run();
-		const { user, system } = process.cpuUsage(before);
-		resident.push(mib());
-		const seconds = (performance.now() - startMs) / 1000;
-		return { seconds, cpuSeconds: (user + system) / 1e6, resident, kept };
-	} finally {
-		clearInterval(timer);
-	}
+async function passOf(order: PassOrder): Promise<PassFigures> {
+	const script = fileURLToPath(new URL("./streamingPass.ts", import.meta.url));
+	const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(order)]);
+	return JSON.parse(stdout) as PassFigures;
 }
 
 function round(value: number): number {

@@ -127,7 +127,11 @@ export function roundsAPass(
  *   for FedNova where its count of steps would end every epoch early, with the same records each time
  */
 export function shuffleRows(
-	{ localBatch, localEpochs, algorithm }: ResolvedJobSpec["training"],
+	{
+		localBatch,
+		localEpochs,
+		algorithm,
+	}: Pick<ResolvedJobSpec["training"], "localBatch" | "localEpochs" | "algorithm">,
 	{
 		features,
 		trainingRows,
