@@ -106,10 +106,38 @@ const tasks: Readonly<Record<string, Task>> = {
 		},
 		settings: privateSettings,
 	},
+	"mnist10k, five million parameters": {
+		set: "mnist10k",
+		model: { kind: "multilayer_perceptron", hidden: [2048, 1648], activation: "tanh" },
+		training: {
+			algorithm: "fedavg",
+			rounds: 3,
+			localLearningRate: 0.1,
+			localBatch: 64,
+			evaluateEveryRounds: 3,
+		},
+		privacy: { mechanism: "none" },
+		aggregation: { updateNormBound: 3 },
+		settings: [
+			["8 bits", { bits: 8, largestWeight: 1600 }],
+			["8 bits, random quarter", { bits: 8, largestWeight: 1600, coordinates: "random", share: 0.25 }],
+			[
+				"8 bits, random quarter, feedback",
+				{ bits: 8, largestWeight: 1600, coordinates: "random", share: 0.25, errorFeedback: true },
+			],
+		],
+		large: true,
+	},
 	"mnist10k, five million parameters, epsilon 8": {
 		set: "mnist10k",
 		model: { kind: "multilayer_perceptron", hidden: [2048, 1648], activation: "tanh" },
-		training: { rounds: 10, serverLearningRate: 0.25, momentum: 0.5, expectedBatch: 1600 },
+		training: {
+			rounds: 10,
+			serverLearningRate: 0.25,
+			momentum: 0.5,
+			expectedBatch: 1600,
+			evaluateEveryRounds: 10,
+		},
 		privacy: {
 			mechanism: "distributed_gaussian",
 			epsilon: 8,
@@ -220,7 +248,7 @@ export const compression: Bench<{ data: string; seeds: readonly number[] }> = {
 	summary: "bytes of a round and accuracy by setting of compression; error of a mean by bits",
 	options: {
 		data: {
-			description: "one task, or all but the large one",
+			description: "one task, or all but the large ones, which take some minutes each",
 			default: "all",
 			choices: ["all", ...Object.keys(tasks)],
 		},

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { decodeCanonical, encodeCanonical } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { allFinite } from "./finite.ts";
-import { float64FromBytes, float64ToBytes } from "./littleEndian.ts";
+import { float32FromBytes, float32ToBytes } from "./littleEndian.ts";
 
 export interface OptimizerSettings {
 	/** Step size, > 0. */
@@ -35,22 +35,23 @@ export interface AdaptiveRule {
 	readonly epsilon: number;
 }
 
+/** Moments are float32, as in every training framework: half of what a member fetches that was away. */
 export interface OptimizerState {
 	/** Steps taken. */
 	readonly step: number;
 	/** Velocity, or with an adaptive rule the mean gradient, one value a parameter; empty without momentum. */
-	readonly velocity: Float64Array;
+	readonly velocity: Float32Array;
 	/** Squares as the adaptive rule keeps them, one value a parameter. */
-	readonly squares?: Float64Array;
+	readonly squares?: Float32Array;
 }
 
 /** The state before the first step. @throws AlthingError `learning.invalid_optimizer`. */
 export function initialOptimizerState(settings: OptimizerSettings, parameterCount: number): OptimizerState {
 	requireSettings(settings);
-	const velocity = new Float64Array(settings.momentum === 0 ? 0 : parameterCount);
+	const velocity = new Float32Array(settings.momentum === 0 ? 0 : parameterCount);
 	return settings.adaptive === undefined
 		? { step: 0, velocity }
-		: { step: 0, velocity, squares: new Float64Array(parameterCount) };
+		: { step: 0, velocity, squares: new Float32Array(parameterCount) };
 }
 
 /**
@@ -97,13 +98,13 @@ export function applyGradient(
 }
 
 interface Direction {
-	readonly direction: Float64Array;
+	readonly direction: Float32Array | Float64Array;
 	readonly moments: Omit<OptimizerState, "step">;
 }
 
 function heavyBall(momentum: number, { velocity }: OptimizerState, gradient: Float64Array): Direction {
 	if (momentum === 0) return { direction: gradient, moments: { velocity } };
-	const next = gradient.map((value, i) => momentum * velocity[i]! + value);
+	const next = velocity.map((value, i) => momentum * value + gradient[i]!);
 	return { direction: next, moments: { velocity: next } };
 }
 
@@ -113,35 +114,32 @@ function scaled(
 	state: OptimizerState,
 	gradient: Float64Array,
 ): Direction {
-	const mean =
-		momentum === 0
-			? gradient
-			: gradient.map((value, i) => momentum * state.velocity[i]! + (1 - momentum) * value);
+	const velocity = state.velocity.map((value, i) => momentum * value + (1 - momentum) * gradient[i]!);
+	const mean = momentum === 0 ? gradient : velocity;
 	const squares = squaresAfter(rule, secondMomentDecay, state.squares!, gradient);
 	const meanWeight = 1 - integerPower(momentum, state.step + 1);
 	const squareWeight = rule === "adagrad" ? 1 : 1 - integerPower(secondMomentDecay, state.step + 1);
-	const direction = mean.map(
+	const direction = Float64Array.from(
+		mean,
 		(value, i) => value / meanWeight / (Math.sqrt(squares[i]! / squareWeight) + epsilon),
 	);
-	return { direction, moments: { velocity: momentum === 0 ? state.velocity : mean, squares } };
+	return { direction, moments: { velocity, squares } };
 }
 
 function squaresAfter(
 	rule: AdaptiveRule["rule"],
 	decay: number,
-	squares: Float64Array,
+	squares: Float32Array,
 	gradient: Float64Array,
-): Float64Array {
+): Float32Array {
+	const square = (i: number) => gradient[i]! * gradient[i]!;
 	switch (rule) {
 		case "adam":
-			return gradient.map((value, i) => decay * squares[i]! + (1 - decay) * (value * value));
+			return squares.map((before, i) => decay * before + (1 - decay) * square(i));
 		case "yogi":
-			return gradient.map((value, i) => {
-				const square = value * value;
-				return squares[i]! - (1 - decay) * Math.sign(squares[i]! - square) * square;
-			});
+			return squares.map((before, i) => before - (1 - decay) * Math.sign(before - square(i)) * square(i));
 		case "adagrad":
-			return gradient.map((value, i) => squares[i]! + value * value);
+			return squares.map((before, i) => before + square(i));
 	}
 }
 
@@ -174,8 +172,8 @@ function requireLengths(
 export function encodeOptimizerState({ step, velocity, squares }: OptimizerState): Uint8Array {
 	return encodeCanonical({
 		step,
-		velocity: float64ToBytes(velocity),
-		...(squares === undefined ? {} : { squares: float64ToBytes(squares) }),
+		velocity: float32ToBytes(velocity),
+		...(squares === undefined ? {} : { squares: float32ToBytes(squares) }),
 	});
 }
 
@@ -189,10 +187,10 @@ const stateSchema = z.strictObject({
 export function decodeOptimizerState(bytes: Uint8Array): OptimizerState {
 	const parsed = stateSchema.safeParse(decodeCanonical(bytes, bytes.length));
 	if (parsed.success) {
-		const velocity = float64FromBytes(parsed.data.velocity);
+		const velocity = float32FromBytes(parsed.data.velocity);
 		const squares =
-			parsed.data.squares === undefined ? {} : { squares: float64FromBytes(parsed.data.squares) };
-		if (allFinite(velocity) && allFinite(squares.squares ?? new Float64Array()))
+			parsed.data.squares === undefined ? {} : { squares: float32FromBytes(parsed.data.squares) };
+		if (allFinite(velocity) && allFinite(squares.squares ?? new Float32Array()))
 			return { step: parsed.data.step, velocity, ...squares };
 	}
 	throw new AlthingError(

@@ -51,7 +51,7 @@ export function footprintBytes(work: JobWork, { rows, columns, participants }: F
 	const past = correlation === undefined ? 0 : 2 * participationReach(correlation).releases;
 	return (
 		rows * (model.inputs + 1) * FLOAT32 +
-		STATES * commonParameterCount(work.plan) * (FLOAT32 + MOMENTS * FLOAT64) +
+		STATES * commonParameterCount(work.plan) * (1 + MOMENTS) * FLOAT32 +
 		own +
 		sums +
 		past * length * FLOAT64 +

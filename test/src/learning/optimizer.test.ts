@@ -30,7 +30,7 @@ describe("steps", () => {
 			gradient,
 		);
 		expect(result.parameters).toEqual(Float32Array.of(0, 4));
-		expect(result.state).toEqual({ step: 1, velocity: new Float64Array(0) });
+		expect(result.state).toEqual({ step: 1, velocity: new Float32Array(0) });
 		expect(parameters).toEqual(Float32Array.of(1, 2));
 		expect(gradient).toEqual(Float64Array.of(10, -20));
 	});
@@ -42,7 +42,7 @@ describe("steps", () => {
 			({ parameters, state } = applyGradient(heavyBall, state, parameters, Float64Array.of(1)));
 		}
 		expect(state.step).toBe(3);
-		expect(state.velocity[0]).toBeCloseTo(1 + 0.9 + 0.81, 12);
+		expect(state.velocity[0]).toBeCloseTo(1 + 0.9 + 0.81, 6);
 		expect(parameters[0]).toBeCloseTo(-0.1 * (1 + 1.9 + 2.71), 6);
 	});
 
@@ -87,7 +87,7 @@ describe("steps", () => {
 				expected -= (0.1 * first) / (1 - 0.9 ** (step + 1)) / (Math.sqrt(second / weight) + 1e-8);
 			}
 			expect(parameters[0]).toBeCloseTo(expected, 6);
-			expect(state.squares![0]).toBeCloseTo(second, 12);
+			expect(state.squares![0]).toBeCloseTo(second, 7);
 		}
 	});
 
@@ -155,15 +155,15 @@ describe("refusals", () => {
 	});
 
 	test("a damaged state", () => {
-		const bytes = encodeOptimizerState({ step: 1, velocity: Float64Array.of(Number.NaN) });
+		const bytes = encodeOptimizerState({ step: 1, velocity: Float32Array.of(Number.NaN) });
 		expect(() => decodeOptimizerState(bytes)).toThrow(
 			expect.objectContaining({ code: "learning.invalid_optimizer_state" }),
 		);
-		const whole = encodeOptimizerState({ step: 1, velocity: Float64Array.of(1) });
+		const whole = encodeOptimizerState({ step: 1, velocity: Float32Array.of(1) });
 		expect(() => decodeOptimizerState(whole.subarray(0, whole.length - 1))).toThrow(
 			expect.objectContaining({ code: expect.stringMatching(/^encoding\./) }),
 		);
 	});
 });
 
-const TWENTY_STEPS_HASH = "b9a37dcfec30b919b95a5d09569a66a2af88b686ff874f7a72d3215aad118daf";
+const TWENTY_STEPS_HASH = "6ff2b148588cede5b197416c965666e501f28de1a549ae004814e06801b84bc3";
