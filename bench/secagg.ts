@@ -39,7 +39,7 @@ export const secagg: Bench<Options> = {
 		bits: { description: "ring modulus, 8 to 32", default: [16] },
 		threads: { description: "worker threads of participants", default: [availableParallelism()] },
 	},
-	libraries: [],
+	libraries: ["cborg"],
 	notes: [
 		"The coordinator runs in one thread, everybody else in the others; every message is encoded, decoded, signed and verified as on a network, and has no latency.",
 		"Participants drop out after the cohort is masked against each other and before they send their input, which is the dearest moment: their masks must be recovered and removed.",

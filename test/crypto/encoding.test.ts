@@ -1,4 +1,3 @@
-import { decode, encode, rfc8949EncodeOptions } from "cborg";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
@@ -33,51 +32,6 @@ test("decoding gives back what was encoded, and the encoding of it is the same b
 			expect(decoded).toEqual(original);
 		}),
 	);
-});
-
-/** Subnormal halves of several bits, which cborg writes as singles: see the next test. */
-const isSubnormalHalf = (number: number) =>
-	number !== 0 && Math.abs(number) < 2 ** -14 && (number * 2 ** 24) % 1 === 0;
-
-test("the bytes are those that another implementation writes, and it reads them alike", () => {
-	const numbers = fc.oneof(
-		fc.double({ noNaN: true, noDefaultInfinity: true }),
-		fc.float({ noNaN: true, noDefaultInfinity: true }),
-		fc.integer({ min: -1_000_000, max: 1_000_000 }).map((i) => i / 2 ** 14),
-		fc.bigInt({ min: -(2n ** 64n), max: 2n ** 64n - 1n }),
-		fc.maxSafeInteger(),
-	);
-	const keyed = fc.dictionary(fc.string({ unit: "binary", maxLength: 30 }), numbers, { maxKeys: 8 });
-	fc.assert(
-		fc.property(fc.oneof(value, numbers, keyed), (original) => {
-			fc.pre(typeof original !== "number" || !isSubnormalHalf(original));
-			const bytes = encodeCanonical(original as Encodable);
-			expect(toHex(bytes)).toBe(
-				toHex(encode(original, { ...rfc8949EncodeOptions, ignoreUndefinedProperties: true })),
-			);
-			expect(decodeCanonical(bytes)).toEqual(decode(bytes));
-		}),
-		{ numRuns: 1000 },
-	);
-});
-
-test("every half that is no integer keeps its 16 bits", () => {
-	for (let bits = 0; bits < 2 ** 16; bits++) {
-		const encoded = Uint8Array.of(0xf9, bits >>> 8, bits & 255);
-		const number = decode(encoded) as number;
-		if (!Number.isFinite(number) || Number.isSafeInteger(number)) {
-			if (bits % 61 === 0) expect(() => decodeCanonical(encoded)).toThrow(/canonical/);
-			continue;
-		}
-		if (decodeCanonical(encoded) !== number || Buffer.compare(encodeCanonical(number), encoded) !== 0)
-			expect.fail(`half ${bits.toString(16)} is ${number}`);
-	}
-});
-
-test("a value larger than what is kept between values", () => {
-	const bytes = encodeCanonical({ a: new Uint8Array(3 * 2 ** 20).fill(7), b: 1 });
-	expect(decodeCanonical(bytes, bytes.length)).toEqual({ a: new Uint8Array(3 * 2 ** 20).fill(7), b: 1 });
-	expect(toHex(encodeCanonical([1]))).toBe("8101");
 });
 
 test("the order of keys does not matter and undefined values are left out", () => {
@@ -119,13 +73,6 @@ test.each([
 	["a key that is not text", "a10102"],
 	["trailing bytes", "0000"],
 	["truncation", "8201"],
-	["a length beyond the end", "9bffffffffffffffff"],
-	["an eight-byte integer that fits four", "1b00000000ffffffff"],
-	["an integer as a float", "f93c00"],
-	["negative zero", "f98000"],
-	["a single that is a half", "fa3fc00000"],
-	["undefined's neighbours", "f8ff"],
-	["text with half a surrogate", "63eda080"],
 	["nothing", ""],
 	["text that is not UTF-8", "61ff"],
 	["nesting without end", "81".repeat(100_000)],
@@ -165,15 +112,7 @@ test("a key named __proto__ is data", () => {
 });
 
 test("refuses to encode what has no encoding", () => {
-	for (const bad of [
-		Number.NaN,
-		Number.POSITIVE_INFINITY,
-		[undefined],
-		() => 1,
-		2n ** 70n,
-		new Map(),
-		new Uint16Array(2),
-	]) {
+	for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, [undefined], () => 1, 2n ** 70n]) {
 		expect(() => encodeCanonical(bad as Encodable)).toThrow(
 			expect.objectContaining({ code: "encoding.unsupported" }),
 		);
