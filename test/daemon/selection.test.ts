@@ -68,6 +68,46 @@ describe("a stratified job", () => {
 	});
 });
 
+describe("a job that selects by reported losses", () => {
+	it("asks the same at every node, and charges each report to the held-out records of the site it is of", {
+		timeout: TEST_MS,
+	}, async () => {
+		const spec = job({ strategy: "utility", size: 3, exploration: 0.34 });
+		const { id } = await fleet.node(0).call("job.submit", { spec });
+		const details = await Promise.all(
+			fleet.nodes.map((node) => node.untilJob(id, ({ state }) => state === "completed")),
+		);
+		expect(new Set(await Promise.all(fleet.nodes.map((node) => node.modelHash(id)))).size).toBe(1);
+		const { history } = details[0]!;
+		for (const [index, node] of fleet.nodes.entries()) {
+			expect(details[index]!.history.map(({ cohort }) => cohort)).toEqual(
+				history.map(({ cohort }) => cohort),
+			);
+			const { budgets } = await node.call("budget.show", { dataset: "digits-8x8" });
+			const paid = (budgets[0]?.charges ?? []).filter(
+				(charge) => charge.job === id && charge.partition === "heldOut" && charge.state === "released",
+			);
+			// A report in each round that it is in the sum of, and in the first the figures of the evaluation.
+			const contributed = history.filter(({ survivors }) => survivors.includes(node.peer));
+			expect(new Set(paid.map(({ round }) => round)).size).toBe(contributed.length);
+			const evaluated = contributed.includes(history[0]!) ? 1 : 0;
+			expect(paid.length).toBeGreaterThanOrEqual(contributed.length + evaluated);
+			expect((await node.call("budget.audit", {})).differences).toEqual([]);
+		}
+	});
+
+	it("is refused together with robustness, and without noise for the reports", {
+		timeout: TEST_MS,
+	}, async () => {
+		const spec = job({ strategy: "power_of_choice", size: 3, candidates: 4 });
+		const submit = (more: object) => fleet.node(0).call("job.submit", { spec: { ...spec, ...more } });
+		const robustness = { mode: "norm_bound" };
+		await expect(submit({ robustness })).rejects.toMatchObject({ code: "job.invalid" });
+		const training = { rounds: 2 };
+		await expect(submit({ training, privacy: { mechanism: "none" } })).rejects.toThrow(/power_of_choice/);
+	});
+});
+
 describe("a buffered job", () => {
 	it("takes three contributions a round, and each site pays for those that were taken", {
 		timeout: TEST_MS,

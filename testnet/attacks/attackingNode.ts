@@ -46,7 +46,10 @@ interface Circumstances {
 
 function noise(contribution: Contribution): Contribution {
 	const { vector, publicPart } = contribution;
-	if (publicPart === undefined) return { ...contribution, vector: randomWords(vector.length) };
+	if (publicPart === undefined) {
+		const shift = 32 - modulusBitsOf(vector);
+		return { ...contribution, vector: randomWords(vector.length).map((word) => word >>> shift) };
+	}
 	const own = float32FromBytes(publicPart);
 	const largest = 100 * norm(Float64Array.from(own));
 	const values = Float32Array.from(randomWords(own.length), (word) => largest * (word / 2 ** 31 - 1));
