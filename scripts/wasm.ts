@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, "..");
 
 /** Texts by path without ending, with the name of the constant that holds the bytes. */
 export const WASM_TEXTS: Readonly<Record<string, string>> = {
+	"crypto/gf256Evaluation": "GF256_EVALUATION_BYTES",
 	"crypto/maskAddition": "MASK_ADDITION_BYTES",
 	"src/privacy/samplers/wasmNoise": "WASM_NOISE_BYTES",
 };

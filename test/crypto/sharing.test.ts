@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeEach, expect, test, vi } from "vitest";
 import { toHex } from "../../crypto/encoding.ts";
-import { double, multiplyByPublic, weightsAtZero } from "../../crypto/gf256.ts";
+import { double, evaluate, multiplyByPublic, weightsAtZero } from "../../crypto/gf256.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
@@ -34,6 +34,36 @@ vi.mock("../../crypto/gf256.ts", async (original) => {
 	};
 });
 beforeEach(() => void trace.splice(0));
+
+test("polynomials are worth what Horner's rule says, sixteen at a time", () => {
+	fc.assert(
+		fc.property(
+			fc.integer({ min: 1, max: 255 }),
+			fc.constantFrom(4, 20, 32),
+			fc.integer({ min: 1, max: 40 }),
+			(x, width, rows) => {
+				const coefficients = new Uint32Array(new Uint8Array(randomBytes(4 * width * rows)).buffer);
+				const expected = new Uint32Array(width);
+				for (let row = rows - 1; row >= 0; row--) {
+					for (let w = 0; w < width; w++) {
+						const product = multiplyByPublic(expected[w] as number, x);
+						expected[w] = product ^ (coefficients[row * width + w] as number);
+					}
+				}
+				expect(evaluate(coefficients, width, x)).toEqual(expected);
+			},
+		),
+		{ numRuns: 200 },
+	);
+	for (const [words, width] of [
+		[10, 5],
+		[9, 4],
+		[256 * 4, 4],
+		[0, 4],
+		[36, 36],
+	] as const)
+		expect(() => evaluate(new Uint32Array(words), width, 1)).toThrow(RangeError);
+});
 
 const context = new TextEncoder().encode("session and dealer");
 const seedCommitment = new Uint8Array(32).fill(7);
