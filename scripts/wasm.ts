@@ -13,6 +13,7 @@ const root = join(import.meta.dirname, "..");
 export const WASM_TEXTS: Readonly<Record<string, string>> = {
 	"crypto/gf256Evaluation": "GF256_EVALUATION_BYTES",
 	"crypto/maskAddition": "MASK_ADDITION_BYTES",
+	"crypto/ringProjectionSums": "RING_PROJECTION_SUMS_BYTES",
 	"src/privacy/samplers/wasmNoise": "WASM_NOISE_BYTES",
 };
 

@@ -262,6 +262,16 @@ test("projections equal their definition, coordinate by coordinate", () => {
 	);
 });
 
+test("projections of a long vector are the same in every modulus, whatever adds them up", () => {
+	const seed = randomBytes(32);
+	for (const length of [4_096, 4_097, 12_345]) {
+		const values = Uint32Array.from({ length }, (_, i) => (i * 2_654_435_761) % 2 ** 32);
+		const wide = projectRing(seed, values, 32);
+		for (const bits of [16, 11, 8])
+			expect(projectRing(seed, values, bits)).toEqual(wide.map((value) => value % 2 ** bits));
+	}
+});
+
 test("projections are linear, and a change of one value by half the modulus is seen", () => {
 	const seed = randomBytes(32);
 	const length = 5_000;
