@@ -29,6 +29,14 @@ const normBoundSchema = z.strictObject({
 	mode: z
 		.literal("norm_bound")
 		.describe("secure aggregation; every update is held to a public L2 bound, then the mean"),
+	largestWeight: z
+		.int()
+		.min(2)
+		.max(100_000)
+		.optional()
+		.describe(
+			"without privacy: records up to which a site weighs more the more it has, no more than a few times the mean; without the key all weigh alike",
+		),
 	clientMomentum,
 });
 
@@ -155,6 +163,8 @@ export function robustnessContradiction(
 		const misplaced = misplacedKey(choice);
 		if (misplaced !== undefined) return misplaced;
 	}
+	if (choice.mode === "norm_bound" && choice.largestWeight !== undefined && mechanism !== "none")
+		return "robustness.largestWeight needs privacy.mechanism none: private updates weigh alike";
 	const screened = SCREENED_MODES.includes(choice.mode);
 	if (screened && mechanism === "distributed_gaussian")
 		return `robustness.mode ${choice.mode} shows ${SHOWN[choice.mode] ?? "vectors of"} the sites' vectors, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it`;

@@ -51,6 +51,8 @@ export function robustnessGap(spec: JobSpec): string | undefined {
 	if (why !== undefined)
 		return `${why}; or say robustness: {mode: none}, the plain mean, which one participant can ruin`;
 	if (training.algorithm !== "scaffold" || robustness === undefined) return undefined;
-	if (robustness.mode === "norm_bound" && robustness.clientMomentum === 0) return undefined;
-	return "training.algorithm scaffold goes with robustness.mode norm_bound and clientMomentum 0 alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
+	const { mode } = robustness;
+	if (mode === "norm_bound" && robustness.clientMomentum === 0 && robustness.largestWeight === undefined)
+		return undefined;
+	return "training.algorithm scaffold goes with robustness.mode norm_bound, clientMomentum 0 and equal weights alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
 }

@@ -15,6 +15,7 @@ import {
 } from "../privacy/correlatedNoise/strategy.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { type AllocationState, levelIn, type NoiseAllocation } from "./adaptiveNoise.ts";
+import { boundedWeightOf } from "./boundedWeight.ts";
 import { publicValuesOf } from "./clearUpdate.ts";
 import {
 	type CompressionPlan,
@@ -49,7 +50,7 @@ export interface Participation {
  * (adaptive clipping alone) | loss, correct, count of held-out records | weights ].
  */
 interface VectorLayout {
-	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count. */
+	/** Coordinates from 0 on that carry the update and, with adaptive clipping, the count, or a bounded weight. */
 	readonly update: number;
 	/** First of the coordinates of the evaluation: of each of its three figures as the plan says. */
 	readonly metrics: number;
@@ -184,7 +185,8 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 		spec.compression === undefined ? undefined : planCompression(spec.compression, whole.length);
 	const count = "clipping" in privacy && privacy.clipping === "adaptive" ? 1 : 0;
 	const publicValues = publicValuesOf(spec, whole.length, who);
-	const update = publicValues === undefined ? (compression?.values ?? whole.length) + count : 0;
+	const weight = boundedWeightOf(spec) === undefined ? 0 : 1;
+	const update = publicValues === undefined ? (compression?.values ?? whole.length) + count + weight : 0;
 	const outline: PlanOutline = {
 		model,
 		parameterCount: parameterCount(model),

@@ -4,6 +4,7 @@ import { applyGradient } from "../learning/optimizer.ts";
 import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { allocationAfter } from "./adaptiveNoise.ts";
+import { boundedWeightOf, weightedDivisor } from "./boundedWeight.ts";
 import { clearChoiceOf, robustMean } from "./clearUpdate.ts";
 import type { CommonState } from "./commonState.ts";
 import { takeFigures } from "./figures.ts";
@@ -11,7 +12,7 @@ import type { ResolvedJobSpec } from "./jobSpec.ts";
 import { type ClusterPhase, clusterPhase } from "./personalizationChoice.ts";
 import { noiseLevelOf, type TrainingPlan } from "./plan.ts";
 import { reputationAfter } from "./reputationUpdate.ts";
-import { isScreened, normBoundAfter } from "./robustUpdate.ts";
+import { isScreened, normBoundAfter, siteNormBound } from "./robustUpdate.ts";
 import { roundCompression } from "./roundCompression.ts";
 import { placeShared } from "./sharedParameters.ts";
 import { LOSS_UNIT, MOST_STEPS, variateUnit } from "./siteSteps.ts";
@@ -50,7 +51,12 @@ export function applyRelease(input: {
 			? { estimate: released }
 			: decodeRound(plan.correlation, state.decoder ?? [], round, released);
 	const phase = clusterPhase(spec.personalization, spec.training, round);
-	const units = unitsOf(spec, plan, phase, state, weights, survivors);
+	const units = unitsOf(spec, plan, phase, state, {
+		weights,
+		survivors,
+		// What a norm bound holds with the update, where sites weigh by records under one.
+		bounded: decoded.estimate[plan.layout.update - 1] ?? 0,
+	});
 	const sums = decoded.estimate.subarray(0, plan.compression?.values ?? plan.whole.length);
 	const { shown } = input;
 	const robust =
@@ -104,11 +110,14 @@ function unitsOf(
 	spec: ResolvedJobSpec,
 	{ whole }: TrainingPlan,
 	phase: ClusterPhase,
-	{ clippingNorm = 1 }: CommonState,
-	weights: Float64Array,
-	survivors: number,
+	state: CommonState,
+	sums: { readonly weights: Float64Array; readonly survivors: number; readonly bounded: number },
 ): number[] {
 	const { privacy, aggregation } = spec;
+	const { clippingNorm = 1 } = state;
+	const { weights, survivors } = sums;
+	if (boundedWeightOf(spec) !== undefined)
+		return [1 / weightedDivisor(sums.bounded, siteNormBound(spec, state), survivors)];
 	return Array.from({ length: whole.clusters }, (_, cluster) => {
 		if (privacy.mechanism !== "none" || isScreened(spec)) {
 			// How many sites chose a cluster would have to be noised and charged: each is taken to have an equal part.

@@ -7,6 +7,7 @@ import { AlthingError } from "../../crypto/error.ts";
 import { SCREENED_MODES } from "../robustness/robustnessChoice.ts";
 import { selectionLeavesOut } from "../robustness/spectralSelection.ts";
 import { medianOf } from "../robustness/vectors.ts";
+import { boundedWeightOf, weightedWithin } from "./boundedWeight.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
@@ -155,7 +156,13 @@ export function screeningRules(
 	};
 }
 
+/** m <- decay m + (1 - decay) u. */
+function averaged(update: Float64Array, momentum: Float32Array | undefined, decay: number): Float32Array {
+	return Float32Array.from(update, (value, i) => decay * (momentum?.[i] ?? 0) + (1 - decay) * value);
+}
+
 export interface RobustUpdate {
+	/** With a bounded weight behind it, where the job has one. */
 	readonly update: Float64Array;
 	readonly weight: number;
 	/** For the next round, if this vector comes into the sum. */
@@ -176,13 +183,17 @@ export function robustUpdate(
 	if (!weighsAlike(spec)) return sent;
 	const weight = spec.privacy.mechanism === "none" ? spec.aggregation.updateNormBound : 0;
 	const decay = clientMomentumOf(spec);
+	const bound = siteNormBound(spec, state);
+	if (boundedWeightOf(spec) !== undefined) {
+		const kept = decay === 0 ? undefined : averaged(sent.update, momentum, decay);
+		const share = sent.weight / spec.aggregation.updateNormBound;
+		const update = weightedWithin(kept ?? sent.update, share, bound);
+		return { update, weight: sent.weight, ...(kept === undefined ? {} : { momentum: kept }) };
+	}
 	if (decay === 0) return { update: sent.update, weight };
-	const kept = Float32Array.from(
-		sent.update,
-		(value, i) => decay * (momentum?.[i] ?? 0) + (1 - decay) * value,
-	);
+	const kept = averaged(sent.update, momentum, decay);
 	let squares = 0;
 	for (const value of kept) squares += value * value;
-	const factor = squares > 0 ? Math.min(1, siteNormBound(spec, state) / Math.sqrt(squares)) : 1;
+	const factor = squares > 0 ? Math.min(1, bound / Math.sqrt(squares)) : 1;
 	return { update: Float64Array.from(kept, (value) => value * factor), weight, momentum: kept };
 }

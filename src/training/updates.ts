@@ -9,6 +9,7 @@ import { rowsOfRound } from "../privacy/correlatedNoise/participation.ts";
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { addNoiseOnGrid } from "../privacy/samplers/bulkEncoding.ts";
 import type { GaussianSampler } from "../privacy/samplers/tableGaussian.ts";
+import { boundedWeightOf } from "./boundedWeight.ts";
 import type { CommonState } from "./commonState.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type PrivacyChoice, recordRate, type SharedNoise } from "./privacyChoice.ts";
@@ -194,23 +195,30 @@ export async function unprotectedUpdate(
 		const nothing = new Float64Array(compression?.values ?? whole.length);
 		return { update: nothing, weights, own, ...(unsent === undefined ? {} : { unsent }) };
 	}
-	const largest = compression?.largestWeight ?? WEIGHT_CAP;
-	const share = weighsAlike(spec) ? 1 : Math.min(rows, largest) / largest;
+	const bounded = boundedWeightOf(spec);
+	const largest = bounded ?? compression?.largestWeight ?? WEIGHT_CAP;
+	const claimed = Math.min(rows, largest) / largest;
+	// Under a bound an update gets its weight with the bound (robustUpdate.ts).
+	const share = weighsAlike(spec) ? 1 : claimed;
 	const { direction, cluster, steps, keep } = await siteSteps(site, round, state, own, plainSteps(site));
 	const { sent, ...rest } = split(site, direction);
 	const factor = shrinkage(sent, boundOf(spec, state));
 	// Control variates are a plain mean over the sites, whatever their weights.
 	const weighted = whole.variates ?? sent.length;
 	const update = sent.map((value, i) => value * factor * (i < weighted ? share : 1));
-	const weight = share * spec.aggregation.updateNormBound;
+	const weight = (bounded === undefined ? share : claimed) * spec.aggregation.updateNormBound;
 	weights[cluster] = weight;
 	if (whole.steps !== undefined) weights[whole.steps] = (weight * steps) / MOST_STEPS;
 	return { update, weights, own: keep(factor), ...rest };
 }
 
-/** What an update is clipped to: with momentum, that is what is held to the round's bound, and the update to the job's. */
+/**
+ * What an update is clipped to: the job's bound where momentum, or a weight beside it, is held to the round's
+ * afterwards.
+ */
 function boundOf(spec: RoundSite["spec"], state: CommonState): number {
-	return clientMomentumOf(spec) > 0 ? spec.aggregation.updateNormBound : siteNormBound(spec, state);
+	const later = clientMomentumOf(spec) > 0 || boundedWeightOf(spec) !== undefined;
+	return later ? spec.aggregation.updateNormBound : siteNormBound(spec, state);
 }
 
 /**

@@ -71,6 +71,6 @@ describe("a job file with reputation", () => {
 		).toThrow(/numbers of the sites' vectors/);
 		expect(() => job(1, { compression: {} })).toThrow(/norm_bound alone/);
 		const training = { algorithm: "scaffold", rounds: 2, expectedBatch: undefined };
-		expect(() => job(1, { training })).toThrow(/clientMomentum 0 alone/);
+		expect(() => job(1, { training })).toThrow(/clientMomentum 0 and equal weights alone/);
 	});
 });

@@ -215,7 +215,9 @@ describe("a job that names no robustness", () => {
 
 	test("keeps its control variates whole: no momentum, and no rule that leaves updates out", () => {
 		for (const robustness of [{ mode: "norm_bound" }, { mode: "strict", attackers: 2 }])
-			expect(() => chosen({ algorithm: "scaffold" }, { robustness })).toThrow(/clientMomentum 0 alone/);
+			expect(() => chosen({ algorithm: "scaffold" }, { robustness })).toThrow(
+				/clientMomentum 0 and equal weights alone/,
+			);
 	});
 });
 
