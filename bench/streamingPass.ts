@@ -9,6 +9,7 @@ import { passOver, type StepSampling } from "../src/data/streamedPass.ts";
 import { trainOverEpochs } from "../src/learning/localTraining.ts";
 import { initialParameters, softmaxRegression } from "../src/learning/model.ts";
 import { createTrainer } from "../src/learning/trainer.ts";
+import { RandomWords } from "../src/privacy/samplers/randomWords.ts";
 import { HELD_OUT_FRACTION } from "../src/training/siteData.ts";
 
 const SAMPLE_MS = 250;
@@ -75,6 +76,7 @@ async function pass({ location, rows, features, settings, wanted }: PassOrder): 
 					const window = new ShuffleWindow({ windowRows, batchRows, width: features }, take);
 					await passOver({
 						...request,
+						partsBy: new RandomWords(),
 						every: [{ part: "train", rows: 2048, take: (block) => window.add(block) }],
 					});
 					await window.end();

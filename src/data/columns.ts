@@ -14,10 +14,18 @@ import {
 
 export interface ColumnChunk {
 	readonly rows: number;
+	/** Place of its first record in the source, where parts are read out of their order. */
+	readonly first?: number;
 	/** One array per feature column, in the source's units; NaN where a cell is missing or no number. */
 	readonly columns: readonly Float32Array[];
 	/** Numbers; or places in the public list of classes, -1 for a class outside it. NaN where missing. */
 	readonly labels: Float32Array;
+}
+
+/** Records that stand one after another in a source. */
+export interface SourcePart {
+	readonly first: number;
+	readonly rows: number;
 }
 
 /** Something to read records from, in passes from the first record to the last. */
@@ -27,10 +35,16 @@ export interface RecordSource {
 	/** Feature columns, in the order of the source. */
 	readonly columns: readonly string[];
 	/**
+	 * Parts that can be read in any order, together all records; undefined where there is one order only.
+	 * @throws AlthingError `data.unreadable`
+	 */
+	parts?(): Promise<readonly SourcePart[] | undefined>;
+	/**
 	 * One pass. Chunks are valid until the next one is asked for.
+	 * @param parts of {@link parts}, in the order in which they are wanted
 	 * @throws AlthingError `data.unreadable`, `data.malformed`, `data.not_numeric`
 	 */
-	chunks(): AsyncIterable<ColumnChunk>;
+	chunks(parts?: readonly SourcePart[]): AsyncIterable<ColumnChunk>;
 	/** Has a pass under way end with an error, from inside whatever it waits for. */
 	interrupt(): void;
 	/** Gives back what the source holds, when no pass is under way. */

@@ -9,6 +9,16 @@ import { AlthingError } from "../../crypto/error.ts";
 import { RandomWords } from "../privacy/samplers/randomWords.ts";
 import type { Rows } from "./plannedBatches.ts";
 
+/** In an order by chance (Fisher and Yates). */
+export function shuffled<T>(list: readonly T[], words: RandomWords): T[] {
+	const order = [...list];
+	for (let i = order.length - 1; i > 0; i--) {
+		const j = words.belowNumber(i + 1);
+		[order[i], order[j]] = [order[j]!, order[i]!];
+	}
+	return order;
+}
+
 export class ShuffleWindow {
 	readonly #width: number;
 	readonly #take: (batch: Rows) => unknown;

@@ -13,6 +13,7 @@ import type { DataDescription } from "./description.ts";
 import { GeometricSkips } from "./geometricSkips.ts";
 import { heldOutTest } from "./partition.ts";
 import { PlannedBatches, type Rows } from "./plannedBatches.ts";
+import { shuffled } from "./shuffleWindow.ts";
 
 /** Which records a step of a job takes. */
 export type StepSampling =
@@ -48,6 +49,8 @@ export interface PassRequest {
 	readonly plan?: PlannedSteps;
 	/** Parts of which every record is wanted. */
 	readonly every?: readonly EveryRecord[];
+	/** Read the source's parts in an order that these decide, where it has parts; not with `plan`. */
+	readonly partsBy?: RandomWords;
 	/** Look at every record, to count the parts. */
 	readonly count?: boolean;
 	/** Ends the pass early. */
@@ -84,15 +87,17 @@ export async function passOver(request: PassRequest): Promise<PassResult> {
 	let heldOutRows = 0;
 	let seen = 0;
 	let base = 0;
-	for await (const chunk of source.chunks()) {
+	const parts = request.partsBy === undefined ? undefined : await source.parts?.();
+	for await (const chunk of source.chunks(parts && shuffled(parts, request.partsBy!))) {
 		if (request.signal?.aborted)
 			throw new AlthingError(
 				"data.pass_ended",
 				`The pass over ${source.name} was ended: nobody waits for it.`,
 			);
 		const end = base + chunk.rows;
+		const first = chunk.first ?? base;
 		for (let row = all ? base : choice!.next; row < end; row = all ? row + 1 : choice!.next) {
-			const label = shaper.shape(chunk, row - base, row, record);
+			const label = shaper.shape(chunk, row - base, first + row - base, record);
 			const heldOut = isHeldOut(record, 0, label);
 			seen++;
 			if (heldOut) heldOutRows++;

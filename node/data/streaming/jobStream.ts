@@ -24,7 +24,7 @@ import {
 	type Evaluation,
 	type Trainer,
 } from "../../../src/learning/trainer.ts";
-import type { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
+import { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
 import type { CommonState } from "../../../src/training/commonState.ts";
 import type { ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import type { TrainingPlan } from "../../../src/training/plan.ts";
@@ -198,6 +198,7 @@ export class JobStream {
 	}
 
 	async #pass(wanted: {
+		readonly partsBy?: RandomWords;
 		readonly plan?: { readonly sampling: StepSampling; readonly first: number; readonly steps: number };
 		readonly every?: readonly EveryRecord[];
 		readonly signal?: AbortSignal;
@@ -249,7 +250,7 @@ export class JobStream {
 		own: SiteState,
 		others: readonly EveryRecord[],
 	): Promise<NonNullable<StreamedRound["trained"]>> {
-		const { spec, plan, records, words } = this.#options;
+		const { spec, plan, records, words = new RandomWords() } = this.#options;
 		const { start, rule } = epochsStart({ spec, plan }, round, state, own);
 		const size = {
 			windowRows: this.#windowRows,
@@ -273,7 +274,7 @@ export class JobStream {
 				const window = new ShuffleWindow(size, (batch) => unlessDiverged(() => take(batch)), words);
 				try {
 					const every: EveryRecord = { part: "train", rows: BLOCK_ROWS, take: (block) => window.add(block) };
-					await this.#pass({ every: epoch === 0 ? [every, ...others] : [every] });
+					await this.#pass({ partsBy: words, every: epoch === 0 ? [every, ...others] : [every] });
 					await window.end();
 				} finally {
 					window.wipe();

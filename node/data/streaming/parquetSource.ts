@@ -3,7 +3,7 @@ import { AlthingError } from "../../../crypto/error.ts";
 import type { RecordSource, StreamedLabel } from "../../../src/data/columns.ts";
 import { columnPlaces } from "../../../src/data/csv.ts";
 import { type EngineLimits, type LockedEngine, openLockedEngine, sqlText } from "./lockedEngine.ts";
-import { type TableColumn, TableSource } from "./tableSource.ts";
+import { type Table, type TableColumn, TableSource } from "./tableSource.ts";
 
 const NUMERIC = /^(?:U?(?:TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|BOOLEAN|DECIMAL\(\d+,\d+\))$/;
 
@@ -23,6 +23,18 @@ export async function openParquet(
 		engine.close();
 		throw error;
 	}
+}
+
+/** The engine's column of a record's place in the file. */
+const PLACE = "file_row_number";
+
+/** Row groups are read in any order at no cost: the engine looks at no others. */
+function seekableParquet(location: string): NonNullable<Table["seekable"]> {
+	return {
+		place: PLACE,
+		from: `read_parquet(${sqlText(location)}, ${PLACE} = true)`,
+		parts: `SELECT row_group_num_rows FROM parquet_metadata(${sqlText(location)}) WHERE column_id = 0 ORDER BY row_group_id`,
+	};
 }
 
 /** A Parquet file that an engine may read, by path or address. */
@@ -63,5 +75,10 @@ export async function parquetIn(
 		);
 	}
 	const columns = described.filter((_, i) => i !== labelIndex);
-	return new TableSource(engine, { name, from, columns, label: described[labelIndex]!, explain }, label);
+	const table = { name, from, columns, label: described[labelIndex]!, explain };
+	// A column of that name in the file hides the engine's own.
+	const seekable = described.some((column) => column.name.toLowerCase() === PLACE)
+		? {}
+		: { seekable: seekableParquet(location) };
+	return new TableSource(engine, { ...table, ...seekable }, label);
 }

@@ -1,7 +1,7 @@
 /** Passes over one table that the locked engine reads: columns as float32, labels as places in the public list. */
 import bindings, { type DataChunk } from "@duckdb/node-bindings";
 import type { AlthingError } from "../../../crypto/error.ts";
-import type { ColumnChunk, RecordSource, StreamedLabel } from "../../../src/data/columns.ts";
+import type { ColumnChunk, RecordSource, SourcePart, StreamedLabel } from "../../../src/data/columns.ts";
 import { type LockedEngine, sqlName, sqlText } from "./lockedEngine.ts";
 
 /** Whitespace that the reader of whole files trims, too. */
@@ -11,6 +11,14 @@ export interface Table {
 	readonly name: string;
 	/** What stands behind FROM. */
 	readonly from: string;
+	/** Where records can be read from any place on. */
+	readonly seekable?: {
+		/** A column with the records' places, and what stands behind FROM for that. */
+		readonly place: string;
+		readonly from: string;
+		/** A query of one column: the number of records of each part, in order. */
+		readonly parts: string;
+	};
 	/** Feature columns. */
 	readonly columns: readonly TableColumn[];
 	readonly label: TableColumn;
@@ -31,7 +39,8 @@ export class TableSource implements RecordSource {
 	readonly columns: readonly string[];
 	readonly #engine: LockedEngine;
 	readonly #table: Table;
-	readonly #query: string;
+	/** What is asked of each record. */
+	readonly #selected: string;
 	#closed = false;
 
 	constructor(engine: LockedEngine, table: Table, label: StreamedLabel) {
@@ -43,12 +52,41 @@ export class TableSource implements RecordSource {
 			...table.columns.map(number),
 			label.kind === "class" ? place(sqlName(table.label.sqlName), label.classes) : number(table.label),
 		];
-		this.#query = `SELECT ${selected.join(", ")} FROM ${table.from}`;
+		this.#selected = selected.join(", ");
 	}
 
-	async *chunks(): AsyncIterable<ColumnChunk> {
-		const result = await this.#asked(() => this.#engine.connection.stream(this.#query));
+	async parts(): Promise<readonly SourcePart[] | undefined> {
+		const { seekable } = this.#table;
+		if (seekable === undefined) return undefined;
+		const result = await this.#asked(() => this.#engine.connection.runAndReadAll(seekable.parts));
+		let first = 0;
+		return result.getRows().map(([count]) => {
+			const rows = Number(count);
+			first += rows;
+			return { first: first - rows, rows };
+		});
+	}
+
+	async *chunks(parts?: readonly SourcePart[]): AsyncIterable<ColumnChunk> {
+		const { from, seekable } = this.#table;
 		const room = Array.from({ length: this.columns.length + 1 }, () => new Float32Array(0));
+		if (parts === undefined || seekable === undefined) {
+			yield* this.#chunksOf(`SELECT ${this.#selected} FROM ${from}`, room);
+			return;
+		}
+		for (const { first, rows } of parts) {
+			const within = `${seekable.place} BETWEEN ${first} AND ${first + rows - 1}`;
+			let read = 0;
+			const query = `SELECT ${this.#selected} FROM ${seekable.from} WHERE ${within}`;
+			for await (const chunk of this.#chunksOf(query, room)) {
+				yield { ...chunk, first: first + read };
+				read += chunk.rows;
+			}
+		}
+	}
+
+	async *#chunksOf(query: string, room: Float32Array[]): AsyncIterable<ColumnChunk> {
+		const result = await this.#asked(() => this.#engine.connection.stream(query));
 		for (;;) {
 			const fetched = await this.#asked(() => result.fetchChunk());
 			if (fetched === null || fetched.rowCount === 0) return;

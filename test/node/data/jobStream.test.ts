@@ -6,10 +6,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { JobStream } from "../../../node/data/streaming/jobStream.ts";
 import { openLocation, type StreamedLocation, stampOf } from "../../../node/data/streaming/location.ts";
 import { DataStreams } from "../../../node/data/streaming/streams.ts";
-import { seededRandomForTests } from "../../../src/data/testnetPartition.ts";
 import { type LocalUpdate, trainLocally } from "../../../src/learning/localTraining.ts";
 import { createTrainer } from "../../../src/learning/trainer.ts";
-import { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
+import type { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
 import { type CommonState, encodeCommonState, initialState } from "../../../src/training/commonState.ts";
 import type { ResolvedJobSpec } from "../../../src/training/jobSpec.ts";
 import { planTraining } from "../../../src/training/plan.ts";
@@ -17,6 +16,7 @@ import { loadSiteData } from "../../../src/training/siteData.ts";
 import { NEW_SITE } from "../../../src/training/siteState.ts";
 import { epochsStart, plainSteps } from "../../../src/training/siteSteps.ts";
 import { roundsAPass, shuffleRows, streamedWork } from "../../../src/training/streamedRound.ts";
+import { seededWords } from "../../src/data/seededWords.ts";
 import { relativeDistance } from "../../src/learning/reference.ts";
 import { digitsJob, type Overrides, WHO } from "../../src/training/federation.ts";
 
@@ -56,13 +56,6 @@ afterEach(async () => {
 	for (const one of open.splice(0)) await one.close();
 });
 
-function seededWords(seed: number): RandomWords {
-	const random = seededRandomForTests(seed);
-	return new RandomWords((target) => {
-		for (let i = 0; i < target.length; i++) target[i] = Math.floor(random() * 2 ** 32);
-	});
-}
-
 function opened(overrides: Overrides, memoryMiB = settings.batchMemoryMiB, words?: RandomWords): Opened {
 	const spec = digitsJob(overrides);
 	const plan = planTraining(spec, WHO);
@@ -96,6 +89,7 @@ function epochs(training: object): Overrides {
 	return {
 		training: { algorithm: "fedavg", rounds: 4, expectedBatch: undefined, ...training },
 		privacy: { mechanism: "none" },
+		robustness: { mode: "none" },
 	};
 }
 

@@ -14,6 +14,7 @@ import type { DataDescription } from "../../../src/data/description.ts";
 import type { Rows } from "../../../src/data/plannedBatches.ts";
 import { type Part, passOver } from "../../../src/data/streamedPass.ts";
 import { HELD_OUT_FRACTION, loadSiteData } from "../../../src/training/siteData.ts";
+import { seededWords } from "../../src/data/seededWords.ts";
 
 const LIMITS = { threads: 1, memoryMiB: 256 };
 const splitKey = new Uint8Array(32).fill(7);
@@ -185,6 +186,73 @@ describe("streamed Parquet", () => {
 			`SELECT * FROM read_csv('${digits}', header = true, types = {'digit': 'VARCHAR'})`,
 		);
 		await expectSameRecords(await openParquet(path, digitsLabel, LIMITS), digits, described);
+	});
+
+	it("gives row groups in any order, each record once and by its own number", async () => {
+		const rows = 9000;
+		const numbered = (y: string) =>
+			`SELECT range / 16384 AS x, ${y} AS y, 'a' AS kind FROM range(${rows}) ORDER BY range`;
+		const path = await parquet("numbered.parquet", numbered("0"));
+		const source = await openParquet(path, streamedLabel(small), LIMITS);
+		const parts = (await source.parts?.())!;
+		expect(parts.map((part) => part.rows)).toEqual([2048, 2048, 2048, 2048, 808]);
+		const seen: number[] = [];
+		for await (const { first, rows: count, columns } of source.chunks(parts.toReversed())) {
+			expect(columns[0]![0]! * 16384).toBe(first);
+			seen.push(...columns[0]!.slice(0, count));
+		}
+		expect(seen.map((x) => x * 16384).toSorted((a, b) => a - b)).toEqual([...Array(rows).keys()]);
+		const order: number[] = [];
+		await passOver({
+			source,
+			description: small,
+			splitKey,
+			heldOutFraction: 0,
+			knownRows: rows,
+			partsBy: seededWords(3),
+			every: [
+				{
+					part: "train",
+					rows: 1000,
+					take: ({ features, rows: taken }) => {
+						for (let i = 0; i < taken; i++) order.push(features[2 * i]!);
+					},
+				},
+			],
+		});
+		await source.close();
+		expect(order).toHaveLength(rows);
+		expect(order).not.toEqual(order.toSorted((a, b) => a - b));
+		expect(new Set(order).size).toBe(rows);
+		const broken = await openParquet(
+			await parquet("hole.parquet", numbered("CASE WHEN range = 5000 THEN NULL ELSE 0.0 END")),
+			streamedLabel(small),
+			LIMITS,
+		);
+		const request = { source: broken, description: small, splitKey, heldOutFraction: 0, count: true };
+		const error = await failure(() => passOver({ ...request, partsBy: seededWords(1) }));
+		expect(error).toMatchObject({ code: "data.not_numeric", facts: { record: 5001 } });
+		await broken.close();
+	});
+
+	it("has one order where a column hides the engine's places, and for text", async () => {
+		const described = { ...small, features: { ...small.features, count: 3 } };
+		const path = await parquet("hidden.parquet", "SELECT 1 AS x, 2 AS y, 3 AS FILE_ROW_NUMBER, 'a' AS kind");
+		const source = await openParquet(path, streamedLabel(described), LIMITS);
+		expect(await source.parts?.()).toBeUndefined();
+		await source.close();
+		const text = await openCsv(file("one.csv", "x,y,kind\n1,2,a\n"), streamedLabel(small), LIMITS);
+		expect(await text.parts?.()).toBeUndefined();
+		const { rows } = await passOver({
+			source: text,
+			description: small,
+			splitKey,
+			heldOutFraction: 0,
+			partsBy: seededWords(2),
+			count: true,
+		});
+		expect(rows).toBe(1);
+		await text.close();
 	});
 
 	it("refuses missing values, other types and other files", async () => {

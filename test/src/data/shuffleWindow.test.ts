@@ -2,15 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Rows } from "../../../src/data/plannedBatches.ts";
 import { ShuffleWindow } from "../../../src/data/shuffleWindow.ts";
-import { seededRandomForTests } from "../../../src/data/testnetPartition.ts";
-import { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
-
-function seededWords(seed: number): RandomWords {
-	const random = seededRandomForTests(seed);
-	return new RandomWords((target) => {
-		for (let i = 0; i < target.length; i++) target[i] = Math.floor(random() * 2 ** 32);
-	});
-}
+import type { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
+import { seededWords } from "./seededWords.ts";
 
 /** Records from `first` on, whose features and label are their number. */
 function numbered(first: number, rows: number): Rows {

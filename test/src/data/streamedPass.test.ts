@@ -5,9 +5,8 @@ import type { DataDescription } from "../../../src/data/description.ts";
 import { splitHeldOut } from "../../../src/data/partition.ts";
 import { PlannedBatches } from "../../../src/data/plannedBatches.ts";
 import { type PassRequest, passOver } from "../../../src/data/streamedPass.ts";
-import { seededRandomForTests } from "../../../src/data/testnetPartition.ts";
 import { participationSlots, rowsOfRound } from "../../../src/privacy/correlatedNoise/participation.ts";
-import { RandomWords } from "../../../src/privacy/samplers/randomWords.ts";
+import { seededWords } from "./seededWords.ts";
 
 const splitKey = new Uint8Array(32).fill(3);
 const description: DataDescription = {
@@ -34,13 +33,6 @@ function numbered(rows: number, chunkRows = 100): RecordSource {
 		interrupt: () => {},
 		close: async () => {},
 	};
-}
-
-function seededWords(seed: number): RandomWords {
-	const random = seededRandomForTests(seed);
-	return new RandomWords((target) => {
-		for (let i = 0; i < target.length; i++) target[i] = Math.floor(random() * 2 ** 32);
-	});
 }
 
 function pass(rows: number, request: Partial<PassRequest>): ReturnType<typeof passOver> {
