@@ -16,12 +16,7 @@ const LINKS_TIMEOUT_MS = 60_000;
  */
 function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
 	const { privacy, robustness } = job;
-	const leftOut =
-		robustness?.mode === "strict"
-			? selectionLeavesOut(robustness.attackers)
-			: robustness?.mode === "reputation"
-				? robustness.attackers
-				: 1;
+	const leftOut = leftOutBy(robustness);
 	return {
 		minimumCohort: Math.min(3, members),
 		minimumSurvivorFraction: Math.min(0.8, (members - leftOut) / members),
@@ -30,6 +25,15 @@ function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
 				? { requireDifferentialPrivacy: false, techniques: ["none"] }
 				: { maximumEpsilon: Math.max(8, privacy.epsilon), techniques: [privacy.mechanism] },
 	};
+}
+
+/** Members that a round may be without because of the job's robustness, or one that is away. */
+function leftOutBy(robustness: JobSpec["robustness"]): number {
+	if (robustness?.mode === "strict") return selectionLeavesOut(robustness.attackers);
+	if (robustness?.mode === "reputation") return robustness.attackers;
+	// An attacker that is found out may take the rest of its bucket with it.
+	if (robustness?.mode === "bucketed") return robustness.attackers * robustness.bucketSize;
+	return 1;
 }
 
 /** Founds the federation at the first node and brings the others in, all at once. */

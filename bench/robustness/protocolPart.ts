@@ -45,12 +45,16 @@ export function protocolPart(quick: boolean): Table & { readonly failed: number 
 	return { title, rows, failed };
 }
 
-/** One attack against the plain mean and both modes. */
-export function attacked(attack: AttackName, task: Task): { readonly rows: Row[]; readonly failed: number } {
+/** One attack against the plain mean and modes. */
+export function attacked(
+	attack: AttackName,
+	task: Task,
+	modes: readonly Mode[] = MODES,
+): { readonly rows: Row[]; readonly failed: number } {
 	const plain = simulate({ task, attack, defence: "mean", seed: SEED });
 	const rows: Row[] = [{ mode: "plain mean, in the clear", attack, ...percents(plain) }];
 	let failed = 0;
-	for (const mode of MODES) {
+	for (const mode of modes) {
 		const comparison: Comparison = { equal: 0, furthest: 0 };
 		const before = process.cpuUsage();
 		const defence = throughProtocol(mode, attack, task, comparison);

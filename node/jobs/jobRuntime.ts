@@ -419,6 +419,7 @@ export class JobRuntime {
 			phaseTimeoutMs: this.spec.aggregation.phaseTimeoutMs,
 			...(plan.publicBytes === undefined ? {} : { publicBytes: plan.publicBytes }),
 			screening: plan.screening,
+			bucketRules: plan.buckets,
 			seed,
 			initialState: plan.initialState(this.jobId, seed),
 			promises: records,

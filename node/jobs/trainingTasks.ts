@@ -79,6 +79,8 @@ export type WorkerTask =
 			readonly alignments?: readonly (number | undefined)[] | undefined;
 			/** Robustness in the clear: what the survivors showed, and the round's beacon. */
 			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
+			/** Where sums are opened by bucket: the survivors in each. */
+			readonly buckets?: readonly (readonly number[])[] | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask }
 	/** Gossip: this site's own model after a round's local training, to be released to its neighbours. */

@@ -179,14 +179,15 @@ function trainingOf({ work }: JobContext): Extract<JobWork, { kind: "training" }
 }
 
 function apply(task: Extract<WorkerTask, { kind: "apply" }>): Extract<WorkerResult, { kind: "applied" }> {
-	const { job, round, sum, survivors, norms, alignments, shown } = task;
+	const { job, round, sum, survivors, norms, alignments, shown, buckets } = task;
 	const { work } = job;
 	if (work.kind === "query")
 		return { kind: "applied", state: answerState(work.spec, work.plan, sum, survivors), metrics: {} };
 	if (work.kind === "vertical") return applyVertically(task, work);
 	const state = decodeCommonState(task.state, commonParameterCount(work.plan));
 	const { spec, plan } = work;
-	const applied = applyRelease({ spec, plan, round, state, sum, survivors, norms, alignments, shown });
+	const found = { norms, alignments, shown, buckets };
+	const applied = applyRelease({ spec, plan, round, state, sum, survivors, ...found });
 	const { metrics, leftOut } = applied;
 	return {
 		kind: "applied",

@@ -14,8 +14,8 @@ export interface BucketRules {
 	readonly size: number;
 	/** Of a bucket with fewer survivors nothing is opened: they count as dropouts. At least 2. */
 	readonly survivors: number;
-	/** Buckets that a sum is made of, at least. */
-	readonly least: number;
+	/** f: the rule over the buckets' sums needs 2 f + 1 of them. */
+	readonly attackers: number;
 }
 
 /** The most buckets of so many members. */
@@ -65,12 +65,9 @@ export class BucketGraph extends CompleteGraph {
 		return survivors.filter((member) => (counts[this.bucketOf(member)] ?? 0) >= this.#rules.survivors);
 	}
 
-	override thinSpot(survivors: Iterable<PeerId>): string | undefined {
-		const { survivors: needed, least } = this.#rules;
-		const full = this.#counts(survivors).filter((count) => count >= needed).length;
-		return full >= least
-			? undefined
-			: `only ${full} buckets have ${needed} members left, where ${least} buckets are required`;
+	/** An attacker spoils one bucket; one that is proven, and left out, spoils none. */
+	override leastBuckets(proven: number): number {
+		return 2 * Math.max(0, this.#rules.attackers - proven) + 1;
 	}
 
 	#counts(survivors: Iterable<PeerId>): number[] {

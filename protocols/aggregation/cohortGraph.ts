@@ -33,6 +33,8 @@ export interface CohortGraph {
 	bucketOf(member: PeerId): number;
 	/** Those among survivors whose bucket may be opened: all where there is one sum. Sorted like the survivors. */
 	openable(survivors: readonly PeerId[]): readonly PeerId[];
+	/** Buckets without which nothing is opened, when so many attackers are proven and left out. */
+	leastBuckets(proven: number): number;
 	/** Why the sum of these survivors must not be opened, whoever is corrupt; undefined if it may. */
 	thinSpot(survivors: Iterable<PeerId>): string | undefined;
 }
@@ -85,6 +87,10 @@ abstract class OneSum {
 	openable(survivors: readonly PeerId[]): readonly PeerId[] {
 		return survivors;
 	}
+
+	leastBuckets(_proven: number): number {
+		return 1;
+	}
 }
 
 export class CompleteGraph extends OneSum implements CohortGraph {
@@ -126,7 +132,7 @@ export class CompleteGraph extends OneSum implements CohortGraph {
 		return Math.floor(rosterSize / 2) + 1;
 	}
 
-	thinSpot(_survivors: Iterable<PeerId>): string | undefined {
+	thinSpot(): undefined {
 		return undefined;
 	}
 }

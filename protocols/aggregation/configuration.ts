@@ -187,13 +187,13 @@ export function checkConfig(config: AggregationConfig): void {
 	}
 	const { screening, buckets } = config;
 	if (buckets !== undefined) {
-		const { size, survivors, least } = buckets;
+		const { size, survivors, attackers } = buckets;
 		const candidates = (config.selected ?? electorate.members).length;
 		const whole = (count: number, from: number) => Number.isSafeInteger(count) && count >= from;
-		if (!whole(size, 2) || !whole(survivors, 2) || survivors > size || !whole(least, 1))
+		if (!whole(size, 2) || !whole(survivors, 2) || survivors > size || !whole(attackers, 0))
 			refuse(`buckets of ${size} of which ${survivors} survive cannot be opened by themselves`);
-		if (bucketCountOf(candidates, buckets) < least)
-			refuse(`${candidates} members make fewer than ${least} buckets of ${size}`);
+		if (bucketCountOf(candidates, buckets) < 2 * attackers + 1)
+			refuse(`${candidates} members fill fewer than ${2 * attackers + 1} buckets of ${size}`);
 		// Who is left out of a bucket must be known before anything is added up.
 		if (screening === undefined || screening.selection !== undefined)
 			refuse("the inputs of buckets are screened, without a selection");

@@ -21,6 +21,7 @@
  * Threat model, message diagram and the privacy argument: README.md beside this file.
  */
 export type { BufferRules } from "./admission.ts";
+export type { BucketRules } from "./bucketGraph.ts";
 export { graphSeedOf } from "./cohortGraph.ts";
 export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
 export {

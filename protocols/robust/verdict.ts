@@ -264,7 +264,11 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 	return {
 		passed:
 			opened === undefined
-				? sharing.roster.graph.openable(kept.filter((peer) => !reputed.includes(peer)))
+				? openable(
+						sharing,
+						kept.filter((peer) => !reputed.includes(peer)),
+						offences.size,
+					)
 				: opened.select(kept, offences.size),
 		alignments,
 		leftOut: reputed,
@@ -273,6 +277,17 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 		projections,
 		norms,
 	};
+}
+
+/** Those whose sums may be opened: everybody or, in buckets, of buckets that are full enough if enough are. */
+function openable(
+	{ roster: { graph } }: Sharing,
+	kept: readonly PeerId[],
+	proven: number,
+): readonly PeerId[] {
+	const left = graph.openable(kept);
+	const buckets = new Set(left.map((peer) => graph.bucketOf(peer)));
+	return buckets.size >= graph.leastBuckets(proven) ? left : [];
 }
 
 /** Edges whose two ends state different masks, in order. */

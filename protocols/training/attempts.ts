@@ -2,7 +2,7 @@
  * The aggregation attempts of one round: opens or joins them, follows Dead certificates from
  * one to the next, and carries their messages, timers and work in the job's own.
  */
-import { sha256 } from "../../crypto/hash.ts";
+import { hashFields, sha256 } from "../../crypto/hash.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { selectParticipants } from "../../src/selection/select.ts";
 import {
@@ -309,10 +309,16 @@ export class RoundAttempts {
 		return { cohort, graphSeed: this.#graphSeed ?? seed };
 	}
 
+	/** Buckets are dealt anew in each round, and alike in its attempts: no coordinator gets other ones by letting one die. */
+	#bucketSeed(beacon: Uint8Array | undefined): Uint8Array {
+		return hashFields("althing/buckets/1", beacon ?? this.#options.seed, this.#round);
+	}
+
 	#create(term: number, coordinator: PeerId, nowMs: number): AggregationSession {
 		const { self, federationId, jobId, configHash, electorate, minimumSurvivors } = this.#options;
 		const { length, modulusBits, phaseTimeoutMs, random, enoughInputs, screening } = this.#options;
-		const { state, excluded = [] } = this.#checkpoint ?? {};
+		const { state, beacon, excluded = [] } = this.#checkpoint ?? {};
+		const buckets = this.#options.bucketRules?.(excluded.length);
 		const rules = state && screening?.(state);
 		const config: AggregationConfig = {
 			self,
@@ -332,6 +338,7 @@ export class RoundAttempts {
 			term,
 			minimumSurvivors,
 			...this.#graphOf(this.invitedTo(this.#attempt)),
+			...(buckets === undefined ? {} : { buckets, graphSeed: this.#bucketSeed(beacon) }),
 			length,
 			modulusBits,
 			phaseTimeoutMs,

@@ -2,7 +2,7 @@
 import type { PeerId, SigningKey } from "../../crypto/identity.ts";
 import type { ModulusBits } from "../../crypto/ringPacking.ts";
 import type { SelectionRule } from "../../src/selection/select.ts";
-import type { AggregationTask, AggregationTaskResult } from "../aggregation/index.ts";
+import type { AggregationTask, AggregationTaskResult, BucketRules } from "../aggregation/index.ts";
 import type { Electorate } from "../certificate/index.ts";
 import type { Effects, RandomBytes } from "../contract.ts";
 import type { EffectCollector } from "../effects.ts";
@@ -35,6 +35,8 @@ export type TrainingTask =
 			readonly alignments?: readonly (number | undefined)[] | undefined;
 			/** Where a part of every input is shown: those of the survivors, in their order, and the round's beacon. */
 			readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
+			/** Where sums are opened by bucket: the survivors in each, as places among the participants. */
+			readonly buckets?: readonly (readonly number[])[] | undefined;
 	  }
 	| { readonly kind: "aggregate"; readonly task: AggregationTask };
 
@@ -118,6 +120,8 @@ export interface TrainingJobOptions {
 	readonly phaseTimeoutMs: number;
 	/** What the inputs of the round that starts from a common state are screened by; absent to screen none. */
 	readonly screening?: ((state: Uint8Array) => ScreeningRules) | undefined;
+	/** How members are dealt to buckets whose sums are opened, with so many excluded; absent for one sum. */
+	readonly bucketRules?: ((excluded: number) => BucketRules) | undefined;
 	/** Beacon of the job's start: hash of nonces that the participants committed to before. */
 	readonly seed: Uint8Array;
 	readonly initialState: Uint8Array;

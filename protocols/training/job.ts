@@ -320,6 +320,9 @@ export class TrainingJob
 			norms: screening?.norms,
 			alignments: this.#inOrder(screening?.alignments),
 			shown: released.publicParts && { parts: released.publicParts, beacon: released.beacon },
+			buckets: released.buckets?.map((bucket) =>
+				bucket.map((peer) => this.#options.electorate.members.indexOf(peer)),
+			),
 		});
 	}
 

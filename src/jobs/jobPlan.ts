@@ -13,6 +13,7 @@ import { slackDelta } from "../privacy/noiseShares.ts";
 import { slackEpsilon } from "../privacy/slack.ts";
 import { planQuery, type QueryPlan } from "../queries/plan.ts";
 import type { FederatedQuery } from "../queries/spec.ts";
+import { type BucketDealing, bucketDealing } from "../training/bucketedUpdate.ts";
 import {
 	type ContributionFacts,
 	type RoundCharge,
@@ -57,6 +58,8 @@ export interface JobPlan {
 	readonly publicBytes?: number | undefined;
 	/** What the inputs of the round that starts from a common state are screened by; absent where none are. */
 	screening?(state: Uint8Array): ReturnType<typeof screeningRules>;
+	/** How a round's members are dealt to buckets whose sums are opened; absent where there is one sum. @param proven attackers that are out */
+	buckets?(proven: number): BucketDealing;
 	/** What a site charges its own ledger before its contribution to a round leaves. */
 	charges(facts: ContributionFacts): readonly RoundCharge[];
 	/** All rounds together, for whoever decides whether the job fits a budget. */
@@ -161,6 +164,9 @@ function trainingJobPlan(spec: ResolvedJobSpec, who: Participation, plan: Traini
 						screeningRules(spec, plan, decodeCommonState(state, plan.parameterCount)),
 				}
 			: {}),
+		...(bucketDealing(spec, who, 0) === undefined
+			? {}
+			: { buckets: (proven: number) => bucketDealing(spec, who, proven) as BucketDealing }),
 		charges: (facts) => trainingCharges(spec, plan, who, facts),
 		total: totalCharges(spec, plan),
 	};

@@ -44,11 +44,19 @@ const bucketedSchema = z.strictObject({
 	mode: z
 		.literal("bucketed")
 		.describe(
-			"secure aggregation of small buckets, whose sums are seen; a robust rule over the bucket means",
+			"secure aggregation of small buckets, dealt anew for each round, whose sums are seen; the bound of norm_bound under them, a robust rule over the bucket means",
 		),
 	attackers,
-	bucketSize: z.int().min(2).max(64).describe("participants whose sum is seen: fewer tell more of each"),
-	rule: z.enum(["coordinate_median", "trimmed_mean", "geometric_median"]),
+	bucketSize: z
+		.int()
+		.min(2)
+		.max(64)
+		.describe(
+			"participants whose sum is seen, two more than the charter's corrupt members at least: fewer tell more of each",
+		),
+	rule: z
+		.enum(["coordinate_median", "trimmed_mean", "geometric_median"])
+		.describe("over the means of the buckets: 2 attackers + 1 of them at least"),
 	clientMomentum,
 });
 
@@ -138,19 +146,23 @@ export const robustnessSchema = z.discriminatedUnion("mode", [
 
 export type RobustnessChoice = z.infer<typeof robustnessSchema>;
 export type ClearChoice = z.infer<typeof clearSchema>;
+export type BucketedChoice = z.infer<typeof bucketedSchema>;
 
 /** Modes in which every site's vector is screened under secure aggregation. */
-export const SCREENED_MODES: readonly RobustnessChoice["mode"][] = ["norm_bound", "reputation", "strict"];
+export const SCREENED_MODES: readonly RobustnessChoice["mode"][] = [
+	"norm_bound",
+	"bucketed",
+	"reputation",
+	"strict",
+];
 
 /** What a screening shows of the sites. */
 const SHOWN: Readonly<Record<string, string>> = {
 	norm_bound: "16 numbers of",
+	bucketed: "16 numbers of",
 	reputation: "17 numbers of",
 	strict: "distances between",
 };
-
-/** Modes that this version runs; the others are named, and refused. */
-const RUNNING: readonly RobustnessChoice["mode"][] = ["none", "norm_bound", "reputation", "strict", "clear"];
 
 /** The first reason why a job cannot have this robustness, with the way out; undefined where there is none. */
 export function robustnessContradiction(
@@ -159,7 +171,7 @@ export function robustnessContradiction(
 ): string | undefined {
 	if (choice.mode === "clear") {
 		if (mechanism === "distributed_gaussian")
-			return "robustness.mode clear shows each site's vector, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or robustness.mode norm_bound, bucketed or strict, which see no single vector";
+			return "robustness.mode clear shows each site's vector, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian";
 		const misplaced = misplacedKey(choice);
 		if (misplaced !== undefined) return misplaced;
 	}
@@ -168,8 +180,6 @@ export function robustnessContradiction(
 	const screened = SCREENED_MODES.includes(choice.mode);
 	if (screened && mechanism === "distributed_gaussian")
 		return `robustness.mode ${choice.mode} shows ${SHOWN[choice.mode] ?? "vectors of"} the sites' vectors, which distributed_gaussian leaves nearly without noise; use privacy.mechanism site_gaussian, or none. With distributed_gaussian every honest site keeps to privacy.clippingNorm, but nothing holds the others to it`;
-	if (!RUNNING.includes(choice.mode))
-		return `robustness.mode ${choice.mode} is not offered by this version${RUNNING.length === 0 ? "" : `; it runs ${RUNNING.join(", ")}`}`;
 	return undefined;
 }
 

@@ -13,6 +13,7 @@ import { gossipContradiction } from "../gossip/gossipChoice.ts";
 import { checkSpecification, readSpecification } from "../jobs/specificationText.ts";
 import { robustnessContradiction, robustnessSchema } from "../robustness/robustnessChoice.ts";
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
+import { bucketedContradiction } from "./bucketedUpdate.ts";
 import { scheduleContradiction } from "./bufferedRounds.ts";
 import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
 import { robustnessGap, robustnessOf } from "./defaultRobustness.ts";
@@ -112,7 +113,8 @@ function validated(spec: JobSpec, where: string): JobSpec {
 			? undefined
 			: compressionContradiction(compression, privacy, training, personalization, alike)) ??
 		(robustness === undefined ? undefined : robustnessContradiction(robustness, privacy)) ??
-		robustnessGap(spec);
+		robustnessGap(spec) ??
+		bucketedContradiction(spec);
 	if (contradicts !== undefined) refuse(contradicts);
 	return robustness === undefined ? spec : { ...spec, robustness };
 }

@@ -16,6 +16,7 @@ import {
 import type { EncodingPlan } from "../privacy/fixedPoint.ts";
 import { type AllocationState, levelIn, type NoiseAllocation } from "./adaptiveNoise.ts";
 import { boundedWeightOf } from "./boundedWeight.ts";
+import { requireBuckets } from "./bucketedUpdate.ts";
 import { publicValuesOf } from "./clearUpdate.ts";
 import {
 	type CompressionPlan,
@@ -204,6 +205,7 @@ function newPlan(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
 	requireScreenable(spec, who);
 	requireSelectable(spec, who);
 	requireReputable(spec, who);
+	requireBuckets(spec, who);
 	const room = isScreened(spec) ? { ...who, participants: Math.max(who.participants, SCREENED_ROOM) } : who;
 	switch (privacy.mechanism) {
 		case "none":

@@ -5,6 +5,7 @@ import { decodeRound } from "../privacy/correlatedNoise/decoder.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { allocationAfter } from "./adaptiveNoise.ts";
 import { boundedWeightOf, weightedDivisor } from "./boundedWeight.ts";
+import { bucketedChoiceOf, bucketedMean, totalOfBuckets } from "./bucketedUpdate.ts";
 import { clearChoiceOf, robustMean } from "./clearUpdate.ts";
 import type { CommonState } from "./commonState.ts";
 import { takeFigures } from "./figures.ts";
@@ -38,10 +39,13 @@ export function applyRelease(input: {
 	readonly alignments?: readonly (number | undefined)[] | undefined;
 	/** Robustness in the clear: what each survivor showed, and the round's beacon. */
 	readonly shown?: { readonly parts: readonly Uint8Array[]; readonly beacon: Uint8Array } | undefined;
+	/** Where sums are opened by bucket: the survivors in each, as places among the participants. */
+	readonly buckets?: readonly (readonly number[])[] | undefined;
 }): { state: CommonState; metrics: RoundMetrics; leftOut?: readonly number[] } {
-	const { spec, plan, state, round, survivors } = input;
-	const { metrics: figures, weights } = takeFigures(plan, input.sum);
-	const sent = input.sum.subarray(0, plan.layout.update);
+	const { spec, plan, state, round, survivors, buckets } = input;
+	const sum = buckets === undefined ? input.sum : totalOfBuckets(input.sum, plan.length);
+	const { metrics: figures, weights } = takeFigures(plan, sum);
+	const sent = sum.subarray(0, plan.layout.update);
 	const released = decode(fromRing(sent, plan.encoding.modulusBits), plan.encoding);
 	const compression =
 		plan.compression === undefined ? undefined : roundCompression(plan.compression, state.compression, round);
@@ -63,7 +67,11 @@ export function applyRelease(input: {
 		shown === undefined || clearChoiceOf(spec) === undefined
 			? undefined
 			: robustMean(spec, plan, state, shown.parts, shown.beacon);
-	const means = robust?.mean ?? meansOf(plan, sums, units);
+	const bucketed = bucketedChoiceOf(spec);
+	const means =
+		bucketed !== undefined && buckets !== undefined
+			? bucketedMean(bucketed, plan, input.sum, buckets)
+			: (robust?.mean ?? meansOf(plan, sums, units));
 	const restored = compression?.restore(means);
 	const { parameters, optimizer, clusterLosses } = stateAfter(
 		spec,

@@ -8,7 +8,7 @@ import { CohortSimulation } from "./cohortSimulation.ts";
 const MEMBERS = 12;
 const LENGTH = 40;
 const BOUND = 20_000;
-const RULES = { size: 3, survivors: 2, least: 3 };
+const RULES = { size: 3, survivors: 2, attackers: 1 };
 
 /** Inputs well within the bound; every coordinate of member i is i + 1. */
 const inputOf = (index: number) => new Uint32Array(LENGTH).fill(index + 1);
@@ -94,15 +94,15 @@ describe("a session in buckets", () => {
 	});
 
 	test("dies where too few buckets are left", () => {
-		const cohort = bucketed(inputOf, () => ({ ...RULES, least: 4 }));
-		const [one] = byBucket(graphOf(cohort), cohort.peers).map((bucket) => indicesOf(cohort, bucket));
-		const gone = one!.filter((index) => index > 0).slice(0, 2);
+		const cohort = bucketed();
+		const [one, two] = byBucket(graphOf(cohort), cohort.peers).map((bucket) => indicesOf(cohort, bucket));
+		const gone = [one, two].flatMap((bucket) => bucket!.filter((index) => index > 0).slice(0, 2));
 		for (const index of gone)
 			cohort.simulation.intercept(({ from, message }) =>
 				from === cohort.peer(index) && message.kind === "input" ? [] : undefined,
 			);
 		cohort.runUntilEnded(without(...gone));
-		expect(cohort.output(0, "dead")?.reason).toMatch(/only 3 buckets have 2 members left, where 4/);
+		expect(cohort.output(0, "dead")?.reason).toMatch(/below the threshold: 0 of 12/);
 	});
 
 	test("survives the loss of its coordinator after the vote", () => {
@@ -122,7 +122,7 @@ describe("a session in buckets", () => {
 		expect(attempt({ screening: undefined })).toThrow(/the inputs of buckets are screened/);
 		expect(attempt({ buckets: { ...RULES, survivors: 1 } })).toThrow(/cannot be opened by themselves/);
 		expect(attempt({ buckets: { ...RULES, survivors: 4 } })).toThrow(/cannot be opened by themselves/);
-		expect(attempt({ buckets: { ...RULES, least: 5 } })).toThrow(/fewer than 5 buckets of 3/);
+		expect(attempt({ buckets: { ...RULES, attackers: 2 } })).toThrow(/fewer than 5 buckets of 3/);
 	});
 
 	test("whose members were told other buckets does not come about", () => {
