@@ -37,7 +37,8 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 	const workers = Array.from({ length: Math.min(threads, indices.length) }, (_, thread) => {
 		const own = indices.filter((_, place) => place % threads === thread);
 		const url = new URL("./secaggParticipants.ts", import.meta.url);
-		return { worker: new Worker(url, { workerData: { setting, indices: own } }), own };
+		const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB };
+		return { worker: new Worker(url, { workerData: { setting, indices: own }, resourceLimits }), own };
 	});
 	try {
 		await Promise.all(workers.map(({ worker }) => new Promise((resolve) => worker.once("online", resolve))));
@@ -47,6 +48,8 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 	}
 }
 
+/** A thread that plays hundreds of participants keeps hundreds of times what one keeps: fewer, longer collections. */
+const YOUNG_MIB = 96;
 /** Looks at the memory in use in the time that as many messages arrive as there are participants. */
 const LOOKS = 8;
 
@@ -58,6 +61,7 @@ class Coordination {
 	readonly #self: PeerId;
 	readonly #seconds = new Map<string, number>();
 	readonly #baseBytes: number;
+	readonly #blobs = new WeakMap<Uint8Array, Uint8Array>();
 	#outgoing: Packet[][];
 	#phase = "start";
 	#sent = 0;
@@ -143,7 +147,8 @@ class Coordination {
 		for (const { to, message, blob } of effects.send ?? []) {
 			const body = this.#metered(() => encodeMessage(message));
 			this.#sent += body.length + (blob?.length ?? 0);
-			this.#outgoing[this.#workerOf.get(to) ?? 0]?.push({ from: this.#self, to, body, blob });
+			const packet = { from: this.#self, to, body, blob: blob && this.#sharedBetweenThreads(blob) };
+			this.#outgoing[this.#workerOf.get(to) ?? 0]?.push(packet);
 		}
 		for (const output of effects.output ?? []) {
 			if (output.kind === "phase") this.#phase = output.phase;
@@ -158,6 +163,16 @@ class Coordination {
 			const result = this.#metered(() => runAggregationTask(task), `work: ${task.kind}`);
 			this.#perform(this.#metered(() => this.#session.completed(id, result, 0)));
 		}
+	}
+
+	/** What goes to everybody is copied once, not for each thread and turn. */
+	#sharedBetweenThreads(blob: Uint8Array): Uint8Array {
+		const known = this.#blobs.get(blob);
+		if (known !== undefined) return known;
+		const shared = new Uint8Array(new SharedArrayBuffer(blob.length));
+		shared.set(blob);
+		this.#blobs.set(blob, shared);
+		return shared;
 	}
 
 	#flush(): void {
