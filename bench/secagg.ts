@@ -27,7 +27,7 @@ export const secagg: Bench<Options> = {
 	summary: "CPU, bytes, memory and critical path of one secure aggregation, a whole cohort in one process",
 	options: {
 		participants: { description: "cohort sizes, 3 to 1024", default: [10, 50, 100, 300, 1000] },
-		parameters: { description: "coordinates of the vector", default: [10_000, 100_000] },
+		parameters: { description: "coordinates of the vector", default: [10_000, 100_000, 1_000_000] },
 		dropout: {
 			description: "share of the cohort that is lost once it is masked against",
 			default: [0, 0.05, 0.3],
@@ -45,7 +45,7 @@ export const secagg: Bench<Options> = {
 		"Participants drop out after the cohort is masked against each other and before they send their input, which is the dearest moment: their masks must be recovered and removed.",
 		"Computed once a thread instead of by every participant, since the bytes and so the result are the same: checks of signatures (of adverts, sharings, inputs, projections, votes), decoding of statements that the coordinator passes on to many (adverts, sharings, signed inputs), the check of the survivors' certificate, the check of the opening, the removal of the masks from the sum; parsed public keys and the order of the ring. `aloneSeconds` adds them all but the last two: what a participant on a machine of its own computes. Nothing else is shared. The columns `spared` say what each would have been.",
 		"Per-participant figures are means over the survivors that do not coordinate, and the largest where it says so; bytes are sent and received together. Naive bytes are 4 per parameter, sent once in the clear.",
-		"coordinatorPeakMiB is the most that heap and buffers of the coordinator's thread held above those before, looked at eight times a stage after collecting garbage: what it keeps of everybody, its part as a participant, and encoded messages on their way. It sums inputs as they come.",
+		"coordinatorPeakMiB is the most that heap and buffers of the coordinator's thread held above those before, looked at three times a stage after collecting garbage: what it keeps of everybody, its part as a participant, and encoded messages on their way. It sums inputs as they come.",
 		"criticalSeconds is the CPU on the longest path if every participant had a machine: the coordinator's, and in each phase the slowest participant's with the median's share of what was computed once.",
 		"Phases sum a participant's own steps by the phase it was in, encoding and decoding included, and its vector work by kind. The thread's CPU clock moves with the scheduler's ticks, so figures of a few milliseconds are coarse.",
 	],

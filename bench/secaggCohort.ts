@@ -51,7 +51,7 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 /** A thread that plays hundreds of participants keeps hundreds of times what one keeps: fewer, longer collections. */
 const YOUNG_MIB = 96;
 /** Looks at the memory in use in the time that as many messages arrive as there are participants. */
-const LOOKS = 8;
+const LOOKS = 3;
 
 class Coordination {
 	readonly #setting: Setting;
