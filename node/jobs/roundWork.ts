@@ -146,7 +146,7 @@ export class RoundWork {
 			case "prepare":
 				return await this.#prepare(job, task.version, task.state);
 			case "finish":
-				return await this.#finish(job, task.round, task.version);
+				return await this.#finish(job, task);
 			case "apply":
 				return answerOf(await this.#run(job, { ...task, job: this.#context(job) }), "applied");
 			case "aggregate":
@@ -229,7 +229,10 @@ export class RoundWork {
 	}
 
 	/** Buffered rounds: what was prepared, once: it is moved away and gone. */
-	async #finish(job: JobRuntime, round: number, version: number): Promise<TrainingTaskResult> {
+	async #finish(
+		job: JobRuntime,
+		{ round, version, state }: Extract<TrainingTask, { kind: "finish" }>,
+	): Promise<TrainingTaskResult> {
 		const prepared = this.#prepared.get(job.jobId);
 		this.#prepared.delete(job.jobId);
 		if (prepared?.version !== version) {
@@ -243,6 +246,7 @@ export class RoundWork {
 			job: this.#context(job),
 			prepared: prepared.vector,
 			staleness: round - version,
+			state,
 		};
 		const answer = await this.#run(job, task, [prepared.vector.buffer as ArrayBuffer]);
 		const { vector, samplerDistance } = answerOf(answer, "weighed");

@@ -67,6 +67,8 @@ export type WorkerTask =
 			readonly job: JobContext;
 			readonly prepared: Uint32Array;
 			readonly staleness: number;
+			/** That the round starts from: it says which bound an update is held to. */
+			readonly state: Uint8Array;
 	  }
 	| {
 			readonly kind: "apply";

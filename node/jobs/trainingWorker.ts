@@ -17,6 +17,7 @@ import type { ResolvedJobSpec } from "../../src/training/jobSpec.ts";
 import { reportLoss } from "../../src/training/lossReports.ts";
 import { commonParameterCount, modelOf, type TrainingPlan } from "../../src/training/plan.ts";
 import { applyRelease } from "../../src/training/release.ts";
+import { isScreened, siteNormBound } from "../../src/training/robustUpdate.ts";
 import { loadSiteData, readRawRecords, type SiteData } from "../../src/training/siteData.ts";
 import { decodeSiteState, encodeSiteState, NEW_SITE, type SiteState } from "../../src/training/siteState.ts";
 import { answerQuestion, costOfQuestion } from "../queries/queryWork.ts";
@@ -216,7 +217,9 @@ async function run(task: WorkerTask): Promise<TaskOutcome<WorkerResult>> {
 		case "weigh": {
 			const { work } = task.job;
 			if (work.kind !== "training") throw new Error(`a ${work.kind} job has no buffered rounds`);
-			const finished = finishContribution(work.plan, task.prepared, task.staleness);
+			const state = decodeCommonState(task.state, commonParameterCount(work.plan));
+			const normBound = isScreened(work.spec) ? siteNormBound(work.spec, state) : undefined;
+			const finished = finishContribution(work.plan, task.prepared, task.staleness, normBound);
 			return {
 				result: { kind: "weighed", ...finished },
 				transfer: [finished.vector.buffer as ArrayBuffer],

@@ -29,6 +29,7 @@ import {
 	type ShareSetHeader,
 	signStatement,
 } from "./messages.ts";
+import { sessionFor } from "./observedSession.ts";
 import { encodeOpening, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Participant } from "./participant.ts";
@@ -501,7 +502,9 @@ export class Coordinator {
 		if (evidence === undefined) return;
 		const sum = this.#participant.voter.sum(proposed.proposal.sumHash);
 		const screening = this.#participant.screener.screeningOf(proposed.proposal);
-		out.send(to, { kind: "propose", header, proposed, evidence, screening }, sum);
+		const sharing = this.#collection.sharing ?? this.#participant.screener.bench?.sharing;
+		const session = screening && sharing && sessionFor(sharing, to);
+		out.send(to, { kind: "propose", header, proposed, evidence, screening, session }, sum);
 	}
 
 	#sendShares(to: PeerId, out: Outbox): void {

@@ -295,6 +295,10 @@ function messageSchema(computations: PublicComputations) {
 			proposed,
 			evidence,
 			screening: screening.optional(),
+			/** With a screening, to a member outside the roster: what it is judged by. */
+			session: z
+				.strictObject({ adverts: perNeighbour(carriedAdvert), bundles: perNeighbour(carriedBundle) })
+				.optional(),
 		}),
 		z.strictObject({
 			kind: z.literal("vote"),
@@ -422,7 +426,21 @@ function wireForm(message: AggregationMessage): object {
 				adverts: message.adverts.map(canonical),
 				bundles: message.bundles.map(canonical),
 			};
-		case "propose":
+		case "propose": {
+			const { evidence, session } = message;
+			return {
+				...message,
+				evidence: { ...evidence, metas: evidence.metas.map(canonical) },
+				...(session === undefined
+					? {}
+					: {
+							session: {
+								adverts: session.adverts.map(canonical),
+								bundles: session.bundles.map(canonical),
+							},
+						}),
+			};
+		}
 		case "certified":
 		case "report": {
 			const { evidence } = message;

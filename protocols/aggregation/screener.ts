@@ -40,6 +40,7 @@ import {
 	type ScreenStatement,
 	signStatement,
 } from "./messages.ts";
+import { observedSharing, type ShownSession } from "./observedSession.ts";
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
 import type { PartClaim } from "./publicParts.ts";
@@ -88,6 +89,13 @@ export class Screener {
 	/** A coordinator knows the share set though it may not be in it: excluded, or not asked to contribute. */
 	judgeBy(bench: Bench): void {
 		this.#given = bench;
+	}
+
+	/** A member without a part in the session is shown what the proposal's screening is judged by. */
+	observe(proposal: Proposal, shown: ShownSession): void {
+		const sharing = observedSharing(this.#context, proposal, shown);
+		const bench = benchOf(this.#context, sharing);
+		if (bench !== undefined) this.#given = bench;
 	}
 
 	/**

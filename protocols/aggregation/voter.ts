@@ -148,7 +148,9 @@ export class Voter {
 		const consistent =
 			headers.note(header, sidPre, members, out) && headers.note(proposed.origin, sidPre, members, out);
 		if (!consistent) return;
-		// Without a share set of its own a node cannot judge a screening, and leaves the vote to the others.
+		if (message.session !== undefined && this.#contributor.sharing === undefined)
+			this.#screener.observe(proposed.proposal, message.session);
+		// Without a view of the share set a node cannot judge a screening, and leaves the vote to the others.
 		if (config.screening !== undefined && this.#screener.bench === undefined) return;
 		const early =
 			proposalFlaw(this.#context, proposed, this.#contributor.sharing) ??

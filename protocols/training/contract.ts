@@ -18,8 +18,16 @@ export type TrainingTask =
 	| { readonly kind: "contribute"; readonly round: number; readonly state: Uint8Array }
 	/** Buffered rounds: trains from a version of the model, the state that this round starts from, and keeps the outcome. */
 	| { readonly kind: "prepare"; readonly version: number; readonly state: Uint8Array }
-	/** Buffered rounds: what was prepared from the version, weighted for its staleness, encoded and noised; once. */
-	| { readonly kind: "finish"; readonly round: number; readonly version: number }
+	/**
+	 * Buffered rounds: what was prepared from the version, weighted for its staleness, held to the bound of the
+	 * round, which starts from the state, encoded and noised; once.
+	 */
+	| {
+			readonly kind: "finish";
+			readonly round: number;
+			readonly version: number;
+			readonly state: Uint8Array;
+	  }
 	/** Charge the budget for releasing the round's contribution, durably; an error withdraws this site from the round. */
 	| { readonly kind: "charge"; readonly round: number; readonly attempt: number }
 	/** The next common state from a verified sum. */

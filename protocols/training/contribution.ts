@@ -2,8 +2,11 @@
 import { AlthingError } from "../../crypto/error.ts";
 import type { Collector, TrainingTaskResult } from "./contract.ts";
 
-/** The common state that the round starts from; in buffered rounds the version that a contribution was prepared from. */
-type Source = { readonly state: Uint8Array } | { readonly version: number };
+/** The common state that the round starts from; in buffered rounds also the version that a contribution was prepared from. */
+interface Source {
+	readonly state: Uint8Array;
+	readonly version?: number;
+}
 
 type Computed = Pick<Extract<TrainingTaskResult, { kind: "contribution" }>, "vector" | "publicPart">;
 
@@ -33,8 +36,9 @@ export class Contribution {
 		if (this.#computing || source === undefined) return;
 		this.#computing = true;
 		const round = this.#round;
-		if ("state" in source) out.work(`contribute/${round}`, { kind: "contribute", round, ...source });
-		else out.work(`finish/${round}`, { kind: "finish", round, ...source });
+		const { state, version } = source;
+		if (version === undefined) out.work(`contribute/${round}`, { kind: "contribute", round, state });
+		else out.work(`finish/${round}`, { kind: "finish", round, version, state });
 	}
 
 	/** A further attempt is charged anew; what the dead one had been charged was never released. */

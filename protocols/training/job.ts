@@ -280,7 +280,7 @@ export class TrainingJob
 	#offer(out: Collector, nowMs: number): void {
 		const version = this.#preparation?.ready;
 		if (version === undefined) return;
-		this.#contribution.begin(this.round, { version });
+		this.#contribution.begin(this.round, { version, state: this.state });
 		this.#attempts.offer(out, version, nowMs);
 	}
 

@@ -87,19 +87,28 @@ function samplerOf(sigma: number): GaussianSampler {
  *
  * The sensitivity is the plan's: multiplying integers by at most 1 and rounding moves no two of them further
  * apart (for integers a, b at distance m the products are at most m apart, and so are their roundings), so
- * neighbouring vectors keep their L2 distance or come closer.
+ * neighbouring vectors keep their L2 distance or come closer. Where updates are held to a norm bound, nothing is
+ * private in them, or all of it is already.
  * @param prepared mod 2^modulusBits, by a plan {@link withoutShares}
  * @param plan the job's, with one level of noise
+ * @param normBound that updates of the round are held to, if they are: it may be less than that of the version
  */
 export function finishContribution(
 	plan: Pick<TrainingPlan, "layout" | "encoding" | "noise">,
 	prepared: Uint32Array,
 	staleness: number,
+	normBound?: number,
 ): { readonly vector: Uint32Array; readonly samplerDistance: number } {
 	const { layout, encoding } = plan;
 	const { parameterSigma } = plan.noise[0]!;
-	const weight = stalenessWeight(staleness);
 	const update = fromRing(prepared.subarray(0, layout.update), encoding.modulusBits);
+	let weight = stalenessWeight(staleness);
+	if (normBound !== undefined) {
+		let squares = 0;
+		for (const value of update) squares += value * value;
+		const length = Math.sqrt(squares) * weight;
+		if (length > normBound * encoding.scale) weight *= (normBound * encoding.scale) / length;
+	}
 	for (let i = 0; i < update.length; i++) update[i] = Math.round(update[i]! * weight);
 	const samplerDistance = addShare(update, parameterSigma);
 	const vector = prepared.slice();

@@ -32,8 +32,6 @@ function unbounded({
 }: Pick<JobSpec, "training" | "personalization" | "compression" | "robustness">): string | undefined {
 	if (training.algorithm === "fednova")
 		return "training.algorithm fednova moves by a number of steps that sites claim, and a bound on updates says nothing of it: use fedavg, fedprox or scaffold";
-	if (training.schedule === "buffered")
-		return "training.schedule buffered sums updates that were made under the bounds of different rounds";
 	if (personalization?.method === "clustered")
 		return "personalization.method clustered divides by how many sites claim to have chosen a model, and a bound on updates says nothing of it";
 	if (compression === undefined || robustness === undefined || robustness.mode === "norm_bound")
@@ -50,9 +48,14 @@ export function robustnessGap(spec: JobSpec): string | undefined {
 	const why = unbounded(spec);
 	if (why !== undefined)
 		return `${why}; or say robustness: {mode: none}, the plain mean, which one participant can ruin`;
-	if (training.algorithm !== "scaffold" || robustness === undefined) return undefined;
-	const { mode } = robustness;
-	if (mode === "norm_bound" && robustness.clientMomentum === 0 && robustness.largestWeight === undefined)
-		return undefined;
-	return "training.algorithm scaffold goes with robustness.mode norm_bound, clientMomentum 0 and equal weights alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
+	if (robustness === undefined) return undefined;
+	if (robustness.mode === "norm_bound") {
+		const { clientMomentum, largestWeight } = robustness;
+		if (clientMomentum === 0 && largestWeight === undefined) return undefined;
+	}
+	if (training.algorithm === "scaffold")
+		return "training.algorithm scaffold goes with robustness.mode norm_bound, clientMomentum 0 and equal weights alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
+	if (training.schedule === "buffered")
+		return "training.schedule buffered goes with robustness.mode norm_bound, clientMomentum 0 and equal weights alone: an update is shortened to the bound of the round that takes it, and other rules compare updates of one version";
+	return undefined;
 }

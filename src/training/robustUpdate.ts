@@ -52,14 +52,24 @@ export function siteNormBound(
 const MOST_SCREENED = 128;
 
 /**
- * Refuses a job whose inputs would be screened among more participants than they can be.
+ * Refuses a job whose inputs would be screened among more participants than they can be, or whose buffer the
+ * corrupt could keep from ever having a sum: who is ready is asked again, and no certificate says whom to leave out.
  * @throws AlthingError `job.invalid`
  */
 export function requireScreenable(
-	spec: Pick<ResolvedJobSpec, "robustness">,
-	{ participants }: Participation,
+	spec: Pick<ResolvedJobSpec, "robustness" | "training">,
+	{ participants, corruption, minimumSurvivors }: Participation,
 ): void {
-	if (!isScreened(spec) || participants <= MOST_SCREENED) return;
+	if (!isScreened(spec)) return;
+	if (spec.training.schedule === "buffered" && participants - corruption < minimumSurvivors) {
+		const least = minimumSurvivors + corruption;
+		throw new AlthingError(
+			"job.invalid",
+			`training.bufferSize ${participants} leaves fewer than the ${minimumSurvivors} contributions that a sum is opened for when ${corruption} of them are too long: raise it to ${least}, lower aggregation.minimumSurvivors, or say robustness.mode none`,
+			{ participants, corruption, minimumSurvivors },
+		);
+	}
+	if (participants <= MOST_SCREENED) return;
 	throw new AlthingError(
 		"job.invalid",
 		`robustness.mode ${spec.robustness?.mode}, the default, is for ${MOST_SCREENED} contributors to a round at most, not ${participants}: ask fewer of them with selection.size, or say robustness.mode none, whose mean one participant can ruin`,

@@ -41,6 +41,37 @@ const timesOf = (results: readonly RoundResult[], peer: string) =>
 	results.filter(({ survivors }) => survivors.includes(peer)).length;
 
 describe("buffered rounds", () => {
+	test("leave out what is too long, by certificate and for good, and go on", () => {
+		const LENGTH = 20;
+		const OFFENDER = 1;
+		const job = new JobSimulation({
+			members: 7,
+			corruption: 1,
+			minimumSurvivors: 3,
+			rounds: 5,
+			roundsPerEpoch: 1,
+			taskMs: (index, task) => (task.kind === "prepare" ? 2_000 + 300 * index : undefined),
+			execute: (index, task) =>
+				index === OFFENDER && task.kind === "finish"
+					? { kind: "contribution", vector: new Uint32Array(LENGTH).fill(40_000_000) }
+					: undefined,
+			configure: (options) => ({
+				...options,
+				modulusBits: 32,
+				buffer: { capacity: 4, maximumStaleness: 6 },
+				screening: () => ({ coordinates: LENGTH, normBound: 255_000 * Math.sqrt(LENGTH) }),
+			}),
+		});
+		job.run(300_000);
+		const results = job.check();
+		expect(results).toHaveLength(5);
+		for (const { survivors, outcome } of results) {
+			expect(outcome).toBe("released");
+			expect(survivors).not.toContain(job.peer(OFFENDER));
+		}
+		expect(results.at(-1)?.excluded).toEqual([job.peer(OFFENDER)]);
+	});
+
 	test("sum the first that are ready; the slow are in fewer of them, and the fast wait for nobody", () => {
 		const { used, execute } = watchVersions();
 		const job = buffered({ execute });

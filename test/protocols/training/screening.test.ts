@@ -170,3 +170,33 @@ test("a selection goes on without proven attackers, as one against those that ar
 	expect(second).toMatchObject({ outcome: "released", attempt: 0, excluded });
 	expect(second?.survivors).toHaveLength(8);
 });
+
+test("those who are not asked judge the screening too: a selection may be smaller than a quorum", () => {
+	const minimumSurvivors = 3;
+	const job = new JobSimulation({
+		members: 8,
+		corruption: 1,
+		minimumSurvivors,
+		rounds: 4,
+		contribution: (index) => (index === OFFENDER ? tooLong() : undefined),
+		configure: (options) => ({
+			...options,
+			modulusBits: 32,
+			screening: () => ({ coordinates: LENGTH, normBound: NORM_BOUND }),
+			selection: {
+				choice: { strategy: "fair", size: 4, overselection: 0 },
+				characteristics: new Map(),
+				minimumSurvivors,
+			},
+		}),
+	});
+	job.run();
+	const results = job.check();
+	expect(results).toHaveLength(4);
+	for (const { outcome, attempt, survivors } of results) {
+		expect([outcome, attempt]).toEqual(["released", 0]);
+		expect(survivors.length).toBeLessThan(5);
+		expect(survivors).not.toContain(job.peer(OFFENDER));
+	}
+	expect(results.at(-1)?.excluded).toEqual([job.peer(OFFENDER)]);
+});

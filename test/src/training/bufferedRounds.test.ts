@@ -51,6 +51,20 @@ describe("a contribution that a round takes", () => {
 		);
 	});
 
+	test("is shortened to the bound of the round, after its weight", () => {
+		const values = [3000, -4000, 0, 0, 777, -5];
+		const finish = (staleness: number, bound: number) => {
+			const prepared = toRing(Int32Array.from(values), BITS);
+			const plan = planOf(0);
+			const scaled = { ...plan, encoding: { ...plan.encoding, scale: 100 } };
+			return [...fromRing(finishContribution(scaled, prepared, staleness, bound).vector, BITS)];
+		};
+		expect(finish(0, 50)).toEqual(values);
+		expect(finish(0, 10)).toEqual([600, -800, 0, 0, 777, -5]);
+		expect(finish(3, 25)).toEqual([1500, -2000, 0, 0, 777, -5]);
+		expect(finish(3, 10)).toEqual([600, -800, 0, 0, 777, -5]);
+	});
+
 	test("gets the whole share of noise, however stale it is", () => {
 		const sigma = 50;
 		const draws = 1500;

@@ -198,7 +198,6 @@ describe("a job that names no robustness", () => {
 	test("is refused where a bound would bound nothing, and says how to do without", () => {
 		for (const [training, more, why] of [
 			[{ algorithm: "fednova" }, {}, /number of steps that sites claim/],
-			[{ schedule: "buffered", bufferSize: 3 }, {}, /different rounds/],
 			[{}, { personalization: { method: "clustered" } }, /sites claim to have chosen/],
 		] as const) {
 			expect(() => chosen(training, more)).toThrow(why);
@@ -208,12 +207,29 @@ describe("a job that names no robustness", () => {
 		}
 	});
 
+	test("is refused where the corrupt of a buffer could keep it from ever having a sum", () => {
+		const buffered = digitsJob({
+			training: { ...rounds, schedule: "buffered", bufferSize: 4 },
+			privacy: none,
+		});
+		const who = { participants: 4, corruption: 2, minimumSurvivors: 3 };
+		expect(() => planTraining(buffered, who)).toThrow(/raise it to 5/);
+		expect(planTraining(buffered, { ...who, corruption: 1 }).length).toBeGreaterThan(0);
+	});
+
 	test("is refused among more contributors than can be screened", () => {
 		const many = { participants: 129, corruption: 12, minimumSurvivors: 100 };
 		expect(() => planTraining(spec, many)).toThrow(/128 contributors to a round at most, not 129/);
 	});
 
-	test("keeps its control variates whole: no momentum, and no rule that leaves updates out", () => {
+	test("keeps control variates whole, and buffered updates short: no momentum, and no rule that leaves updates out", () => {
+		const buffered = { schedule: "buffered", bufferSize: 3 };
+		expect(chosen(buffered)).toEqual({ mode: "norm_bound", clientMomentum: 0 });
+		for (const robustness of [
+			{ mode: "norm_bound" },
+			{ mode: "reputation", attackers: 1, clientMomentum: 0 },
+		])
+			expect(() => chosen(buffered, { robustness })).toThrow(/bound of the round that takes it/);
 		for (const robustness of [{ mode: "norm_bound" }, { mode: "strict", attackers: 2 }])
 			expect(() => chosen({ algorithm: "scaffold" }, { robustness })).toThrow(
 				/clientMomentum 0 and equal weights alone/,
