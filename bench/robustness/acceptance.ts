@@ -87,6 +87,17 @@ export const parts = {
 			{ defence: "norm_bound", attack: "sign_flip", fails: { accuracyBelow: 88 } },
 		],
 	},
+	buckets: {
+		title: "buckets of four on digits, 24 sites of which 2 attack, Dirichlet 0.3",
+		task: { ...DIGITS, sites: 24, attackers: 2 },
+		defences: ["mean", "norm_bound", "buckets_median", "buckets_geometric_median", "buckets_median_history"],
+		attacks: ["none", "label_flip", "sign_flip", "alie", "inner_product", "min_max", "garbage"],
+		requirements: CONTROLS.map((attack) => ({
+			defence: "mean" as const,
+			attack,
+			fails: { accuracyBelow: 50 },
+		})),
+	},
 	backdoor: {
 		title: "backdoor by one site of 25, boosted 25 times, in the last 50 of 150 rounds on digits",
 		task: { ...DIGITS, attackers: 1, attackFrom: 100 },

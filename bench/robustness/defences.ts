@@ -2,12 +2,16 @@
 import { hashFields } from "../../crypto/hash.ts";
 import { seededRandomForTests } from "../../src/data/testnetPartition.ts";
 import { nextClippingNorm } from "../../src/learning/adaptiveClipping.ts";
+import { nextHistory, outlyingBuckets, setAsideByHistory } from "../../src/robustness/bucketHistory.ts";
+import { coordinateMedian } from "../../src/robustness/coordinates.ts";
 import {
 	alignment,
 	excludedByReputation,
 	nextReputations,
 } from "../../src/robustness/directionReputation.ts";
+import { geometricMedian } from "../../src/robustness/geometricMedian.ts";
 import { gramMatrix } from "../../src/robustness/gram.ts";
+import { publicPermutation } from "../../src/robustness/mixing.ts";
 import { type RuleChoice, robustAggregate } from "../../src/robustness/robustAggregate.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
 import { mean, medianOf, norm, type Vectors } from "../../src/robustness/vectors.ts";
@@ -71,6 +75,10 @@ export const defences = {
 			const excluded = [...vectors.keys()].filter((index) => !selected.includes(index));
 			return { aggregate: mean(kept), excluded };
 		},
+	/** Under secure aggregation: the bound, and a rule over the means of buckets of four dealt anew each round. */
+	buckets_median: inBuckets(coordinateMedian, false),
+	buckets_geometric_median: inBuckets(geometricMedian, false),
+	buckets_median_history: inBuckets(coordinateMedian, true),
 	coordinate_median: inTheClear({ rule: "coordinate_median", mixing: "none" }),
 	trimmed_mean: inTheClear({ rule: "trimmed_mean", mixing: "none" }),
 	krum: inTheClear({ rule: "krum", mixing: "none" }),
@@ -91,6 +99,38 @@ export const defences = {
 } as const satisfies Record<string, (setting: Setting) => Defence>;
 
 export type DefenceName = keyof typeof defences;
+
+const BUCKET_SIZE = 4;
+
+/** A rule over bucket means, under the bound; with a history, without those that it sets aside. */
+function inBuckets(
+	rule: (means: Vectors, attackers: number) => Float64Array,
+	withHistory: boolean,
+): (setting: Setting) => Defence {
+	return ({ attackers, sites, seed }) => {
+		const bound = new CountedBound(attackers);
+		let scores: Float64Array = new Float64Array(sites);
+		return (vectors, round) => {
+			const clipped = bound.clip(vectors);
+			const excluded = withHistory ? setAsideByHistory(scores, attackers) : [];
+			const asked = [...vectors.keys()].filter((index) => !excluded.includes(index));
+			const order = publicPermutation(asked.length, hashFields("bench/dealing", seed, round));
+			const count = Math.floor(asked.length / BUCKET_SIZE);
+			const buckets = Array.from({ length: count }, (_, bucket) =>
+				order.filter((__, place) => place % count === bucket).map((place) => asked[place]!),
+			);
+			const means = buckets.map((members) => mean(clipped, members));
+			const aggregate = rule(means, Math.min(attackers, Math.floor((count - 1) / 2)));
+			const outlying = outlyingBuckets(
+				means,
+				buckets.map(({ length }) => length),
+				aggregate,
+			);
+			scores = nextHistory(scores, buckets, outlying);
+			return { aggregate, excluded };
+		};
+	};
+}
 
 /** A rule over the vectors themselves. */
 function inTheClear(
