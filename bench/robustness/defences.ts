@@ -2,7 +2,6 @@
 import { hashFields } from "../../crypto/hash.ts";
 import { seededRandomForTests } from "../../src/data/testnetPartition.ts";
 import { nextClippingNorm } from "../../src/learning/adaptiveClipping.ts";
-import { nextHistory, outlyingBuckets, setAsideByHistory } from "../../src/robustness/bucketHistory.ts";
 import { coordinateMedian } from "../../src/robustness/coordinates.ts";
 import {
 	alignment,
@@ -102,17 +101,18 @@ export type DefenceName = keyof typeof defences;
 
 const BUCKET_SIZE = 4;
 
-/** A rule over bucket means, under the bound; with a history, without those that it sets aside. */
+/** A rule over bucket means, under the bound; with a history, without those whose buckets keep standing out. */
 function inBuckets(
 	rule: (means: Vectors, attackers: number) => Float64Array,
 	withHistory: boolean,
 ): (setting: Setting) => Defence {
-	return ({ attackers, sites, seed }) => {
+	return ({ attackers, sites, length, seed }) => {
 		const bound = new CountedBound(attackers);
-		let scores: Float64Array = new Float64Array(sites);
+		let reputations: Float64Array = new Float64Array(sites);
+		let previous: Float64Array = new Float64Array(length);
 		return (vectors, round) => {
 			const clipped = bound.clip(vectors);
-			const excluded = withHistory ? setAsideByHistory(scores, attackers) : [];
+			const excluded = withHistory ? excludedByReputation(reputations, attackers) : [];
 			const asked = [...vectors.keys()].filter((index) => !excluded.includes(index));
 			const order = publicPermutation(asked.length, hashFields("bench/dealing", seed, round));
 			const count = Math.floor(asked.length / BUCKET_SIZE);
@@ -121,12 +121,11 @@ function inBuckets(
 			);
 			const means = buckets.map((members) => mean(clipped, members));
 			const aggregate = rule(means, Math.min(attackers, Math.floor((count - 1) / 2)));
-			const outlying = outlyingBuckets(
-				means,
-				buckets.map(({ length }) => length),
-				aggregate,
-			);
-			scores = nextHistory(scores, buckets, outlying);
+			const alignments = new Array<number | undefined>(sites).fill(undefined);
+			for (const [bucket, members] of buckets.entries())
+				for (const member of members) alignments[member] = alignment(means[bucket]!, previous, bound.used);
+			reputations = nextReputations(reputations, alignments);
+			previous = aggregate;
 			return { aggregate, excluded };
 		};
 	};
