@@ -420,6 +420,7 @@ export class JobRuntime {
 			...(plan.publicBytes === undefined ? {} : { publicBytes: plan.publicBytes }),
 			screening: plan.screening,
 			bucketRules: plan.buckets,
+			setAside: plan.setAside,
 			seed,
 			initialState: plan.initialState(this.jobId, seed),
 			promises: records,

@@ -54,6 +54,8 @@ export class RoundAttempts {
 	#offered: number | undefined;
 	/** Those invited to the round's attempts, as far as they were asked for. */
 	#invited: (readonly PeerId[])[] = [];
+	/** Those not asked in the round, once that was worked out. */
+	#aside: readonly PeerId[] | undefined;
 	#round = 0;
 	#attempt = 0;
 	#graphSeed: Uint8Array | undefined;
@@ -86,7 +88,8 @@ export class RoundAttempts {
 		const { selection, electorate, jobId } = this.#options;
 		const { beacon, history } = this.#checkpoint ?? {};
 		const excluded = this.#checkpoint?.excluded ?? [];
-		const members = electorate.members.filter((peer) => !excluded.includes(peer));
+		const aside = this.#setAside();
+		const members = electorate.members.filter((peer) => !excluded.includes(peer) && !aside.includes(peer));
 		if (selection === undefined || beacon === undefined || history === undefined) return members;
 		const eligible = history.filter((_, index) => !excluded.includes(electorate.members[index] as PeerId));
 		const known = this.#invited[attempt];
@@ -98,6 +101,16 @@ export class RoundAttempts {
 		const invited = tooLarge ? this.invitedTo(attempt - 1) : asked;
 		this.#invited[attempt] = invited;
 		return invited;
+	}
+
+	/** Who is not asked in this round for what the certified state says of it. */
+	#setAside(): readonly PeerId[] {
+		if (this.#aside !== undefined || this.#checkpoint === undefined) return this.#aside ?? [];
+		const { setAside, electorate } = this.#options;
+		const excluded = (this.#checkpoint.excluded ?? []).map((peer) => electorate.members.indexOf(peer));
+		const places = setAside?.(this.#checkpoint.state, excluded) ?? [];
+		this.#aside = places.map((place) => electorate.members[place] as PeerId);
+		return this.#aside;
 	}
 
 	/**
@@ -139,6 +152,7 @@ export class RoundAttempts {
 	begin(checkpoint: Checkpoint, caughtUp: boolean, nowMs: number): void {
 		this.#checkpoint = checkpoint;
 		this.#invited = [];
+		this.#aside = undefined;
 		this.#offered = undefined;
 		this.#round = checkpoint.round;
 		this.#modelHash = sha256(checkpoint.state);

@@ -130,6 +130,8 @@ export interface TrainingJobOptions {
 	readonly screening?: ((state: Uint8Array) => ScreeningRules) | undefined;
 	/** How members are dealt to buckets whose sums are opened, with so many excluded; absent for one sum. */
 	readonly bucketRules?: ((excluded: number) => BucketRules) | undefined;
+	/** Who is not asked in the round that starts from a common state, beside those who are excluded: places. */
+	readonly setAside?: ((state: Uint8Array, excluded: readonly number[]) => readonly number[]) | undefined;
 	/** Beacon of the job's start: hash of nonces that the participants committed to before. */
 	readonly seed: Uint8Array;
 	readonly initialState: Uint8Array;

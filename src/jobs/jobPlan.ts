@@ -13,7 +13,7 @@ import { slackDelta } from "../privacy/noiseShares.ts";
 import { slackEpsilon } from "../privacy/slack.ts";
 import { planQuery, type QueryPlan } from "../queries/plan.ts";
 import type { FederatedQuery } from "../queries/spec.ts";
-import { type BucketDealing, bucketDealing } from "../training/bucketedUpdate.ts";
+import { type BucketDealing, bucketDealing, setAsideFrom } from "../training/bucketedUpdate.ts";
 import {
 	type ContributionFacts,
 	type RoundCharge,
@@ -60,6 +60,8 @@ export interface JobPlan {
 	screening?(state: Uint8Array): ReturnType<typeof screeningRules>;
 	/** How a round's members are dealt to buckets whose sums are opened; absent where there is one sum. @param proven attackers that are out */
 	buckets?(proven: number): BucketDealing;
+	/** Who is not asked in the round that starts from a common state, though it is not excluded; absent where nobody ever is. Places. */
+	setAside?(state: Uint8Array, excluded: readonly number[]): readonly number[];
 	/** What a site charges its own ledger before its contribution to a round leaves. */
 	charges(facts: ContributionFacts): readonly RoundCharge[];
 	/** All rounds together, for whoever decides whether the job fits a budget. */
@@ -166,7 +168,11 @@ function trainingJobPlan(spec: ResolvedJobSpec, who: Participation, plan: Traini
 			: {}),
 		...(bucketDealing(spec, who, 0) === undefined
 			? {}
-			: { buckets: (proven: number) => bucketDealing(spec, who, proven) as BucketDealing }),
+			: {
+					buckets: (proven: number) => bucketDealing(spec, who, proven) as BucketDealing,
+					setAside: (state: Uint8Array, excluded: readonly number[]) =>
+						setAsideFrom(spec, decodeCommonState(state, plan.parameterCount), excluded),
+				}),
 		charges: (facts) => trainingCharges(spec, plan, who, facts),
 		total: totalCharges(spec, plan),
 	};

@@ -6,10 +6,14 @@ import { AlthingError } from "../../crypto/error.ts";
 import { decode, fromRing } from "../privacy/fixedPoint.ts";
 import { leastVectors } from "../robustness/breakdown.ts";
 import { coordinateMedian, trimmedMean } from "../robustness/coordinates.ts";
+import { alignment, excludedByReputation, nextReputations } from "../robustness/directionReputation.ts";
 import { geometricMedian } from "../robustness/geometricMedian.ts";
 import type { BucketedChoice } from "../robustness/robustnessChoice.ts";
+import type { Vectors } from "../robustness/vectors.ts";
+import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { Participation, TrainingPlan } from "./plan.ts";
+import { siteNormBound } from "./robustUpdate.ts";
 
 type Choice = Pick<ResolvedJobSpec, "robustness">;
 
@@ -98,31 +102,87 @@ export function totalOfBuckets(sums: Uint32Array, length: number): Uint32Array {
 	return total;
 }
 
+/** A bucket of which something was opened. */
+interface OpenedBucket {
+	readonly members: readonly number[];
+	readonly mean: Float64Array;
+}
+
+export interface BucketedMean {
+	readonly mean: Float64Array;
+	/** For the next common state: the history that {@link setAsideFrom} looks at. */
+	readonly kept: Pick<CommonState, "reputations" | "lastAggregate">;
+}
+
 /**
- * The rule over the means of the buckets of which something was opened. Each has one voice, whatever its size.
+ * The rule over the means of the buckets of which something was opened. Each has one voice, whatever its
+ * size. And the participants' history: how far the means of the buckets that each was in agreed with the
+ * aggregate before (src/robustness/directionReputation.ts), which costs nothing, for these means are public.
  * @param sums one after the other, as released
- * @param buckets survivors of each
+ * @param buckets survivors of each, as places among the participants
  */
 export function bucketedMean(
-	choice: BucketedChoice,
-	{ length, layout, encoding }: Pick<TrainingPlan, "length" | "layout" | "encoding">,
+	spec: Pick<ResolvedJobSpec, "robustness" | "aggregation">,
+	{
+		length,
+		layout,
+		encoding,
+		participants,
+	}: Pick<TrainingPlan, "length" | "layout" | "encoding" | "participants">,
+	state: Pick<CommonState, "normBound" | "reputations" | "lastAggregate">,
 	sums: Uint32Array,
 	buckets: readonly (readonly number[])[],
-): Float64Array {
-	const means = buckets.flatMap((members, bucket) => {
+): BucketedMean {
+	const choice = bucketedChoiceOf(spec)!;
+	const opened = buckets.flatMap((members, bucket): OpenedBucket[] => {
 		if (members.length === 0) return [];
 		const sum = sums.subarray(bucket * length, bucket * length + layout.update);
 		const values = decode(fromRing(sum, encoding.modulusBits), encoding);
-		return [Float64Array.from(values, (value) => value / members.length)];
+		return [{ members, mean: Float64Array.from(values, (value) => value / members.length) }];
 	});
+	const mean = ruledMean(
+		choice,
+		opened.map((bucket) => bucket.mean),
+	);
+	const last = state.lastAggregate ?? new Float64Array(mean.length);
+	const bound = siteNormBound(spec, state);
+	const alignments = new Array<number | undefined>(participants).fill(undefined);
+	for (const bucket of opened)
+		for (const member of bucket.members) alignments[member] = alignment(bucket.mean, last, bound);
+	const before = state.reputations ?? new Float64Array(participants);
+	return { mean, kept: { reputations: nextReputations(before, alignments), lastAggregate: mean.slice() } };
+}
+
+function ruledMean({ rule, attackers }: BucketedChoice, means: Vectors): Float64Array {
 	// With attackers out of the job fewer buckets may be left, and fewer attackers are.
-	const attackers = Math.min(choice.attackers, Math.floor((means.length - 1) / 2));
-	switch (choice.rule) {
+	const left = Math.min(attackers, Math.floor((means.length - 1) / 2));
+	switch (rule) {
 		case "coordinate_median":
-			return coordinateMedian(means, attackers);
+			return coordinateMedian(means, left);
 		case "trimmed_mean":
-			return trimmedMean(means, attackers);
+			return trimmedMean(means, left);
 		case "geometric_median":
-			return geometricMedian(means, attackers);
+			return geometricMedian(means, left);
 	}
+}
+
+/**
+ * Who is not asked any more, because the buckets it was in kept standing out: at most f, those that are
+ * excluded counted, and as long as the others fill enough buckets. Nobody is accused of anything.
+ * @param excluded participants that are out of the job, as places
+ * @returns sorted places
+ */
+export function setAsideFrom(
+	spec: Choice,
+	{ reputations }: Pick<CommonState, "reputations">,
+	excluded: readonly number[],
+): number[] {
+	const choice = bucketedChoiceOf(spec);
+	if (choice === undefined || reputations === undefined) return [];
+	const left = Math.max(0, choice.attackers - excluded.length);
+	const judged = [...reputations.keys()].filter((place) => !excluded.includes(place));
+	const spare = judged.length - choice.bucketSize * leastVectors(choice.rule, left);
+	const most = Math.min(left, Math.max(0, spare));
+	const scores = Float64Array.from(judged, (place) => reputations[place]!);
+	return excludedByReputation(scores, most).map((index) => judged[index]!);
 }

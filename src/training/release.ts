@@ -67,11 +67,11 @@ export function applyRelease(input: {
 		shown === undefined || clearChoiceOf(spec) === undefined
 			? undefined
 			: robustMean(spec, plan, state, shown.parts, shown.beacon);
-	const bucketed = bucketedChoiceOf(spec);
-	const means =
-		bucketed !== undefined && buckets !== undefined
-			? bucketedMean(bucketed, plan, input.sum, buckets)
-			: (robust?.mean ?? meansOf(plan, sums, units));
+	const bucketed =
+		buckets === undefined || bucketedChoiceOf(spec) === undefined
+			? undefined
+			: bucketedMean(spec, plan, state, input.sum, buckets);
+	const means = bucketed?.mean ?? robust?.mean ?? meansOf(plan, sums, units);
 	const restored = compression?.restore(means);
 	const { parameters, optimizer, clusterLosses } = stateAfter(
 		spec,
@@ -96,6 +96,7 @@ export function applyRelease(input: {
 			...("state" in decoded ? { decoder: decoded.state } : {}),
 			...normBoundAfter(spec, plan, state, input.norms),
 			...robust?.kept,
+			...bucketed?.kept,
 			...reputationAfter(spec, state, means, input.alignments),
 			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined

@@ -200,3 +200,27 @@ test("those who are not asked judge the screening too: a selection may be smalle
 	}
 	expect(results.at(-1)?.excluded).toEqual([job.peer(OFFENDER)]);
 });
+
+test("who the certified state sets aside is not asked, at any node, and is no offender", () => {
+	const job = screenedJob({ rounds: 2 });
+	const aside = new JobSimulation({
+		members: 6,
+		corruption: 1,
+		minimumSurvivors: 3,
+		rounds: 2,
+		configure: (options) => ({
+			...options,
+			modulusBits: 32,
+			screening: () => ({ coordinates: LENGTH, normBound: NORM_BOUND }),
+			setAside: (_, excluded) => (excluded.length === 0 ? [OFFENDER] : []),
+		}),
+	});
+	job.run();
+	aside.run();
+	expect(job.check().map(({ survivors }) => survivors.length)).toEqual([6, 6]);
+	for (const { survivors, excluded } of aside.check()) {
+		expect(survivors).toHaveLength(5);
+		expect(survivors).not.toContain(aside.peer(OFFENDER));
+		expect(excluded).toBeUndefined();
+	}
+});

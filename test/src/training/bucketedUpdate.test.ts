@@ -1,10 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { coordinateMedian } from "../../../src/robustness/coordinates.ts";
-import { bucketDealing, bucketedMean, totalOfBuckets } from "../../../src/training/bucketedUpdate.ts";
+import {
+	bucketDealing,
+	bucketedMean,
+	setAsideFrom,
+	totalOfBuckets,
+} from "../../../src/training/bucketedUpdate.ts";
 import { initialState } from "../../../src/training/commonState.ts";
 import { checkJobSpec, type ResolvedJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { planTraining } from "../../../src/training/plan.ts";
 import { applyRelease } from "../../../src/training/release.ts";
+import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 
 function job(robustness: object = {}, more: object = {}): ResolvedJobSpec {
 	return resolveJobSpec(
@@ -67,12 +73,14 @@ describe("a job in buckets", () => {
 			const sum = sums.subarray(bucket * length, (bucket + 1) * length);
 			for (let i = 0; i < layout.update; i++) sum[i] = (units(means[bucket]!) * members.length) & mask;
 		}
-		const mean = bucketedMean(spec.robustness as never, planned, sums, buckets);
+		const { mean, kept } = bucketedMean(spec, planned, state, sums, buckets);
 		const expected = coordinateMedian(
 			means.map((value) => new Float64Array(layout.update).fill(units(value) / encoding.scale)),
 			1,
 		);
 		expect(mean[0]).toBeCloseTo(expected[0]!, 12);
+		// Without an aggregate before there is nothing to agree with.
+		expect([...kept.reputations!]).toEqual(new Array(12).fill(0));
 		expect(mean[0]).toBeCloseTo(0.01, 4);
 		const applied = applyRelease({ spec, plan: planned, round: 0, state, sum: sums, survivors: 11, buckets });
 		expect(applied.state.parameters[0]! - state.parameters[0]!).toBeCloseTo(-0.01, 4);
@@ -87,13 +95,36 @@ describe("a job in buckets", () => {
 			sums[bucket * planned.length] = Math.round(3 * value * planned.encoding.scale);
 		};
 		for (const [bucket, value] of [0.1, 0.2, 0, 0.4].entries()) first(bucket, value);
-		const mean = bucketedMean(spec.robustness as never, planned, sums, [
-			[0, 1, 2],
-			[3, 4, 5],
-			[],
-			[9, 10, 11],
-		]);
+		const { mean } = bucketedMean(spec, planned, {}, sums, [[0, 1, 2], [3, 4, 5], [], [9, 10, 11]]);
 		// Of 0.1, 0.2 and 0.4 one is cut off at each end.
 		expect(mean[0]).toBeCloseTo(0.2, 4);
+	});
+
+	test("remembers in which buckets everybody was, and sets aside who pulls against the others for rounds", () => {
+		const spec = job({ bucketSize: 3 });
+		const planned = plan(spec, 12, 9);
+		const { length, layout, encoding } = planned;
+		const lastAggregate = new Float64Array(layout.update).fill(0.05);
+		const random = seededRandomForTests(3);
+		let state: Parameters<typeof bucketedMean>[2] = { lastAggregate, normBound: 2 };
+		for (let round = 0; round < 60; round++) {
+			const order = [...Array(12).keys()].sort(() => random() - 0.5);
+			const buckets = [0, 1, 2, 3].map((bucket) => order.slice(3 * bucket, 3 * bucket + 3));
+			const sums = new Uint32Array(4 * length);
+			for (const [bucket, members] of buckets.entries()) {
+				// Member 7 sends the opposite of what the others do.
+				const value = members.reduce((sum, member) => sum + (member === 7 ? -0.05 : 0.05), 0);
+				const mask = encoding.modulusBits === 32 ? 0xffffffff : 2 ** encoding.modulusBits - 1;
+				const units = Math.round(value * encoding.scale) & mask;
+				sums.subarray(bucket * length, bucket * length + layout.update).fill(units >>> 0);
+			}
+			state = { ...bucketedMean(spec, planned, state, sums, buckets).kept, normBound: 2 };
+		}
+		expect(setAsideFrom(spec, state, [])).toEqual([7]);
+		// Nobody beside an attacker that is out already, nor where the others would fill too few buckets.
+		expect(setAsideFrom(spec, state, [4])).toEqual([]);
+		expect(setAsideFrom(job(), state, [])).toEqual([]);
+		expect(setAsideFrom({ robustness: { mode: "none" } }, state, [])).toEqual([]);
+		expect(setAsideFrom(spec, {}, [])).toEqual([]);
 	});
 });
