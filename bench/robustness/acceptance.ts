@@ -57,6 +57,10 @@ const CONTROLS = ["sign_flip", "garbage"] as const;
 
 const MNIST_ATTACKS = ["bit_flip", "label_flip", "mimic", "inner_product_small", "alie_small"] as const;
 
+/** The two where published experiments have attackers send gradients without momentum. */
+const BARE = ["bit_flip_bare", "label_flip_bare"] as const;
+const AS_PUBLISHED = [...BARE, "mimic", "inner_product_small", "alie_small"] as const;
+
 export const parts = {
 	digits: {
 		title: "digits, 25 sites of which 5 attack, Dirichlet 0.3",
@@ -117,16 +121,20 @@ export const parts = {
 		title: "mnist10k, 25 sites of which 5 attack, sorted by label",
 		task: MNIST,
 		defences: ["mean", "centered_clipping_buckets", "geometric_median_buckets"],
-		attacks: ["none", ...MNIST_ATTACKS, "mimic_farthest", "garbage"],
-		only: { mean: ["none", "garbage"] },
+		attacks: ["none", ...MNIST_ATTACKS, ...BARE, "mimic_farthest", "garbage"],
+		only: {
+			mean: ["none", "garbage"],
+			centered_clipping_buckets: ["none", ...MNIST_ATTACKS, "mimic_farthest", "garbage"],
+			geometric_median_buckets: ["none", ...MNIST_ATTACKS, ...BARE],
+		},
 		requirements: [
 			...MNIST_ATTACKS.map((attack) => ({
 				defence: "centered_clipping_buckets" as const,
 				attack,
 				accuracy: { belowClean: 1.5 },
 			})),
-			// 98.7 without attack, at least 95 under each, and 85 under ALIE.
-			...MNIST_ATTACKS.map((attack) => ({
+			// Published: 98.7 without attack, at least 95 under each, and 85 under ALIE.
+			...AS_PUBLISHED.map((attack) => ({
 				defence: "geometric_median_buckets" as const,
 				attack,
 				accuracy: { belowClean: attack === "alie_small" ? 13.7 : 3.7 },

@@ -33,6 +33,8 @@ export interface Outcome {
 /** A model whose parameters overflowed is as good as guessing. */
 const DIVERGED: Outcome = { accuracy: 0.1, backdoorSuccess: 0, attackersExcluded: 0, honestExcluded: 0 };
 const CLASSES = 10;
+/** Attackers that keep no momentum: their vectors are a tenth of what the others send, and noisy. */
+const BARE: ReadonlySet<AttackName> = new Set(["bit_flip_bare", "label_flip_bare"]);
 
 /** @param given aggregates in place of the experiment's defence */
 export function simulate({ task, attack, defence, seed }: Experiment, given?: Defence): Outcome {
@@ -41,10 +43,13 @@ export function simulate({ task, attack, defence, seed }: Experiment, given?: De
 	const length = parameterCount(model);
 	const random = seededRandomForTests(2_000_000 + seed);
 	const combine: Defence = given ?? defences[defence]({ length, sites: task.sites, attackers, seed });
-	const members = sites.map((data) => new Site(data, length, task));
+	const members = sites.slice(attackers).map((data) => new Site(data, length, task));
 	const trusted = new Site(root, length, task);
-	const attacking = members.slice(0, attackers);
-	const poisoned = poisonOf(attack, sites.slice(0, attackers)).map((data) => new Site(data, length, task));
+	const kept = BARE.has(attack) ? 0 : task.clientMomentum;
+	const attacking = sites.slice(0, attackers).map((data) => new Site(data, length, task, kept));
+	const poisoned = poisonOf(attack, sites.slice(0, attackers)).map(
+		(data) => new Site(data, length, task, kept),
+	);
 	let parameters = initialParameters(model, new Uint8Array(32).fill(seed & 255));
 	let previous: Float64Array = new Float64Array(length);
 	const memory = {};
@@ -52,7 +57,7 @@ export function simulate({ task, attack, defence, seed }: Experiment, given?: De
 	const network = perceptronOf(task, model);
 	for (let round = 0; round < rounds; round++) {
 		const updatesOf = (some: readonly Site[]) => some.map((site) => site.update(network, parameters, random));
-		const honest = updatesOf(members.slice(attackers));
+		const honest = updatesOf(members);
 		let own: Float64Array[] | undefined;
 		const sent = vectorAttacks[round < task.attackFrom ? "none" : attack]({
 			honest,
@@ -91,7 +96,7 @@ function stepAt({ learningRate, steps, rounds }: Task, round: number): number {
 
 function poisonOf(attack: AttackName, sites: readonly Dataset[]): Dataset[] {
 	if (attack === "backdoor") return sites.map((data) => withBackdoor(data));
-	const flips = attack === "label_flip" || attack === "sybil";
+	const flips = attack === "label_flip" || attack === "label_flip_bare" || attack === "sybil";
 	return flips ? sites.map((data) => withFlippedLabels(data, CLASSES)) : [];
 }
 
@@ -99,8 +104,11 @@ class Site {
 	readonly #data: SparseRecords;
 	readonly #task: Task;
 	readonly #momentum: Float64Array;
+	/** Share of the momentum that a round leaves: the task's, or nothing. */
+	readonly #kept: number;
 
-	constructor(data: Dataset, length: number, task: Task) {
+	constructor(data: Dataset, length: number, task: Task, kept = task.clientMomentum) {
+		this.#kept = kept;
 		this.#data = sparse(data);
 		this.#task = task;
 		this.#momentum = new Float64Array(length);
@@ -111,9 +119,9 @@ class Site {
 		const { batch, clientMomentum } = this.#task;
 		const momentum = this.#momentum;
 		const rows = Int32Array.from({ length: batch }, () => Math.floor(random() * this.#data.rows));
-		for (let i = 0; i < momentum.length; i++) momentum[i]! *= clientMomentum;
+		for (let i = 0; i < momentum.length; i++) momentum[i]! *= this.#kept;
 		network.addGradient(parameters, this.#data, rows, (1 - clientMomentum) / batch, momentum);
-		return momentum.slice();
+		return momentum;
 	}
 }
 

@@ -16,6 +16,8 @@ export interface Task {
 	 * runs as there are honest sites, and for the attackers copies of records of every label.
 	 */
 	readonly split: number | "sorted";
+	/** Images enter by the means of their 2 x 2 squares: a layer that learns nothing, worked out once. */
+	readonly pooled: boolean;
 	readonly hidden: number;
 	readonly rounds: number;
 	/** The attackers follow the protocol before it. */
@@ -33,6 +35,7 @@ export const DIGITS: Task = {
 	sites: 25,
 	attackers: 5,
 	split: 0.3,
+	pooled: false,
 	hidden: 32,
 	rounds: 150,
 	attackFrom: 0,
@@ -46,8 +49,10 @@ export const MNIST: Task = {
 	...DIGITS,
 	set: "mnist10k",
 	split: "sorted",
+	pooled: true,
+	hidden: 64,
 	rounds: 600,
-	learningRate: 1,
+	learningRate: 3,
 	steps: "falling",
 };
 
@@ -68,7 +73,8 @@ const CLASSES = 10;
 
 /** Deals the records; which of them are for the test, and who gets what, comes from the seed. */
 export function deal(task: Task, seed: number): Dealt {
-	const all = prepare(loadCatalogDataset(task.set, DATA_FOLDER), catalog.get(task.set)!.description);
+	const images = prepare(loadCatalogDataset(task.set, DATA_FOLDER), catalog.get(task.set)!.description);
+	const all = task.pooled ? averagePooled(images) : images;
 	const random = seededRandomForTests(1000 + seed);
 	const order = shuffled(all.rows, random);
 	const kept = Math.round(TEST_FRACTION * all.rows);
@@ -94,6 +100,21 @@ export function deal(task: Task, seed: number): Dealt {
 /** Its arithmetic, for a task's model. */
 export function perceptronOf({ hidden }: Task, { inputs }: Model): SparsePerceptron {
 	return new SparsePerceptron(inputs, hidden, CLASSES);
+}
+
+/** Square images of even width, row by row, at half their width. */
+function averagePooled({ features, columns, ...rest }: Dataset): Dataset {
+	const width = Math.sqrt(columns.length);
+	const half = width / 2;
+	const pooled = new Float32Array(features.length / 4);
+	for (let place = 0; place < pooled.length; place++) {
+		const column = place % half;
+		const line = (place - column) / half;
+		const corner = 2 * line * width + 2 * column;
+		const at = (offset: number) => features[corner + offset]!;
+		pooled[place] = (at(0) + at(1) + at(width) + at(width + 1)) / 4;
+	}
+	return { ...rest, features: pooled, columns: columns.slice(0, half * half) };
 }
 
 /** As in Karimireddy et al. 2022: what attackers keep to themselves would be missing, whatever the rule. */

@@ -53,6 +53,9 @@ export const vectorAttacks = {
 	sign_flip: (view) => each(view, () => scaledBy(mean(view.honest), -SIGN_FLIP_FACTOR)),
 	/** Each attacker's own update, negated. */
 	bit_flip: ({ own }) => own.map((vector) => scaledBy(vector, -1)),
+	/** As the experiments of Karimireddy et al. 2022 have both: by attackers that keep no momentum, where all others do. */
+	bit_flip_bare: ({ own }) => own.map((vector) => scaledBy(vector, -1)),
+	label_flip_bare: ({ poisoned }) => [...poisoned],
 	/** The honest mean plus normal noise of ten times its length. */
 	gaussian: (view) => {
 		const center = mean(view.honest);
