@@ -1,4 +1,5 @@
 /** Passes over one table that the locked engine reads: columns as float32, labels as places in the public list. */
+import type { DuckDBResult } from "@duckdb/node-api";
 import bindings, { type DataChunk } from "@duckdb/node-bindings";
 import type { AlthingError } from "../../../crypto/error.ts";
 import type { ColumnChunk, RecordSource, SourcePart, StreamedLabel } from "../../../src/data/columns.ts";
@@ -88,11 +89,20 @@ export class TableSource implements RecordSource {
 	async *#chunksOf(query: string, room: Float32Array[]): AsyncIterable<ColumnChunk> {
 		const result = await this.#asked(() => this.#engine.connection.stream(query));
 		for (;;) {
-			const fetched = await this.#asked(() => result.fetchChunk());
-			if (fetched === null || fetched.rowCount === 0) return;
-			const rows = copyColumns(fetched.chunk, room);
+			const rows = await this.#copyNext(result, room);
+			if (rows === 0) return;
 			yield { rows, columns: room.slice(0, -1), labels: room.at(-1)! };
 		}
+	}
+
+	/**
+	 * By itself, so that nothing holds the engine's chunk while its copy is worked on: an object that
+	 * outlives a few collections waits for a full one, and half a megabyte with it.
+	 * @returns the number of rows, 0 at the end
+	 */
+	async #copyNext(result: DuckDBResult, room: Float32Array[]): Promise<number> {
+		const fetched = await this.#asked(() => result.fetchChunk());
+		return fetched === null || fetched.rowCount === 0 ? 0 : copyColumns(fetched.chunk, room);
 	}
 
 	interrupt(): void {
