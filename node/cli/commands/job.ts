@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { JobDetail, JobSummary } from "../../rpc/services.ts";
 import { parsePositive } from "../arguments.ts";
 import type { Output } from "../output.ts";
+import { robustnessText } from "../robustnessText.ts";
 import { selectionText } from "../selectionText.ts";
 import type { Bind } from "../session.ts";
 import { bytesText, fields, figure, shortPeer, table } from "../text.ts";
@@ -131,8 +132,17 @@ function jobText(job: JobDetail, out: Output): string {
 					]),
 				];
 	const secured = job.secureSum === undefined ? [] : [securityText(job.secureSum)];
+	const robust = robustnessText(job);
 	const selected = selectionText(job, out);
-	return [jobLine(job), ...secured, ...topology, participants, rounds, ...selected].join("\n\n");
+	return [
+		jobLine(job),
+		...secured,
+		...(robust === undefined ? [] : [robust]),
+		...topology,
+		participants,
+		rounds,
+		...selected,
+	].join("\n\n");
 }
 
 function securityText(security: NonNullable<JobDetail["secureSum"]>): string {
