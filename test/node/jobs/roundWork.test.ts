@@ -32,6 +32,7 @@ function bench() {
 	const charged: { readonly chargeId: string; readonly round: number; readonly cost: number }[] = [];
 	const refunded: string[] = [];
 	const histories: (CorrelationHistory | undefined)[] = [];
+	const settled: number[] = [];
 	let refuses = false;
 	const options = {
 		self: { peer: "self" },
@@ -71,6 +72,7 @@ function bench() {
 						.map(({ chargeId }) => ({ chargeId, state: "held", liveAttempts: [0] })),
 			},
 		},
+		siteStates: { settle: async (_: string, content: { round: number }) => void settled.push(content.round) },
 		backend: "onnx",
 	};
 	return {
@@ -78,6 +80,7 @@ function bench() {
 		charged,
 		refunded,
 		histories,
+		settled,
 		refuse: (value: boolean) => {
 			refuses = value;
 		},
@@ -136,4 +139,16 @@ describe("rounds with correlated noise", () => {
 		await round(run, 1);
 		expect(costs(run)).toEqual([1, 1]);
 	});
+});
+
+it("settles what the site keeps at every certified round, asked to contribute to the next or not", async () => {
+	const { work, settled } = bench();
+	for (const number of [0, 1, 2])
+		await work.settle("job", {
+			round: number,
+			attempt: 0,
+			outcome: number === 1 ? "void" : "released",
+			survivors: [],
+		});
+	expect(settled).toEqual([0, 1, 2]);
 });
