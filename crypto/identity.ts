@@ -105,6 +105,8 @@ export function peerIdFromPublicKey(raw: Uint8Array): PeerId {
 
 /** True for the canonical text of an Ed25519 peer id. */
 export function isPeerId(text: string): boolean {
+	// Only sound ones have a key there.
+	if (keyObjects.has(text)) return true;
 	const bytes = peerIdBytes(text);
 	return bytes !== undefined && !isSmallOrder(bytes.subarray(PEER_ID_PREFIX.length));
 }

@@ -59,11 +59,13 @@ export function cohortGraph(
 	parameters: CohortParameters,
 	seed: Uint8Array,
 ): CohortGraph {
-	if (parameters.graph === "complete") return new CompleteGraph(members);
-	const key = `${toHex(seed)} ${Object.values(parameters).join()}`;
+	const key = parameters.graph === "complete" ? "" : `${toHex(seed)} ${Object.values(parameters).join()}`;
 	const known = recent.get(members);
 	if (known?.key === key) return known.graph;
-	const graph = new RingGraph(members, inRandomOrder(members, seed), parameters);
+	const graph =
+		parameters.graph === "complete"
+			? new CompleteGraph(members)
+			: new RingGraph(members, inRandomOrder(members, seed), parameters);
 	recent.set(members, { key, graph });
 	return graph;
 }
@@ -96,6 +98,8 @@ abstract class OneSum {
 export class CompleteGraph extends OneSum implements CohortGraph {
 	readonly members: readonly PeerId[];
 	readonly #positions: ReadonlyMap<PeerId, number>;
+	/** Everybody but one, as far as it was asked for. */
+	readonly #others = new Map<PeerId, readonly PeerId[]>();
 
 	constructor(members: readonly PeerId[]) {
 		super();
@@ -112,7 +116,12 @@ export class CompleteGraph extends OneSum implements CohortGraph {
 	}
 
 	holdersOf(member: PeerId): readonly PeerId[] {
-		return this.members.filter((other) => other !== member);
+		const known = this.#others.get(member);
+		if (known !== undefined) return known;
+		const others = this.members.filter((other) => other !== member);
+		// A stranger's is not kept: there may be any number of them.
+		if (this.#positions.has(member)) this.#others.set(member, others);
+		return others;
 	}
 
 	matesOf(member: PeerId): readonly PeerId[] {

@@ -21,7 +21,6 @@ import {
 	type Evidence,
 	type InputMeta,
 	type MessageOf,
-	type PackedCertificate,
 	type Proposal,
 	type ProposalHeader,
 	type Proposed,
@@ -95,6 +94,8 @@ export class Coordinator {
 	#stage: Stage = "closed";
 	#turns = new Turns();
 	#repeatMs = REPEAT_MS;
+	/** The stage's messages were sent before. */
+	#repeated = false;
 	#deadlines = 0;
 	#rosterHeader: RosterHeader | undefined;
 	#shareSetHeader: ShareSetHeader | undefined;
@@ -103,7 +104,7 @@ export class Coordinator {
 	#examination: Examination | undefined;
 	#records: CohortRecords | undefined;
 	#disclosure: Disclosure | undefined;
-	#packedCertificate: PackedCertificate | undefined;
+	#certifiedMessage: MessageOf<"certified"> | undefined;
 	#encodedOpening: Uint8Array | undefined;
 	readonly #done = new Set<PeerId>();
 	/** Looks for false projections, because the masked sum did not match them all. */
@@ -345,6 +346,7 @@ export class Coordinator {
 	/** Repeats what is unanswered, ever more slowly. */
 	repeat(out: Outbox): void {
 		if (this.#stage === "closed") return;
+		this.#repeated = true;
 		this.#prompt(out);
 		this.#repeatMs = Math.max(this.#repeatMs, Math.min(2 * this.#repeatMs, MAX_REPEAT_MS));
 		out.timer(REPEAT_TIMER, this.#repeatMs);
@@ -353,6 +355,7 @@ export class Coordinator {
 	#enter(stage: Stage, out: Outbox): void {
 		this.#stage = stage;
 		this.#deadlines = 0;
+		this.#repeated = false;
 		this.#turns = new Turns();
 		this.#schedule(out);
 		if (stage === "reveal") this.#startReveal(out);
@@ -527,11 +530,14 @@ export class Coordinator {
 		if (certified === undefined) return;
 		const proposalHash = certified.certificate.value;
 		const screening = this.#participant.screener.screeningOf(certified.proposed.proposal);
-		for (const peer of this.#openees()) {
+		const message: MessageOf<"opening"> = { kind: "opening", proposalHash, screening };
+		const openees = this.#openees();
+		// Who has not shown that it heard of the certificate may have missed it.
+		const unheard = new Set(this.#repeated ? openees : (this.#disclosure?.silent() ?? openees));
+		for (const peer of openees) {
 			if (this.#done.has(peer)) continue;
-			// What it was told before may have been lost.
-			if (this.#deadlines > 0 || this.#repeatMs > REPEAT_MS) this.#sendCertified(peer, certified, out, true);
-			out.send(peer, { kind: "opening", proposalHash, screening }, this.#encodedOpening);
+			if (unheard.has(peer)) this.#sendCertified(peer, certified, out, true);
+			out.send(peer, message, this.#encodedOpening);
 		}
 	}
 
@@ -539,9 +545,12 @@ export class Coordinator {
 	#sendCertified(to: PeerId, { certificate, proposed }: Certified, out: Outbox, again = false): void {
 		const known = !again && certificate.votes.some(({ voter }) => voter === to);
 		const evidence = known ? undefined : this.#evidenceFor(proposed, to);
-		const packed = this.#packedCertificate ?? packCertificate(this.#context.members, certificate);
-		this.#packedCertificate = packed;
-		out.send(to, { kind: "certified", certified: { certificate: packed, proposed }, evidence });
+		// The same for all that need no more.
+		this.#certifiedMessage ??= {
+			kind: "certified",
+			certified: { certificate: packCertificate(this.#context.members, certificate), proposed },
+		};
+		out.send(to, evidence === undefined ? this.#certifiedMessage : { ...this.#certifiedMessage, evidence });
 	}
 
 	#evidenceFor(proposed: Proposed, member: PeerId): Evidence | undefined {

@@ -387,8 +387,16 @@ export type Screening = z.infer<typeof screening>;
 export type Header = z.infer<typeof header>;
 export type OpenedPartMessage = z.infer<typeof openedPart>;
 
+/** What goes to many is encoded once. */
+const encodedMessages = new WeakMap<AggregationMessage, Uint8Array>();
+
+/** The message's bytes, which are not to be changed. */
 export function encodeMessage(message: AggregationMessage): Uint8Array {
-	return encodeCanonical(wireForm(message) as Encodable);
+	const known = encodedMessages.get(message);
+	if (known !== undefined) return known;
+	const bytes = encodeCanonical(wireForm(message) as Encodable);
+	encodedMessages.set(message, bytes);
+	return bytes;
 }
 
 /**
