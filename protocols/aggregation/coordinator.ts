@@ -530,14 +530,17 @@ export class Coordinator {
 		if (certified === undefined) return;
 		const proposalHash = certified.certificate.value;
 		const screening = this.#participant.screener.screeningOf(certified.proposed.proposal);
-		const message: MessageOf<"opening"> = { kind: "opening", proposalHash, screening };
+		const brief: MessageOf<"opening"> = { kind: "opening", proposalHash };
+		const message: MessageOf<"opening"> = { ...brief, screening };
+		// Who voted has judged the screening; a member that restarted since gets it with the repetition.
+		const judged = new Set(this.#repeated ? [] : certified.certificate.votes.map(({ voter }) => voter));
 		const openees = this.#openees();
 		// Who has not shown that it heard of the certificate may have missed it.
 		const unheard = new Set(this.#repeated ? openees : (this.#disclosure?.silent() ?? openees));
 		for (const peer of openees) {
 			if (this.#done.has(peer)) continue;
 			if (unheard.has(peer)) this.#sendCertified(peer, certified, out, true);
-			out.send(peer, message, this.#encodedOpening);
+			out.send(peer, judged.has(peer) ? brief : message, this.#encodedOpening);
 		}
 	}
 
