@@ -112,8 +112,8 @@ const tasks: Readonly<Record<string, Task>> = {
 		training: {
 			algorithm: "fedavg",
 			rounds: 3,
-			localLearningRate: 0.1,
-			localBatch: 64,
+			localLearningRate: 0.2,
+			localBatch: 128,
 			evaluateEveryRounds: 3,
 		},
 		privacy: { mechanism: "none" },
@@ -132,11 +132,11 @@ const tasks: Readonly<Record<string, Task>> = {
 		set: "mnist10k",
 		model: { kind: "multilayer_perceptron", hidden: [2048, 1648], activation: "tanh" },
 		training: {
-			rounds: 10,
+			rounds: 5,
 			serverLearningRate: 0.25,
 			momentum: 0.5,
 			expectedBatch: 1600,
-			evaluateEveryRounds: 10,
+			evaluateEveryRounds: 5,
 		},
 		privacy: {
 			mechanism: "distributed_gaussian",
