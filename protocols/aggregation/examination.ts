@@ -203,9 +203,13 @@ export class Examination {
 		const dealers = this.#fixed.length;
 		const flaw = productsFlaw(this.#bench, hash, dealers, products);
 		if (flaw !== undefined) return flaw;
-		if (opened === undefined || !this.#openings.take({ author: from, hash: products.opened }, opened))
-			return "it comes without the shares that it signs for";
-		return sharesFlaw(dealers, opened);
+		if (opened === undefined) return "it comes without the shares that it signs for";
+		const wrong = sharesFlaw(dealers, opened);
+		// One answer each is kept, whatever else a member signs.
+		if (wrong !== undefined || this.#products.has(from)) return wrong;
+		return this.#openings.take({ author: from, hash: products.opened }, opened)
+			? undefined
+			: "it comes with other shares than it signs for";
 	}
 
 	/** The work that compares statements with the inputs themselves. */
