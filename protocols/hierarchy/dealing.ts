@@ -11,7 +11,7 @@ import {
 	corruptionAmong,
 	LARGEST_COMPLETE_COHORT,
 } from "../aggregation/index.ts";
-import { type Electorate, quorum } from "../certificate/index.ts";
+import type { Electorate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 
 const DOMAIN = "althing/hierarchy/1";
@@ -59,43 +59,75 @@ export interface HierarchyRules {
 	readonly seed: Uint8Array;
 }
 
+/** What holds for every cohort of a size, whoever is dealt into it. */
+export interface CohortShape {
+	readonly members: number;
+	/** Corrupt members that it has at most, but for a chance of 2^-41 over all cohorts (and 2^32 beacons). */
+	readonly corruption: number;
+	readonly minimumSurvivors: number;
+	readonly parameters: CohortParameters;
+}
+
+export interface ShapeRules {
+	/** Over all members. */
+	readonly members: number;
+	readonly corruption: number;
+	readonly cohortSize: number;
+	readonly toleratedDropout: number;
+}
+
 /**
- * Cohorts of equal size, give or take one. Each is told how many corrupt members it has at most, but for a
- * chance of 2^-41 over all cohorts together (and 2^32 beacons): more than its share, which is what smaller
- * cohorts cost.
+ * The cohorts' shapes, in the order of the cohorts: of equal size, give or take one. Each assumes more corrupt
+ * members than its share, which is what smaller cohorts cost.
  * @throws AlthingError `hierarchy.bad_size`, `aggregation.no_parameters`: these cohorts cannot be secured
  */
-export function dealCohorts(rules: HierarchyRules): DealtCohort[] {
-	const { members, corruption, cohortSize, toleratedDropout, seed } = rules;
-	if (!Number.isInteger(cohortSize) || cohortSize < 3 || members.length < 3)
-		throw badSize(`cohorts of ${cohortSize} cannot be made of ${members.length} members`);
-	const count = Math.ceil(members.length / cohortSize);
-	const order = inOrderOf(members, "deal", seed);
+export function cohortShapes(rules: ShapeRules): CohortShape[] {
+	const { members, corruption, cohortSize, toleratedDropout } = rules;
+	if (!Number.isInteger(cohortSize) || cohortSize < 3 || members < 3)
+		throw badSize(`cohorts of ${cohortSize} cannot be made of ${members} members`);
+	const count = Math.ceil(members / cohortSize);
+	const everybody = { members: new Array<undefined>(members).fill(undefined), corruption };
+	const shapes = new Map<number, CohortShape>();
 	return Array.from({ length: count }, (_, index) => {
-		const dealt = order.filter((__, place) => place % count === index);
-		const electorate = {
-			members: dealt.toSorted(),
-			corruption: corruptionAmong({ members, corruption }, dealt.length, count),
-		};
-		const minimumSurvivors = dealt.length - Math.floor(toleratedDropout * dealt.length + 1e-9);
-		if (quorum(electorate) > minimumSurvivors)
-			throw badSize(
-				`of a cohort of ${dealt.length}, which may have ${electorate.corruption} corrupt members, ${quorum(electorate)} must vote, and only ${minimumSurvivors} are sure to be there; make cohorts larger or tolerate less dropout`,
-			);
-		// Of any roster, fewer than a majority may be corrupt, and of any survivors two have to be honest.
-		if (dealt.length <= LARGEST_COMPLETE_COHORT && 2 * electorate.corruption > minimumSurvivors)
-			throw badSize(
-				`a cohort of ${dealt.length} may have ${electorate.corruption} corrupt members, and its ${minimumSurvivors} least survivors must be at least twice as many; make cohorts larger or tolerate less dropout`,
-			);
-		if (minimumSurvivors < electorate.corruption + 2)
-			throw badSize(
-				`of the ${minimumSurvivors} least survivors of a cohort of ${dealt.length} all but one may be corrupt, and know that one's input; make cohorts larger or tolerate less dropout`,
-			);
-		const parameters = cohortParameters({
-			members: dealt.length,
-			corruption: electorate.corruption,
-			dropped: dealt.length - minimumSurvivors,
-		});
+		const size = Math.floor((members - index - 1) / count) + 1;
+		const shape =
+			shapes.get(size) ?? shapeOf(size, corruptionAmong(everybody, size, count), toleratedDropout);
+		shapes.set(size, shape);
+		return shape;
+	});
+}
+
+function shapeOf(members: number, corruption: number, toleratedDropout: number): CohortShape {
+	const minimumSurvivors = members - Math.floor(toleratedDropout * members + 1e-9);
+	const votes = Math.floor((members + corruption) / 2) + 1;
+	if (votes > minimumSurvivors)
+		throw badSize(
+			`of a cohort of ${members}, which may have ${corruption} corrupt members, ${votes} must vote, and only ${minimumSurvivors} are sure to be there; make cohorts larger or tolerate less dropout`,
+		);
+	// Of any roster, fewer than a majority may be corrupt.
+	if (members <= LARGEST_COMPLETE_COHORT && 2 * corruption > minimumSurvivors)
+		throw badSize(
+			`a cohort of ${members} may have ${corruption} corrupt members, and its ${minimumSurvivors} least survivors must be at least twice as many; make cohorts larger or tolerate less dropout`,
+		);
+	if (minimumSurvivors < corruption + 2)
+		throw badSize(
+			`of the ${minimumSurvivors} least survivors of a cohort of ${members} all but one may be corrupt, and know that one's input; make cohorts larger or tolerate less dropout`,
+		);
+	const parameters = cohortParameters({ members, corruption, dropped: members - minimumSurvivors });
+	return { members, corruption, minimumSurvivors, parameters };
+}
+
+/**
+ * Deals the members into cohorts of {@link cohortShapes}.
+ * @throws AlthingError as `cohortShapes`
+ */
+export function dealCohorts(rules: HierarchyRules): DealtCohort[] {
+	const { members, seed } = rules;
+	const shapes = cohortShapes({ ...rules, members: members.length });
+	const order = inOrderOf(members, "deal", seed);
+	return shapes.map(({ corruption, minimumSurvivors, parameters }, index) => {
+		const dealt = order.filter((_, place) => place % shapes.length === index);
+		const electorate = { members: dealt.toSorted(), corruption };
 		const graphSeed = hashFields(`${DOMAIN}/ring`, seed, index);
 		const coordinator = inOrderOf(electorate.members, "lead", graphSeed)[0] as PeerId;
 		return { index, electorate, minimumSurvivors, parameters, graphSeed, coordinator };

@@ -86,3 +86,8 @@ export function encodeHierarchyMessage(message: HierarchyMessage): Uint8Array {
 export function decodeHierarchyMessage(encoded: Uint8Array): HierarchyMessage {
 	return decodeMessageOf("hierarchy", hierarchyMessageSchema, encoded, MAX_MESSAGE_BYTES);
 }
+
+/** @throws AlthingError `hierarchy.malformed` when the bytes are none of what is above the cohorts' sessions. */
+export function decodeTreeMessage(encoded: Uint8Array): TreeMessage {
+	return decodeMessageOf("hierarchy", treeMessageSchema, encoded, MAX_MESSAGE_BYTES);
+}

@@ -13,10 +13,15 @@ export interface Position {
 
 export class CatchUp {
 	readonly #coordination: Coordination;
-	readonly #attempts: RoundAttempts;
+	readonly #attempts: Pick<RoundAttempts, "attempt" | "tellDead">;
 	readonly #checkpoint: () => Checkpoint;
 
-	constructor(coordination: Coordination, attempts: RoundAttempts, checkpoint: () => Checkpoint) {
+	/** @param attempts of whom both are in; none of those whose attempts are their cohorts' own */
+	constructor(
+		coordination: Coordination,
+		attempts: Pick<RoundAttempts, "attempt" | "tellDead">,
+		checkpoint: () => Checkpoint,
+	) {
 		this.#coordination = coordination;
 		this.#attempts = attempts;
 		this.#checkpoint = checkpoint;

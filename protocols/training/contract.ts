@@ -116,6 +116,8 @@ export interface TrainingJobOptions {
 	 * by losses reports, of which the first byte is the loss.
 	 */
 	readonly publicBytes?: number | undefined;
+	/** Rounds over a tree: largest cohort, and the share of a cohort that may be missing from its sum. */
+	readonly tree?: { readonly cohortSize: number; readonly toleratedDropout: number } | undefined;
 	/** Buffered rounds: contributions that a round takes, and rounds that one may have missed while it was made. */
 	readonly buffer?: { readonly capacity: number; readonly maximumStaleness: number } | undefined;
 	readonly rounds: number;

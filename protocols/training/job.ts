@@ -18,6 +18,7 @@ import {
 	restore,
 	voidResult,
 } from "./checkpoint.ts";
+import { CohortTree } from "./cohortTree.ts";
 import type {
 	Collector,
 	Step,
@@ -35,6 +36,9 @@ import type { RoundResult } from "./result.ts";
 import { RESEND_MS, ResultPhase } from "./resultPhase.ts";
 
 const TICK_MS = 250;
+
+/** What a round's sum is applied from. */
+type RoundSum = Pick<Released, "sum" | "survivors" | "beacon" | "attempt" | "screening" | "publicParts">;
 
 /** Who counts for nothing, though it broke no rule: a rule's choice among the survivors, or a reputation's before the sum. */
 function leftOutOf(
@@ -59,10 +63,12 @@ export class TrainingJob
 	/** Buffered rounds. */
 	readonly #preparation: Preparation | undefined;
 	readonly #catchUp: CatchUp;
+	/** Rounds over a tree: the attempts are then those of this node's cohort. */
+	readonly #tree: CohortTree | undefined;
 	/** Calls to the next round's session that came while this node still waits for the present one's state. */
 	readonly #early = new Map<PeerId, Extract<TrainingMessage, { kind: "session" }>>();
 	#checkpoint: Checkpoint;
-	#released: Released | undefined;
+	#released: RoundSum | undefined;
 	/** Applied once at the start, then dropped. */
 	#resume: ((out: Collector, nowMs: number) => void) | undefined;
 	#lastHeartbeatMs = Number.NEGATIVE_INFINITY;
@@ -83,12 +89,37 @@ export class TrainingJob
 		this.#coordination = new Coordination({ ...options, lock, timing: this.#timing });
 		this.#coordination.enterEpoch(this.#epoch, this.#checkpoint.election, 0);
 		for (const term of restored.terms) this.#coordination.adopt(term, 0);
-		this.#attempts = new RoundAttempts(options, this.#coordination, {
+		this.#tree =
+			options.tree &&
+			new CohortTree(options, options.tree, lock, restored.ballots, this.#timing, this.#alive, {
+				decided: (out, root, nowMs) => {
+					if (!this.done) this.#apply(out, root, nowMs);
+				},
+				progressed: (nowMs) => this.#coordination.progressed(nowMs),
+			});
+		this.#tree?.coordination.enterEpoch(this.#epoch, this.#checkpoint.election, 0);
+		for (const term of restored.terms) this.#tree?.coordination.adopt(term, 0);
+		const { options: attemptOptions, coordination } = this.#tree ?? {
+			options,
+			coordination: this.#coordination,
+		};
+		this.#attempts = new RoundAttempts(attemptOptions, coordination, {
 			inputWanted: (out, nowMs) => {
+				this.#coordination.progressed(nowMs);
 				this.#contribution.want(out);
 				this.#provide(out, nowMs);
 			},
-			released: (out, released, nowMs) => this.#apply(out, released, nowMs),
+			released: (out, released, nowMs) => {
+				if (this.#tree === undefined) {
+					this.#apply(out, released, nowMs);
+					return;
+				}
+				// The cohort's part is done: from now on the root is waited for.
+				this.#results.nothingLost();
+				this.#results.mayBeLost(nowMs);
+				this.#coordination.progressed(nowMs);
+				this.#tree.summed(out, released, nowMs);
+			},
 			mayBeLost: (nowMs) => this.#results.mayBeLost(nowMs),
 			dead: () => {
 				this.#contribution.attemptEnded();
@@ -96,12 +127,15 @@ export class TrainingJob
 			},
 		});
 		this.#preparation = options.buffer && new Preparation(options.buffer.maximumStaleness);
-		this.#catchUp = new CatchUp(this.#coordination, this.#attempts, () => this.#checkpoint);
+		this.#tree?.attach(this.#attempts, () => this.#checkpoint);
+		const shared = this.#tree === undefined ? this.#attempts : { attempt: 0, tellDead: () => {} };
+		this.#catchUp = new CatchUp(this.#coordination, shared, () => this.#checkpoint);
 		this.#results = new ResultPhase(options, lock, this.#checkpoint, (...result) => this.#commit(...result));
 		if (restored.vote !== undefined) {
 			const { ballot, content, state } = restored.vote;
 			this.#results.restoreVote(ballot, content, state);
 		}
+		this.#tree?.begin(this.round, this.#coordination.coordinator);
 		this.#resume = (out, nowMs) => {
 			if (options.promises.length === 0) this.#attempts.begin(this.#checkpoint, false, nowMs);
 			else this.#attempts.resume(this.#checkpoint, restored.dead, restored.sessions, nowMs);
@@ -139,6 +173,7 @@ export class TrainingJob
 	start(nowMs: number): Step {
 		const out = this.#collector();
 		this.#coordination.wake(nowMs);
+		this.#tree?.coordination.wake(nowMs);
 		for (const peer of this.#others) this.#catchUp.ask(out, peer);
 		if (this.done) out.output({ kind: "done", rounds: this.round });
 		else this.#resume?.(out, nowMs);
@@ -157,6 +192,7 @@ export class TrainingJob
 		if (connected && !this.#alive.has(peer)) {
 			this.#alive.add(peer);
 			this.#catchUp.ask(out, peer);
+			this.#tree?.greet(out, peer);
 		}
 		return out.effects();
 	}
@@ -173,6 +209,7 @@ export class TrainingJob
 			return out.effects();
 		}
 		this.#coordination.heard(from, nowMs);
+		this.#tree?.coordination.heard(from, nowMs);
 		this.#dispatch(out, from, message, nowMs, blob);
 		return out.effects();
 	}
@@ -202,6 +239,12 @@ export class TrainingJob
 			case "term":
 				if (this.#coordination.adopt(message, nowMs)) this.#coordinatorChanged(out, nowMs);
 				break;
+			case "cohort":
+				if (!this.done) this.#tree?.dispatch(out, from, message.message, nowMs);
+				break;
+			case "tree":
+				if (this.#inStep(out, from, message.round)) this.#tree?.receive(out, from, message, nowMs, blob);
+				break;
 			case "result_ballot":
 				if (this.#inStep(out, from, message.round))
 					this.#results.receiveBallot(out, from, message.ballot, this.#idle, nowMs);
@@ -227,9 +270,10 @@ export class TrainingJob
 			if (!this.done) this.#tick(out, nowMs);
 			out.timer("tick", TICK_MS);
 		} else {
-			const [, round, attempt, ...id] = timerId.split("/");
-			if (Number(round) === this.round && !this.done)
-				this.#attempts.expired(out, Number(attempt), id.join("/"), nowMs);
+			const [kind, round, attempt, ...id] = timerId.split("/");
+			if (Number(round) !== this.round || this.done) return out.effects();
+			if (kind === "tree") this.#tree?.expired(out, Number(round), attempt ?? "", nowMs);
+			else this.#attempts.expired(out, Number(attempt), id.join("/"), nowMs);
 		}
 		return out.effects();
 	}
@@ -300,7 +344,7 @@ export class TrainingJob
 		this.#attempts.provideInput(out, taken.vector, nowMs, taken.publicPart);
 	}
 
-	#apply(out: Collector, released: Released, nowMs: number): void {
+	#apply(out: Collector, released: RoundSum, nowMs: number): void {
 		if (this.#released !== undefined) return;
 		this.#released = released;
 		const { screening } = released;
@@ -353,7 +397,7 @@ export class TrainingJob
 			...leftOutOf(survivors, result.leftOut, released.screening?.leftOut),
 			...certifiedExclusion(this.#checkpoint, released.screening?.offenders ?? []),
 			...certifiedHistory(this.#checkpoint, this.#options, {
-				invited: this.#attempts.askedIn(attempt, survivors),
+				invited: this.#askedIn(attempt, survivors),
 				survivors,
 				losses: reportedLosses(this.#options.selection, survivors, released.publicParts),
 			}),
@@ -372,7 +416,7 @@ export class TrainingJob
 		const { content } = result;
 		const invited =
 			content.round === this.round && content.outcome === "released"
-				? this.#attempts.askedIn(content.attempt, content.survivors)
+				? this.#askedIn(content.attempt, content.survivors)
 				: content.survivors;
 		this.#checkpoint = checkpointAfter(result, state);
 		this.#released = undefined;
@@ -386,6 +430,9 @@ export class TrainingJob
 		if (this.#coordination.enterEpoch(this.#epoch, this.#checkpoint.election, nowMs))
 			this.#announceCoordinator(out);
 		this.#coordination.progressed(nowMs);
+		this.#tree?.coordination.enterEpoch(this.#epoch, this.#checkpoint.election, nowMs);
+		this.#tree?.coordination.progressed(nowMs);
+		this.#tree?.begin(this.round, this.#coordination.coordinator);
 		this.#attempts.begin(this.#checkpoint, caughtUp, nowMs);
 		this.#contribute(out, nowMs);
 		this.#maybeOpen(out, nowMs);
@@ -395,7 +442,16 @@ export class TrainingJob
 	}
 
 	#maybeOpen(out: Collector, nowMs: number): void {
-		if (!this.done && !this.#results.decided) this.#attempts.maybeOpen(out, this.#alive, nowMs);
+		if (this.done || this.#results.decided) return;
+		if (this.#tree === undefined) this.#attempts.maybeOpen(out, this.#alive, nowMs);
+		else this.#tree.maybeOpen(out, nowMs);
+	}
+
+	/** Who was asked to contribute to the round. */
+	#askedIn(attempt: number, survivors: readonly PeerId[]): readonly PeerId[] {
+		return this.#tree === undefined
+			? this.#attempts.askedIn(attempt, survivors)
+			: this.#options.electorate.members;
 	}
 
 	#inOrder(values: ReadonlyMap<PeerId, number> | undefined): (number | undefined)[] | undefined {
@@ -410,8 +466,10 @@ export class TrainingJob
 			this.#lastHeartbeatMs = nowMs;
 			out.sendAll(this.#others, { kind: "heartbeat", ...this.#catchUp.position });
 		}
+		const resends = nowMs - this.#lastResendMs >= RESEND_MS;
+		this.#tree?.tick(out, resends, nowMs);
 		this.#maybeOpen(out, nowMs);
-		if (nowMs - this.#lastResendMs < RESEND_MS) return;
+		if (!resends) return;
 		this.#lastResendMs = nowMs;
 		this.#results.resend(out, this.#alive, nowMs);
 		// Compares notes with one participant after the other: whatever was lost on the way is found.
@@ -428,7 +486,8 @@ export class TrainingJob
 		}
 		this.#announceCoordinator(out);
 		if (this.done) return;
-		this.#attempts.coordinatorChanged(out, nowMs);
+		if (this.#tree === undefined) this.#attempts.coordinatorChanged(out, nowMs);
+		else this.#tree.combinerChanged(out, this.#coordination.coordinator, nowMs);
 		this.#lastHeartbeatMs = Number.NEGATIVE_INFINITY;
 		this.#maybeOpen(out, nowMs);
 	}

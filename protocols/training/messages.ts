@@ -14,14 +14,8 @@ const round = z.int().min(0).max(1_000_000);
 const attempt = z.int().min(0).max(1_000_000);
 const term = z.int().min(0);
 
-export const trainingMessageSchema = z.discriminatedUnion("kind", [
-	/** A message of the aggregation session of one attempt. */
-	z.strictObject({
-		kind: z.literal("session"),
-		round,
-		attempt,
-		body: bytesUpTo(MAX_SESSION_BYTES),
-	}),
+/** Who coordinates, and where a participant stands: of the job, or within one cohort of its tree. */
+const coordinationMessages = [
 	/** The coordinator lives; tells where it is. */
 	z.strictObject({ kind: z.literal("heartbeat"), term, round, attempt }),
 	/** "This is where I am": answered with whatever the sender lacks. */
@@ -42,6 +36,24 @@ export const trainingMessageSchema = z.discriminatedUnion("kind", [
 		coordinator: peerId,
 		certificate: quorumCertificateSchema,
 	}),
+] as const;
+
+const cohortMessageSchema = z.discriminatedUnion("kind", coordinationMessages);
+export type CohortMessage = z.infer<typeof cohortMessageSchema>;
+
+export const trainingMessageSchema = z.discriminatedUnion("kind", [
+	/** A message of the aggregation session of one attempt. */
+	z.strictObject({
+		kind: z.literal("session"),
+		round,
+		attempt,
+		body: bytesUpTo(MAX_SESSION_BYTES),
+	}),
+	...coordinationMessages,
+	/** The same about the coordinator of the cohort that sender and receiver are in. */
+	z.strictObject({ kind: z.literal("cohort"), message: cohortMessageSchema }),
+	/** What is above the cohorts' sessions (protocols/hierarchy). */
+	z.strictObject({ kind: z.literal("tree"), round, body: bytesUpTo(MAX_SESSION_BYTES) }),
 	/** A vote for a round's result. */
 	z.strictObject({ kind: z.literal("result_ballot"), round, ballot: ballotSchema }),
 	/** A certified round. */
