@@ -1,5 +1,9 @@
 /** The parameters that a job's secure sums run under, computed from its participants, for its record. */
-import { cohortParameters, corruptionAmong } from "../../protocols/aggregation/index.ts";
+import {
+	type CohortParameters,
+	cohortParameters,
+	corruptionAmong,
+} from "../../protocols/aggregation/index.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import { traitsOf } from "../../src/jobs/jobTraits.ts";
 import type { ResolvedSpecification } from "../../src/jobs/specification.ts";
@@ -8,7 +12,10 @@ import type { SelectionChoice } from "../../src/selection/selectionChoice.ts";
 import type { Participation } from "../../src/training/plan.ts";
 
 export interface CohortSecurity {
+	/** Of one sum. */
 	readonly participants: number;
+	/** Rounds over a tree: sums of so many cohorts, each opened by itself; the numbers are those of the largest. */
+	readonly cohorts?: number;
 	readonly assumedCorrupt: number;
 	readonly quorum: number;
 	readonly minimumSurvivors: number;
@@ -41,6 +48,7 @@ export function cohortSecurityOf(
 	const { schedule, selection: choice } = traitsOf(spec);
 	if (schedule === "gossip") return undefined;
 	const { participants, corruption, minimumSurvivors } = who;
+	if (who.cohorts !== undefined) return securityOfOne(who, who.cohorts);
 	const members = selectedOf(choice, participants);
 	const electorate = { members: new Array<string>(participants).fill(""), corruption };
 	const cohort = cohortParameters({
@@ -52,12 +60,35 @@ export function cohortSecurityOf(
 				: Math.min(corruption, members),
 		dropped: Math.max(0, members - minimumSurvivors),
 	});
-	const sums = {
+	return described(cohort, {
 		participants: members,
 		assumedCorrupt: corruption,
 		quorum: quorum(electorate),
 		minimumSurvivors,
-	};
+	});
+}
+
+/** Of the largest cohort of a tree. */
+function securityOfOne(
+	{ participants, corruption, minimumSurvivors }: Participation,
+	cohorts: number,
+): CohortSecurity {
+	const members = Math.ceil(participants / cohorts);
+	const cohort = cohortParameters({ members, corruption, dropped: members - minimumSurvivors });
+	return described(cohort, {
+		participants: members,
+		cohorts,
+		assumedCorrupt: corruption,
+		quorum: quorum({ members: new Array<string>(members).fill(""), corruption }),
+		minimumSurvivors,
+	});
+}
+
+function described(
+	cohort: CohortParameters,
+	sums: Pick<CohortSecurity, "participants" | "cohorts" | "assumedCorrupt" | "quorum" | "minimumSurvivors">,
+): CohortSecurity {
+	const { participants: members } = sums;
 	if (cohort.graph === "complete") {
 		const threshold = Math.floor(members / 2) + 1;
 		return {

@@ -15,7 +15,7 @@ import {
 } from "../../protocols/agreement/index.ts";
 import { quorum } from "../../protocols/certificate/index.ts";
 import type { Fault } from "../../protocols/contract.ts";
-import { type Charter, charterHash, electorateOf } from "../../protocols/federation/index.ts";
+import { type Charter, charterHash, corruptionOf, electorateOf } from "../../protocols/federation/index.ts";
 import type { GossipOutput, GossipTask, GossipTaskResult } from "../../protocols/gossip/index.ts";
 import {
 	type CoordinationTiming,
@@ -42,6 +42,7 @@ import type { Participation } from "../../src/training/plan.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Network, Packet } from "../network/port.ts";
 import type { Planner } from "./acceptance.ts";
+import { cohortTreeOf } from "./cohortTree.ts";
 import { GossipRun, gossipKind } from "./gossipRun.ts";
 import { MachineDriver } from "./machineDriver.ts";
 import { declaredFor, participationOf, patientTiming, selectionFor } from "./selection.ts";
@@ -329,14 +330,14 @@ export class JobRuntime {
 
 	/** Why no round can end at present, as far as this node's links tell: too few participants are connected. */
 	outOfReach(): string | undefined {
-		const { participation, participants } = this;
+		const { participation, participants, charter } = this;
 		if (participation === undefined || participants === undefined || this.#training?.job.done !== false)
 			return undefined;
 		const { network, self } = this.#around;
 		const linked = new Set(network.peers().flatMap(({ peer, connected }) => (connected ? [peer] : [])));
 		const connected = participants.filter((peer) => peer === self.peer || linked.has(peer)).length;
-		const { corruption, minimumSurvivors } = participation;
-		const needed = Math.max(quorum({ members: participants, corruption }), minimumSurvivors);
+		const corruption = Math.min(corruptionOf(charter), participants.length);
+		const needed = Math.max(quorum({ members: participants, corruption }), participation.minimumSurvivors);
 		if (connected >= needed) return undefined;
 		return `${connected} of ${participants.length} participants are connected, ${needed} are needed; it goes on by itself`;
 	}
@@ -387,7 +388,7 @@ export class JobRuntime {
 		const { self, charter, network, log, attendedMs, journal, blobs } = this.#around;
 		const members = start.participants.map(({ response }) => response.peer);
 		this.#participation = participationOf(this.spec, charter, members.length);
-		const { corruption } = this.#participation;
+		const corruption = Math.min(corruptionOf(charter), members.length);
 		const plan = await this.#around.plan(this.spec, this.#participation);
 		this.#plan = plan;
 		const seed = startBeacon(start);
@@ -410,6 +411,7 @@ export class JobRuntime {
 			configHash: plan.hash,
 			electorate: { members, corruption },
 			...selectionFor(this.spec, start, this.#participation),
+			tree: cohortTreeOf(this.spec, charter, members.length),
 			rounds: plan.rounds,
 			roundsPerEpoch:
 				traitsOf(this.spec).schedule === "buffered" ? BUFFERED_ROUNDS_PER_EPOCH : ROUNDS_PER_EPOCH,

@@ -15,6 +15,7 @@ import {
 } from "../../src/selection/selectionChoice.ts";
 import { REPORT_BYTES } from "../../src/training/lossReports.ts";
 import type { Participation } from "../../src/training/plan.ts";
+import { cohortParticipation, cohortTreeOf } from "./cohortTree.ts";
 
 /** Of what this organization declares, what the job's selection goes by: nobody is told more. */
 export function declaredFor(
@@ -40,13 +41,16 @@ export function charterMinimumOf(
  * members that accepted (a quorum is enough) and no corrupt one: all of the charter's f may take part, however
  * few others do.
  * @param participants of the job; all of them may come to be asked when attempts fail
- * @throws AlthingError `job.cohort_too_small`, `job.cohort_too_large`, `aggregation.no_parameters`
+ * @throws AlthingError `job.cohort_too_small`, `job.cohort_too_large`, `aggregation.no_parameters`,
+ *   `hierarchy.bad_size`
  */
 export function participationOf(
 	spec: ResolvedSpecification,
 	charter: Charter,
 	participants: number,
 ): Participation {
+	const tree = cohortTreeOf(spec, charter, participants);
+	if (tree !== undefined) return cohortParticipation(tree, charter, participants);
 	const corruption = Math.min(corruptionOf(charter), participants);
 	const minimumSurvivors = spec.aggregation.minimumSurvivors ?? charterMinimumOf(spec, charter, participants);
 	const traits = traitsOf(spec);

@@ -196,6 +196,7 @@ export const jobDetail = jobSummary.extend({
 	secureSum: z
 		.object({
 			participants: count,
+			cohorts: count.optional(),
 			assumedCorrupt: count,
 			quorum: count,
 			minimumSurvivors: count,

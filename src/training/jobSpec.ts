@@ -15,6 +15,7 @@ import { robustnessContradiction, robustnessSchema } from "../robustness/robustn
 import { selectionContradiction, selectionSchema } from "../selection/selectionChoice.ts";
 import { bucketedContradiction } from "./bucketedUpdate.ts";
 import { scheduleContradiction } from "./bufferedRounds.ts";
+import { cohortTreeContradiction } from "./cohortTreeChoice.ts";
 import { compressionContradiction, compressionSchema } from "./compressionChoice.ts";
 import { robustnessGap, robustnessOf } from "./defaultRobustness.ts";
 import { modelChoiceSchema } from "./modelChoice.ts";
@@ -35,6 +36,14 @@ const aggregationSchema = z.strictObject({
 		.optional()
 		.describe(
 			"fewest sites a sum may be opened for, not below the charter's threshold, which is the default; above 128 participants it also decides how many neighbours each is masked against",
+		),
+	cohortSize: z
+		.int()
+		.min(3)
+		.max(1024)
+		.optional()
+		.describe(
+			"deals the participants into cohorts of at least so many, by the beacon of the job's start, and adds the cohorts' sums along a tree: each cohort's own sum is seen by everybody, so shares of noise are sized for one cohort; without it one sum of all",
 		),
 	phaseTimeoutMs: z.int().min(500).max(600_000).default(5000),
 	updateNormBound: z
@@ -106,6 +115,7 @@ function validated(spec: JobSpec, where: string): JobSpec {
 		gossipContradiction(spec) ??
 		trainingContradiction(training) ??
 		scheduleContradiction(spec) ??
+		cohortTreeContradiction({ ...spec, robustness }) ??
 		(personalization && personalizationContradiction(personalization, training, privacy)) ??
 		contradiction(privacy, training) ??
 		(selection === undefined ? undefined : selectionContradiction(selection, privacy, spec)) ??

@@ -41,9 +41,12 @@ import { type UpdateLayout, updateLayoutOf } from "./updateLayout.ts";
 export interface Participation {
 	/** n: sites that may contribute to one sum. */
 	readonly participants: number;
-	/** f: how many of them may collude or leave out their noise. */
+	/** f: how many of those in one opened sum may collude or leave out their noise. */
 	readonly corruption: number;
+	/** Fewest in one opened sum. */
 	readonly minimumSurvivors: number;
+	/** Rounds over a tree: cohorts whose sums are opened, each by itself; corruption and survivors are of one cohort. */
+	readonly cohorts?: number | undefined;
 }
 
 /**
@@ -164,7 +167,7 @@ export function modelOf(spec: ResolvedJobSpec): Model {
  *   `privacy.unreachable_target`: the specification cannot be run with these participants.
  */
 export function planTraining(spec: ResolvedJobSpec, who: Participation): TrainingPlan {
-	const key = `${toHex(jobSpecHash(spec))}/${who.participants}/${who.corruption}/${who.minimumSurvivors}`;
+	const key = `${toHex(jobSpecHash(spec))}/${who.participants}/${who.corruption}/${who.minimumSurvivors}/${who.cohorts ?? 1}`;
 	const known = recentPlans.get(key);
 	if (known !== undefined) return known;
 	const plan = newPlan(spec, who);

@@ -146,11 +146,15 @@ function jobText(job: JobDetail, out: Output): string {
 }
 
 function securityText(security: NonNullable<JobDetail["secureSum"]>): string {
-	const { participants, assumedCorrupt, quorum, minimumSurvivors, graph } = security;
+	const { participants, cohorts, assumedCorrupt, quorum, minimumSurvivors, graph } = security;
 	const { shareHolders, threshold, maskedNeighbours, windowSurvivors } = security;
 	const around =
 		graph === "complete"
 			? "complete graph"
 			: `ring, ${maskedNeighbours} masked neighbours, ${windowSurvivors} survivors in two windows`;
-	return `Secure sum of ${participants}: ${assumedCorrupt} assumed corrupt, ${quorum} votes, at least ${minimumSurvivors} survivors; ${around}; ${threshold} of ${shareHolders} share holders`;
+	const of =
+		cohorts === undefined
+			? `Secure sum of ${participants}`
+			: `${cohorts} secure sums of up to ${participants}, added along a tree`;
+	return `${of}: ${assumedCorrupt} assumed corrupt, ${quorum} votes, at least ${minimumSurvivors} survivors; ${around}; ${threshold} of ${shareHolders} share holders`;
 }
