@@ -22,6 +22,7 @@
  */
 export type { BufferRules } from "./admission.ts";
 export type { BucketRules } from "./bucketGraph.ts";
+export { smallestRoster } from "./cohort.ts";
 export { graphSeedOf } from "./cohortGraph.ts";
 export { type CohortParameters, cohortParameters, corruptionAmong } from "./cohortParameters.ts";
 export {

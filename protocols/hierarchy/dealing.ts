@@ -10,6 +10,7 @@ import {
 	cohortParameters,
 	corruptionAmong,
 	LARGEST_COMPLETE_COHORT,
+	smallestRoster,
 } from "../aggregation/index.ts";
 import type { Electorate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
@@ -108,6 +109,10 @@ function shapeOf(members: number, corruption: number, toleratedDropout: number):
 	if (members <= LARGEST_COMPLETE_COHORT && 2 * corruption > minimumSurvivors)
 		throw badSize(
 			`a cohort of ${members} may have ${corruption} corrupt members, and its ${minimumSurvivors} least survivors must be at least twice as many; make cohorts larger or tolerate less dropout`,
+		);
+	if (minimumSurvivors < smallestRoster(minimumSurvivors))
+		throw badSize(
+			`a cohort of ${members} may shrink to ${minimumSurvivors}, and no session is made of so few; make cohorts larger or tolerate less dropout`,
 		);
 	if (minimumSurvivors < corruption + 2)
 		throw badSize(

@@ -14,6 +14,7 @@ import {
 	decodeMessage,
 	encodeMessage,
 	graphSeedOf,
+	smallestRoster,
 	survivorsSlot,
 } from "../aggregation/index.ts";
 import { type DeadCertificate, quorum, slotId, verifyDeadCertificate } from "../certificate/index.ts";
@@ -194,7 +195,7 @@ export class RoundAttempts {
 	maybeOpen(out: Collector, alive: ReadonlySet<PeerId>, nowMs: number): void {
 		if (!this.#coordination.leads || this.#session !== undefined || nowMs < this.#nextOpenMs) return;
 		const { electorate, minimumSurvivors, self } = this.#options;
-		if (alive.size < Math.max(quorum(electorate), minimumSurvivors)) return;
+		if (alive.size < Math.max(quorum(electorate), smallestRoster(minimumSurvivors))) return;
 		out.output({ kind: "stage", round: this.#round, attempt: this.#attempt, stage: "open" });
 		const { term } = this.#coordination;
 		// An earlier coordinator may have run this attempt: then it is finished or proven dead,

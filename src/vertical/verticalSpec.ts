@@ -72,7 +72,7 @@ export const verticalJobSchema = z.strictObject({
 			errorNorm: norm.default(16).describe("L2 bound of what comes back for one record"),
 		}),
 	]),
-	aggregation: aggregation.unwrap().omit({ updateNormBound: true }).prefault({}),
+	aggregation: aggregation.unwrap().omit({ updateNormBound: true, cohortSize: true }).prefault({}),
 });
 
 export type VerticalJob = z.infer<typeof verticalJobSchema>;
