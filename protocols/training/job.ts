@@ -38,7 +38,7 @@ import { RESEND_MS, ResultPhase } from "./resultPhase.ts";
 const TICK_MS = 250;
 
 /** What a round's sum is applied from. */
-type RoundSum = Pick<Released, "sum" | "survivors" | "beacon" | "attempt" | "screening" | "publicParts">;
+type RoundSum = Omit<Released, "kind" | "sid" | "certificate">;
 
 /** Who counts for nothing, though it broke no rule: a rule's choice among the survivors, or a reputation's before the sum. */
 function leftOutOf(
