@@ -106,11 +106,18 @@ function needsCompleteGraph({ schedule, selection }: JobTraits): boolean {
 	return schedule === "buffered" || selection?.strategy === "poisson" || reportsLosses(selection);
 }
 
+/**
+ * Phases that may run to their time limits, a silent member in each, between two steps of a round that the others
+ * see: its inputs, then sketches, confirmations, statements and disputes where inputs are screened, and the sum.
+ */
+const PHASES_BETWEEN_STEPS = 8;
 /** A buffer fills when sites are ready: its coordinator is given more time before it counts as stalling. */
 const BUFFER_PATIENCE = 10;
 
+/** A coordinator does not stall as long as it only waits for the job's phases to end. */
 export function patientTiming(spec: ResolvedSpecification, timing: CoordinationTiming): CoordinationTiming {
-	return traitsOf(spec).schedule === "buffered"
-		? { ...timing, stallMs: BUFFER_PATIENCE * timing.stallMs }
-		: timing;
+	const phases = PHASES_BETWEEN_STEPS * spec.aggregation.phaseTimeoutMs;
+	const stallMs = Math.max(timing.stallMs, phases);
+	const patience = traitsOf(spec).schedule === "buffered" ? BUFFER_PATIENCE : 1;
+	return { ...timing, stallMs: patience * stallMs };
 }

@@ -9,6 +9,7 @@ import {
 	type Electorate,
 	type QuorumCertificate,
 	quorum,
+	slotId,
 	verifyDeadCertificate,
 } from "../certificate/index.ts";
 import type { PeerId, RandomBytes } from "../contract.ts";
@@ -118,6 +119,8 @@ export type AggregationOutput =
 
 /** Lists found sorted, distinct and of peer ids: a job has one for all its sessions. */
 const checkedMembers = new WeakSet<readonly PeerId[]>();
+/** Certificates found valid, by what they were checked against: every further attempt of a round comes with all of them. */
+const checkedDead = new WeakMap<DeadCertificate, Electorate>();
 
 /**
  * Refuses a configuration that could not run safely.
@@ -238,14 +241,10 @@ export function checkConfig(config: AggregationConfig): void {
 	for (let earlier = 0; earlier < attempt; earlier++) {
 		const dead = precedingDead[earlier];
 		const slot = survivorsSlot({ ...config, attempt: earlier });
-		const sound =
-			dead !== undefined &&
-			dead.slot.scope === slot.scope &&
-			dead.slot.subject === slot.subject &&
-			dead.slot.instance === slot.instance &&
-			dead.slot.attempt === earlier &&
-			verifyDeadCertificate(electorate, dead);
-		if (!sound) {
+		const found = dead !== undefined && slotId(dead.slot) === slotId(slot);
+		const sound = found && (checkedDead.get(dead) === electorate || verifyDeadCertificate(electorate, dead));
+		if (sound) checkedDead.set(dead, electorate);
+		else {
 			throw new AlthingError(
 				"aggregation.missing_dead",
 				`Attempt ${attempt} of round ${config.round} needs a valid Dead certificate of attempt ${earlier}; wait for it.`,

@@ -394,7 +394,7 @@ export class Coordinator {
 					kind: "open",
 					term,
 					sidPre,
-					precedingDead: [...config.precedingDead],
+					precedingDead: config.precedingDead.slice(-1),
 				});
 				return;
 			case "share":

@@ -222,7 +222,8 @@ function messageSchema(computations: PublicComputations) {
 			kind: z.literal("open"),
 			term,
 			sidPre: hash,
-			precedingDead: z.array(deadCertificate).max(64),
+			/** Of the attempt before this one; whoever lacks earlier ones is told of them in the job's own messages. */
+			precedingDead: z.array(deadCertificate).max(1),
 		}),
 		z.strictObject({ kind: z.literal("keys"), advert: carriedAdvert }),
 		z.strictObject({

@@ -248,7 +248,7 @@ export class RoundAttempts {
 		if (body.kind === "open") this.#adopt(out, body.precedingDead, nowMs);
 		if (message.attempt !== this.#attempt) return;
 		if (this.#session === undefined) {
-			if (body.kind === "dead") this.#adopt(out, [...this.#dead, body.certificate], nowMs);
+			if (body.kind === "dead") this.#adopt(out, [body.certificate], nowMs);
 			if (body.kind === "dead" || from !== this.#coordination.coordinator) return;
 			const session = this.#create(this.#coordination.term, this.#coordination.coordinator, nowMs);
 			this.#relay(out, session.start(nowMs), nowMs);
@@ -264,7 +264,8 @@ export class RoundAttempts {
 	 * must never mask its update again while an earlier sum of it might still be opened.
 	 */
 	#adopt(out: Collector, certificates: readonly DeadCertificate[], nowMs: number): void {
-		for (const certificate of certificates.slice(this.#attempt)) {
+		for (const certificate of certificates) {
+			if (certificate.slot.attempt < this.#attempt) continue;
 			if (this.#certified || !this.#provesDead(certificate)) return;
 			this.#buried(out, certificate, "the others proved it dead", nowMs);
 			this.#enteredTerm = undefined;

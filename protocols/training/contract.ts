@@ -142,6 +142,6 @@ export interface TrainingJobOptions {
 	readonly states: ReadonlyMap<string, Uint8Array>;
 	readonly random: RandomBytes;
 	readonly timing?: CoordinationTiming;
-	/** How long a lost sum is waited for before this participant asks to void the round. */
+	/** How long a lost sum is waited for before this participant asks to void the round; by default a few phases. */
 	readonly voidAfterMs?: number;
 }

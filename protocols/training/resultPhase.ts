@@ -15,7 +15,9 @@ import { ResultDecision } from "./resultDecision.ts";
 
 /** A participant repeats what is unanswered this often. */
 export const RESEND_MS = 1000;
-const DEFAULT_VOID_AFTER_MS = 20_000;
+const LEAST_VOID_AFTER_MS = 20_000;
+/** A coordinator asks share holders for what a silent survivor does not reveal after one phase, and may be replaced. */
+const VOID_AFTER_PHASES = 4;
 /** A "lost" counts only while it is repeated: claims of one moment, not of a whole outage. */
 const CLAIM_MS = 3 * RESEND_MS;
 
@@ -239,7 +241,9 @@ export class ResultPhase {
 
 	/** Repeats this node's vote, fetches what others can still give of the round, or works to void it. */
 	resend(out: Collector, alive: ReadonlySet<PeerId>, nowMs: number): void {
-		const { self, electorate, jobId, roundsPerEpoch, voidAfterMs = DEFAULT_VOID_AFTER_MS } = this.#options;
+		const { self, electorate, jobId, roundsPerEpoch, phaseTimeoutMs } = this.#options;
+		const voidAfterMs =
+			this.#options.voidAfterMs ?? Math.max(LEAST_VOID_AFTER_MS, VOID_AFTER_PHASES * phaseTimeoutMs);
 		if (this.#own !== undefined) this.#sendOwn(out);
 		if (this.#awaiting !== undefined) {
 			const holders = this.#awaiting.certificate.votes.map(({ voter }) => voter);

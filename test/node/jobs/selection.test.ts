@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { declaredFor, participationOf } from "../../../node/jobs/selection.ts";
+import { declaredFor, participationOf, patientTiming } from "../../../node/jobs/selection.ts";
 import { quorum } from "../../../protocols/certificate/index.ts";
 import { type Charter, corruptionOf, rulesSchema } from "../../../protocols/federation/index.ts";
+import { DEFAULT_TIMING } from "../../../protocols/training/index.ts";
 import { selectionSchema } from "../../../src/selection/selectionChoice.ts";
 import { digitsJob } from "../../src/training/federation.ts";
 
@@ -72,5 +73,16 @@ describe("participants of a job that a start leaves others out of", () => {
 			}
 		}
 		expect(refused).toBeGreaterThan(0);
+	});
+});
+
+describe("a coordinator", () => {
+	const withPhases = (phaseTimeoutMs: number) =>
+		digitsJob({ privacy: { mechanism: "none" }, aggregation: { phaseTimeoutMs } });
+
+	test("does not stall as long as the job's phases may last", () => {
+		expect(patientTiming(withPhases(5000), DEFAULT_TIMING)).toEqual(DEFAULT_TIMING);
+		const { stallMs } = patientTiming(withPhases(600_000), DEFAULT_TIMING);
+		expect(stallMs).toBeGreaterThanOrEqual(8 * 600_000);
 	});
 });
