@@ -41,7 +41,7 @@ export async function runCohort(setting: Setting, threads: number): Promise<Coho
 		return { worker: new Worker(url, { workerData: { setting, indices: own }, resourceLimits }), own };
 	});
 	try {
-		await Promise.all(workers.map(({ worker }) => new Promise((resolve) => worker.once("online", resolve))));
+		await Promise.all(workers.map(({ worker }) => ready(worker)));
 		return await new Coordination(setting, workers).run();
 	} finally {
 		await Promise.all(workers.map(({ worker }) => worker.terminate()));
@@ -107,6 +107,7 @@ class Coordination {
 				if (this.#released === survivors) this.#settle?.resolve();
 			});
 		}
+		for (const { worker } of this.#workers) worker.postMessage({ kind: "begin" } satisfies ToParticipants);
 		this.#perform(this.#metered(() => this.#session.start(0)));
 		this.#flush();
 		await finished;
@@ -190,6 +191,14 @@ class Coordination {
 		this.#seconds.set(kind, (this.#seconds.get(kind) ?? 0) + (user + system) / 1e6);
 		return result;
 	}
+}
+
+/** The clock starts when all threads have loaded their code. */
+function ready(worker: Worker): Promise<void> {
+	return new Promise((resolve, reject) => {
+		worker.once("error", reject);
+		worker.on("message", (message: FromParticipants) => message.kind === "ready" && resolve());
+	});
 }
 
 function report(worker: Worker): Promise<Extract<FromParticipants, { kind: "report" }>> {

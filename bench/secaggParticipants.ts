@@ -34,9 +34,12 @@ interface Participant {
 }
 
 export type ToParticipants =
+	| { readonly kind: "begin" }
 	| { readonly kind: "deliver"; readonly packets: readonly Packet[] }
 	| { readonly kind: "report" };
 export type FromParticipants =
+	/** The code is loaded, here and in the thread that works on vectors. */
+	| { readonly kind: "ready" }
 	| {
 			readonly kind: "sent";
 			readonly packets: readonly Packet[];
@@ -92,27 +95,33 @@ let gone: number[] = [];
 let released = 0;
 const dropped = new Set(setting.dropped);
 
-for (const index of indices) {
-	const self = signingKeyFromSeed(setting.seeds[index] as Uint8Array);
-	const before = verification.asked;
-	const participant: Participant = {
-		index,
-		session: new AggregationSession({ ...sessionConfig(setting, self, randomBytes), computations }),
-		seconds: new Map(),
-		phase: "start",
-		sent: 0,
-		received: 0,
-		verifications: verification.asked - before,
-		asked: new Map(),
-		gone: false,
-		released: false,
-		correct: true,
-	};
-	participants.set(self.peer, participant);
-	perform(self.peer, participant, participant.session.start(0));
+function begin(): void {
+	for (const index of indices) {
+		const self = signingKeyFromSeed(setting.seeds[index] as Uint8Array);
+		const before = verification.asked;
+		const participant: Participant = {
+			index,
+			session: new AggregationSession({ ...sessionConfig(setting, self, randomBytes), computations }),
+			seconds: new Map(),
+			phase: "start",
+			sent: 0,
+			received: 0,
+			verifications: verification.asked - before,
+			asked: new Map(),
+			gone: false,
+			released: false,
+			correct: true,
+		};
+		participants.set(self.peer, participant);
+		perform(self.peer, participant, participant.session.start(0));
+	}
 }
 
 port.on("message", (message: ToParticipants) => {
+	if (message.kind === "begin") {
+		begin();
+		return;
+	}
 	if (message.kind === "report") {
 		const rows = [...participants.values()].map((one) => ({
 			index: one.index,
@@ -138,7 +147,12 @@ port.on("message", (message: ToParticipants) => {
 	deliverAll();
 });
 
-tasks.on("message", ({ id, result, seconds }: FromTasks) => {
+tasks.on("message", (message: FromTasks) => {
+	if (message === "ready") {
+		port.postMessage({ kind: "ready" } satisfies FromParticipants);
+		return;
+	}
+	const { id, result, seconds } = message;
 	const then = underWay.get(id);
 	underWay.delete(id);
 	then?.(result, seconds);

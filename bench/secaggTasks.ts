@@ -11,11 +11,9 @@ export interface ToTasks {
 	readonly task: AggregationTask;
 }
 
-export interface FromTasks {
-	readonly id: number;
-	readonly result: AggregationTaskResult;
-	readonly seconds: number;
-}
+export type FromTasks =
+	| "ready"
+	| { readonly id: number; readonly result: AggregationTaskResult; readonly seconds: number };
 
 const port = parentPort;
 if (port === null) throw new Error("this script runs as a worker thread");
@@ -26,3 +24,4 @@ port.on("message", ({ id, task }: ToTasks) => {
 	const { user, system } = process.threadCpuUsage(before);
 	port.postMessage({ id, result, seconds: (user + system) / 1e6 } satisfies FromTasks);
 });
+port.postMessage("ready" satisfies FromTasks);
