@@ -30,7 +30,7 @@ export const screening: Bench<Options> = {
 	name: "screening",
 	summary: "CPU and bytes that robustness adds to one secure aggregation: plain, norm_bound, strict",
 	options: {
-		participants: { description: "cohort sizes, 10 to 101", default: [10, 25, 50, 100] },
+		participants: { description: "cohort sizes, 10 to 101", default: [10, 25, 50] },
 		parameters: { description: "coordinates of the vector", default: [10_000, 100_000] },
 	},
 	libraries: [],

@@ -96,11 +96,19 @@ export const parts = {
 		task: { ...DIGITS, sites: 24, attackers: 2 },
 		defences: ["mean", "norm_bound", "buckets_median", "buckets_geometric_median", "buckets_median_history"],
 		attacks: ["none", "label_flip", "sign_flip", "alie", "inner_product", "min_max", "garbage"],
-		requirements: CONTROLS.map((attack) => ({
-			defence: "mean" as const,
-			attack,
-			fails: { accuracyBelow: 50 },
-		})),
+		requirements: [
+			...BOUNDED.map((attack) => ({
+				defence: "buckets_median_history" as const,
+				attack,
+				accuracy: { belowClean: 5 },
+			})),
+			{
+				defence: "buckets_median_history" as const,
+				attack: "sign_flip" as const,
+				accuracy: { belowClean: 5 },
+			},
+			{ defence: "mean" as const, attack: "garbage" as const, fails: { accuracyBelow: 50 } },
+		],
 	},
 	backdoor: {
 		title: "backdoor by one site of 25, boosted 25 times, in the last 50 of 150 rounds on digits",
