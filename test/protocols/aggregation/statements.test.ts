@@ -4,7 +4,7 @@ import type { SigningKey } from "../../../crypto/identity.ts";
 import type { PublicComputations } from "../../../protocols/aggregation/computations.ts";
 import { type Advert, decodeMessage, encodeMessage } from "../../../protocols/aggregation/messages.ts";
 import { canonical, isAuthentic, signStatement } from "../../../protocols/aggregation/statements.ts";
-import { keysForTests } from "./cohortSimulation.ts";
+import { CohortSimulation, keysForTests } from "./cohortSimulation.ts";
 
 const key = keysForTests(1)[0] as SigningKey;
 const advert = signStatement<Advert>(key, {
@@ -42,15 +42,50 @@ test.each([
 	expect(() => decodeMessage(message)).toThrow(expect.objectContaining({ code: "aggregation.malformed" }));
 });
 
-test("a simulation's memory reads equal bytes once; a node has no such memory", () => {
+/** What a simulation passes: every result, by what it follows from. */
+function memory(): PublicComputations & { readonly kinds: Set<string> } {
 	const known = new Map<string, unknown>();
-	const computations: PublicComputations = {
+	const kinds = new Set<string>();
+	return {
+		kinds,
 		once: (kind, inputs, compute) => {
 			const name = `${kind} ${inputs().map((input) => Buffer.from(input).toString("hex"))}`;
 			if (!known.has(name)) known.set(name, compute());
+			else kinds.add(kind);
 			return known.get(name) as ReturnType<typeof compute>;
 		},
 	};
+}
+
+test("members that share their work on public bytes release what others do, and still refuse a false opening", () => {
+	for (const falsified of [false, true]) {
+		const computations = memory();
+		const cohort = new CohortSimulation({ configure: (config) => ({ ...config, computations }) });
+		cohort.simulation.intercept(({ from, to, message, blob }) => {
+			if (!falsified || message.kind !== "opening" || from !== cohort.peer(0) || blob === undefined)
+				return undefined;
+			const changed = Uint8Array.from(blob);
+			// A byte of the first seed: the map's first entry by length of name is `rests`, then `seeds`.
+			const at = Buffer.from(blob).indexOf("seeds") + 10;
+			changed[at] = (changed[at] as number) ^ 1;
+			return [{ from, to, message, blob: changed }];
+		});
+		const blamed = (index: number) =>
+			cohort.simulation.faults(cohort.peer(index)).some(({ code }) => code === "aggregation.bad_opening");
+		if (falsified)
+			cohort.simulation.run({ untilMs: 60_000, until: () => [1, 2, 3, 4].every((index) => blamed(index)) });
+		else cohort.runUntilEnded();
+		for (const index of [1, 2, 3, 4]) {
+			expect(blamed(index)).toBe(falsified);
+			if (falsified) expect(cohort.released(index)).toBeUndefined();
+			else expect(cohort.released(index)?.sum).toEqual(cohort.expectedSum(cohort.peers));
+		}
+		expect([...computations.kinds]).toContain("opening");
+	}
+});
+
+test("a simulation's memory reads equal bytes once; a node has no such memory", () => {
+	const computations = memory();
 	const once = vi.spyOn(computations, "once");
 	const encoded = encodeMessage({ kind: "keys", advert });
 	const [a, b] = [decodeMessage(encoded, computations), decodeMessage(encoded, computations)];
