@@ -11,15 +11,18 @@ const ADMISSION_TIMEOUT_MS = 90_000;
 const LINKS_TIMEOUT_MS = 60_000;
 
 /**
- * Rules for a federation of this size: one member may always be away, or left out by the job's robustness, and the
- * job fits the privacy floor.
+ * Rules for a federation of this size: one member may always be away, of every cohort where the job has cohorts,
+ * or left out by the job's robustness, and the job fits the privacy floor. Of cohorts as small as those here no
+ * more than one member can be assumed corrupt.
  */
 function rulesFor(members: number, job: JobSpec): Record<string, unknown> {
-	const { privacy, robustness } = job;
+	const { privacy, robustness, aggregation } = job;
 	const leftOut = leftOutBy(robustness);
+	const summed = Math.min(aggregation.cohortSize ?? members, members);
 	return {
 		minimumCohort: Math.min(3, members),
-		minimumSurvivorFraction: Math.min(0.8, (members - leftOut) / members),
+		minimumSurvivorFraction: Math.min(0.8, (summed - leftOut) / summed),
+		...(aggregation.cohortSize === undefined ? {} : { assumedCorruptFraction: 1 / members }),
 		privacyFloor:
 			privacy.mechanism === "none"
 				? { requireDifferentialPrivacy: false, techniques: ["none"] }

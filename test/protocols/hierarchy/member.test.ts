@@ -180,6 +180,35 @@ describe("a malicious combiner", () => {
 		}
 	});
 
+	test.each([
+		["names other survivors of a cohort", /names other survivors/],
+		["leaves half of the cohorts out", /leaves out half/],
+		["counts a member too many", /counts its contributors wrong|survivors that cannot be/],
+	])("that %s is refused", (what, message) => {
+		const hierarchy = new HierarchySimulation({ members: 32 });
+		const { combiner, bystander } = hierarchy;
+		const victim = hierarchy.coordinator(bystander);
+		hierarchy.simulation.intercept((envelope) => {
+			const { from, to, message: sent } = envelope;
+			if (from !== combiner || to !== victim || sent.kind !== "path") return undefined;
+			const { included } = sent;
+			const flipped = (cohort: number) =>
+				included.map((one) =>
+					one.cohort === cohort ? { ...one, survivors: one.survivors.map((byte) => byte ^ 1) } : one,
+				);
+			const other = included.find(({ cohort }) => cohort !== bystander)?.cohort ?? 0;
+			const changed =
+				what === "leaves half of the cohorts out"
+					? included.filter(({ cohort }) => cohort === bystander || cohort === other)
+					: flipped(what.startsWith("names") ? bystander : other);
+			return [{ ...envelope, message: { ...sent, included: changed } }];
+		});
+		hierarchy.simulation.run({ untilMs: 29_000 });
+		const [fault] = hierarchy.simulation.faults(victim);
+		expect(fault).toMatchObject({ peer: combiner, code: "hierarchy.wrong_addition" });
+		expect(fault?.message).toMatch(message);
+	});
+
 	test("cannot have two roots decided, even by showing each half of the cohorts its own", () => {
 		const hierarchy = new HierarchySimulation({ members: 32 });
 		const { combiner } = hierarchy;
