@@ -1,6 +1,7 @@
 /** What the node's durable records, the ledger's own aside, prove of releases: for the ledger's audit. */
 import type { PeerId } from "../../crypto/identity.ts";
 import { roundsReleased } from "../../protocols/gossip/index.ts";
+import { ownAttempt } from "../../protocols/training/ownAttempt.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
 import { privacyEventSchema } from "../../src/privacy/accounting/events.ts";
 import type {
@@ -46,11 +47,16 @@ export async function readExecuted(
 			dead.push({ jobId, round: promise.round, attempt: promise.certificate.slot.attempt });
 		if (promise.kind !== "result") continue;
 		const { round, outcome, attempt, survivors, metrics } = promise.content;
+		// After the dead ones comes the one that was opened.
+		const taken = dead.filter((other) => other.jobId === jobId && other.round === round);
 		rounds.push({
 			jobId,
 			round,
 			outcome,
-			attempt,
+			attempt: ownAttempt(
+				attempt,
+				taken.map((other) => other.attempt + 1),
+			),
 			included: survivors.includes(self),
 			evaluated: Object.keys(metrics).length > 0,
 			isPrivate: await isPrivate(jobId),

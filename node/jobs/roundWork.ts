@@ -7,7 +7,12 @@ import { AlthingError } from "../../crypto/error.ts";
 import type { PeerId } from "../../crypto/identity.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { type GossipTask, type GossipTaskResult, roundsReleased } from "../../protocols/gossip/index.ts";
-import type { RoundResult, TrainingTask, TrainingTaskResult } from "../../protocols/training/index.ts";
+import {
+	ownAttempt,
+	type RoundResult,
+	type TrainingTask,
+	type TrainingTaskResult,
+} from "../../protocols/training/index.ts";
 import { decodePromise } from "../../protocols/training/promises.ts";
 import { type JobPlan, jobPlanOf } from "../../src/jobs/jobPlan.ts";
 import { traitsOf } from "../../src/jobs/jobTraits.ts";
@@ -386,7 +391,9 @@ export class RoundWork {
 		await siteStates.settle(jobId, content);
 		this.#contributions.delete(`${jobId}/${round}`);
 		if (outcome !== "released" || !survivors.includes(self.peer)) return [];
-		const released = chargesReleased(budgets.ledger.chargesOf(jobId, round), attempt);
+		const charges = budgets.ledger.chargesOf(jobId, round);
+		const taken = charges.flatMap(({ liveAttempts }) => liveAttempts);
+		const released = chargesReleased(charges, ownAttempt(attempt, taken));
 		for (const { chargeId } of released) await budgets.finalise(chargeId);
 		return released;
 	}

@@ -2,14 +2,14 @@
  * What this organization keeps of its jobs for itself (see src/training/siteState.ts), sealed in the
  * store: for each job the state that counts, and those that contributions on their way propose.
  *
- * A proposal is durable before its contribution leaves. It counts once a certificate names the very
- * attempt it went with and this organization among the survivors; any other certificate of the round,
- * or of a later one, drops it. But for a proposal that stands: it counts whatever becomes of the round,
+ * A proposal is durable before its contribution leaves. It counts once a certificate says that the very
+ * attempt it went with was opened, with this organization among the survivors; any other certificate of the
+ * round, or of a later one, drops it. But for a proposal that stands: it counts whatever becomes of the round,
  * because what the contribution showed of it may have been seen.
  */
 import { z } from "zod";
 import type { PeerId } from "../../crypto/identity.ts";
-import type { RoundResult } from "../../protocols/training/index.ts";
+import { ownAttempt, type RoundResult } from "../../protocols/training/index.ts";
 import type { Collection, Store } from "../store/index.ts";
 
 const blobHash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -79,9 +79,14 @@ export class SiteStates {
 		await this.#change(jobId, async (kept) => {
 			const settled = kept.proposals.filter((proposal) => proposal.round <= round);
 			if (settled.length === 0) return kept;
+			const ofRound = settled.filter((proposal) => proposal.round === round);
+			const own = ownAttempt(
+				attempt,
+				ofRound.map((proposal) => proposal.attempt),
+			);
 			const summed =
 				outcome === "released" && survivors.includes(this.#self)
-					? settled.find((proposal) => proposal.round === round && proposal.attempt === attempt)
+					? ofRound.find((proposal) => proposal.attempt === own)
 					: undefined;
 			const counts = summed ?? settled.findLast(({ standing }) => standing === true);
 			return {

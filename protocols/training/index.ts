@@ -20,5 +20,6 @@ export type { TrainingJobOptions, TrainingOutput, TrainingTask, TrainingTaskResu
 export { type CoordinationTiming, DEFAULT_TIMING } from "./coordination.ts";
 export { TrainingJob } from "./job.ts";
 export { decodeTrainingMessage, encodeTrainingMessage, type TrainingMessage } from "./messages.ts";
+export { ownAttempt } from "./ownAttempt.ts";
 export type { PersistedStep } from "./promises.ts";
 export { type RoundResult, resultHash } from "./result.ts";

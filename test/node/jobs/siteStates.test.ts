@@ -73,13 +73,20 @@ describe("a proposal", () => {
 		expect(await states.latest("job")).toEqual(bytes(1));
 		await standing(1, 0, 2);
 		await standing(1, 1, 3);
-		await states.settle("job", certified(1, 0));
-		expect(await states.latest("job")).toEqual(bytes(2));
+		await states.settle("job", certified(1, 1));
+		expect(await states.latest("job")).toEqual(bytes(3));
 		await standing(2, 0, 4);
 		await standing(2, 1, 5);
 		await states.settle("job", certified(3, 0));
 		expect(await states.latest("job")).toEqual(bytes(5));
 		expect(await blobCount()).toBe(1);
+	});
+
+	it("counts over a tree of cohorts, whose certificate names attempt 0, if it went with the cohort's last", async () => {
+		await states.propose("job", 0, 0, bytes(1));
+		await states.propose("job", 0, 1, bytes(2));
+		await states.settle("job", certified(0, 0));
+		expect(await states.latest("job")).toEqual(bytes(2));
 	});
 
 	it("is not lost where a round is settled while the next one is proposed", async () => {
