@@ -1,7 +1,6 @@
 /** The ways to aggregate that the experiments compare. */
 import { hashFields } from "../../crypto/hash.ts";
 import { seededRandomForTests } from "../../src/data/testnetPartition.ts";
-import { nextClippingNorm } from "../../src/learning/adaptiveClipping.ts";
 import { coordinateMedian } from "../../src/robustness/coordinates.ts";
 import {
 	alignment,
@@ -12,6 +11,7 @@ import { geometricMedian } from "../../src/robustness/geometricMedian.ts";
 import { gramMatrix } from "../../src/robustness/gram.ts";
 import { publicPermutation } from "../../src/robustness/mixing.ts";
 import { type RuleChoice, robustAggregate } from "../../src/robustness/robustAggregate.ts";
+import { nextNormBound } from "../../src/robustness/runningBound.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
 import { mean, medianOf, norm, type Vectors } from "../../src/robustness/vectors.ts";
 
@@ -36,6 +36,8 @@ export interface Setting {
 
 /** A few times the honest norms on sorted records: what momentum leaves of an attack is bounded, and no honest vector cut. */
 const LOOSE_RADIUS = 10;
+/** The bound of the first round: aggregation.updateNormBound where a job does not state it. */
+const FIRST_BOUND = 10;
 /** Numbers in a sketch. */
 const SKETCH = 256;
 /** Entries of a coordinate in the sketching matrix. */
@@ -43,14 +45,18 @@ const ENTRIES = 4;
 
 export const defences = {
 	mean: () => (vectors) => ({ aggregate: mean(vectors), excluded: [] }),
-	/** Under secure aggregation: every update held to a bound that follows their median norm by counts. */
-	norm_bound: ({ attackers }) => {
-		const bound = new CountedBound(attackers);
-		return (vectors) => ({ aggregate: mean(bound.clip(vectors)), excluded: [] });
+	/** Under secure aggregation: every update held to the running bound of a job. */
+	norm_bound: ({ seed }) => {
+		const bound = new CertifiedBound(seed);
+		return (vectors) => {
+			const clipped = bound.clip(vectors);
+			bound.follow(clipped);
+			return { aggregate: mean(clipped), excluded: [] };
+		};
 	},
 	/** The same, and reputation by direction from one more number of each participant. */
-	norm_bound_reputation: ({ attackers, sites, length }) => {
-		const bound = new CountedBound(attackers);
+	norm_bound_reputation: ({ attackers, sites, length, seed }) => {
+		const bound = new CertifiedBound(seed);
 		let reputations: Float64Array = new Float64Array(sites);
 		let previous: Float64Array = new Float64Array(length);
 		return (vectors) => {
@@ -59,6 +65,7 @@ export const defences = {
 			reputations = nextReputations(reputations, alignments);
 			const excluded = excludedByReputation(reputations, attackers);
 			const kept = clipped.filter((_, index) => !excluded.includes(index));
+			bound.follow(kept);
 			previous = mean(kept);
 			return { aggregate: previous, excluded };
 		};
@@ -107,13 +114,14 @@ function inBuckets(
 	withHistory: boolean,
 ): (setting: Setting) => Defence {
 	return ({ attackers, sites, length, seed }) => {
-		const bound = new CountedBound(attackers);
+		const bound = new CertifiedBound(seed);
 		let reputations: Float64Array = new Float64Array(sites);
 		let previous: Float64Array = new Float64Array(length);
 		return (vectors, round) => {
 			const clipped = bound.clip(vectors);
 			const excluded = withHistory ? excludedByReputation(reputations, attackers) : [];
 			const asked = [...vectors.keys()].filter((index) => !excluded.includes(index));
+			bound.follow(asked.map((index) => clipped[index]!));
 			const order = publicPermutation(asked.length, hashFields("bench/dealing", seed, round));
 			const count = Math.floor(asked.length / BUCKET_SIZE);
 			const buckets = Array.from({ length: count }, (_, bucket) =>
@@ -153,30 +161,34 @@ function inTheClear(
 	};
 }
 
-/**
- * A bound that is moved towards the median norm by how many say that their update is within it. The
- * attackers always say that theirs is not, and use all of what is allowed.
- */
-class CountedBound {
-	readonly #attackers: number;
-	#initial: number | undefined;
-	#next = 0;
+/** The bound of a job, from norms as 16 projections tell them; the attackers use all of what is allowed. */
+class CertifiedBound {
+	readonly #random: () => number;
+	#next = FIRST_BOUND;
 	/** Of the round clipped last. */
 	used = 0;
 
-	constructor(attackers: number) {
-		this.#attackers = attackers;
+	constructor(seed: number) {
+		this.#random = seededRandomForTests(3_000_000 + seed);
 	}
 
 	clip(vectors: Vectors): Float64Array[] {
-		const norms = vectors.map(norm);
-		// A job states its first bound; here it is what honest sites would have found.
-		this.#initial ??= this.#next = medianOf(norms.slice(this.#attackers));
 		this.used = this.#next;
-		const within = norms.filter((length, i) => i >= this.#attackers && length <= this.used).length;
-		const settings = { targetQuantile: 0.5, rate: 0.2, initialNorm: this.#initial };
-		this.#next = nextClippingNorm(settings, this.used, within / vectors.length);
 		return vectors.map((vector) => clippedTo(vector, this.used));
+	}
+
+	/** @param summed those of the clipped vectors that are in the sum */
+	follow(summed: Vectors): void {
+		const norms = summed.map((vector) => norm(vector) * this.#estimate());
+		this.#next = nextNormBound(norms, this.used, FIRST_BOUND);
+	}
+
+	/** Root of the mean of 16 squared standard normals. */
+	#estimate(): number {
+		let squares = 0;
+		for (let i = 0; i < 16; i++)
+			squares += -2 * Math.log(1 - this.#random()) * Math.cos(2 * Math.PI * this.#random()) ** 2;
+		return Math.sqrt(squares / 16);
 	}
 }
 

@@ -3,6 +3,7 @@
  * round, held against the same rule in the clear.
  */
 import { parameterCount } from "../../src/learning/model.ts";
+import { nextNormBound } from "../../src/robustness/runningBound.ts";
 import { medianOf, norm, type Vectors } from "../../src/robustness/vectors.ts";
 import type { AttackName } from "../../testnet/attacks/vectorAttacks.ts";
 import type { Table } from "../bench.ts";
@@ -20,9 +21,6 @@ type Row = Record<string, string | number>;
 
 /** Of the honest norms of the first round, in which a momentum of 0.9 holds a tenth of a gradient. */
 const FIRST_BOUND = 15;
-/** As src/training/robustUpdate.ts has the bound follow the median norm. */
-const ROOM_ABOVE_MEDIAN = 1.25;
-const LARGEST_CHANGE = 1.5;
 
 /** What comparing every round of a training found. */
 interface Comparison {
@@ -104,10 +102,7 @@ function throughProtocol(mode: Mode, attack: AttackName, task: Task, comparison:
 			: Number.POSITIVE_INFINITY;
 		comparison.furthest = Math.max(comparison.furthest, off);
 		if (off <= 1 + 1e-6) comparison.equal++;
-		if (mode === "norm_bound") {
-			const wanted = ROOM_ABOVE_MEDIAN * medianOf(protocol.norms);
-			bound = Math.min(Math.max(wanted, bound / LARGEST_CHANGE), bound * LARGEST_CHANGE, firstBound);
-		}
+		if (mode === "norm_bound") bound = nextNormBound(protocol.norms, bound, firstBound);
 		const excluded = [...vectors.keys()].filter((index) => !protocol.survivors.includes(index));
 		return { aggregate: protocol.aggregate, excluded };
 	};

@@ -1,12 +1,12 @@
 /**
  * What robustness makes of a site's update before it is encoded, and the public bound that it is held to:
  * momentum of the site's own, equal weights (a claimed number of records would be a lever), and with
- * `norm_bound` and `reputation` an L2 bound that follows the median of what the last round's updates were, by certificate.
+ * `norm_bound` and `reputation` an L2 bound that follows what the last round's updates were (runningBound.ts), by certificate.
  */
 import { AlthingError } from "../../crypto/error.ts";
 import { SCREENED_MODES } from "../robustness/robustnessChoice.ts";
+import { nextNormBound } from "../robustness/runningBound.ts";
 import { selectionLeavesOut } from "../robustness/spectralSelection.ts";
-import { medianOf } from "../robustness/vectors.ts";
 import { boundedWeightOf, weightedWithin } from "./boundedWeight.ts";
 import type { CommonState } from "./commonState.ts";
 import type { ResolvedJobSpec } from "./jobSpec.ts";
@@ -15,13 +15,6 @@ import { reputationRules } from "./reputationUpdate.ts";
 
 /** Encodings leave room for so many sites, so that no length that the screening has to tell apart wraps. */
 export const SCREENED_ROOM = 64;
-
-/** A round's bound is the last median times this, so that it grows again where most updates were clipped. */
-const ROOM_ABOVE_MEDIAN = 1.25;
-/** From round to round the bound changes by this factor at most. */
-const LARGEST_CHANGE = 1.5;
-/** It does not sink below this part of aggregation.updateNormBound: the grid is made for the latter. */
-const LEAST_PART = 2 ** -10;
 
 type Choice = Pick<ResolvedJobSpec, "robustness" | "aggregation" | "privacy">;
 
@@ -134,12 +127,8 @@ export function normBoundAfter(
 	const { normBound } = state;
 	if (normBound === undefined || norms === undefined || norms.length === 0)
 		return { ...(normBound === undefined ? {} : { normBound }) };
-	const median = medianOf(norms.map((norm) => norm / plan.encoding.scale));
-	const largest = spec.aggregation.updateNormBound;
-	const least = Math.max(normBound / LARGEST_CHANGE, largest * LEAST_PART);
-	return {
-		normBound: Math.min(Math.max(median * ROOM_ABOVE_MEDIAN, least), normBound * LARGEST_CHANGE, largest),
-	};
+	const lengths = norms.map((norm) => norm / plan.encoding.scale);
+	return { normBound: nextNormBound(lengths, normBound, spec.aggregation.updateNormBound) };
 }
 
 /** What the inputs of a round are screened by: the norm of an honest vector at most, in integer units. */
