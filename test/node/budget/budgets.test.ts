@@ -285,7 +285,9 @@ it("states a job's epsilon as its noise was sized, whoever was in the sums and w
 		budgets.charge(
 			plan
 				.charges({ round, level: 0, samplerDistance: 1e-30, newCycles: 0 })
-				.map((cost) => request("digits", `${round}/${cost.partition}`, { ...cost, round })),
+				.map(({ partition, event, extraDelta }) =>
+					request("digits", `${round}/${partition}`, { partition, event, extraDelta, round }),
+				),
 		);
 	let interrupt: (() => Promise<void>) | undefined = () => chargeRound(7);
 	const budgets = new Budgets({
