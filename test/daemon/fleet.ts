@@ -325,9 +325,15 @@ export class Fleet {
 	/** Starts `count` nodes; `settings` may differ from node to node. */
 	static async start(count: number, settings: (index: number) => NodeSettings = () => ({})): Promise<Fleet> {
 		const fleet = await Fleet.empty();
-		await Promise.all(Array.from({ length: count }, (_, index) => fleet.add(settings(index))));
-		await Promise.all(fleet.nodes.map((node) => node.start()));
-		return fleet;
+		try {
+			await Promise.all(Array.from({ length: count }, (_, index) => fleet.add(settings(index))));
+			await Promise.all(fleet.nodes.map((node) => node.start()));
+			return fleet;
+		} catch (error) {
+			// Nobody else can: the caller never gets it.
+			await fleet.end();
+			throw error;
+		}
 	}
 
 	static async empty(): Promise<Fleet> {
