@@ -209,6 +209,8 @@ function report(worker: Worker): Promise<Extract<FromParticipants, { kind: "repo
 }
 
 setFlagsFromString("--expose-gc");
+// All cores play participants: a collector with threads of its own would only take turns with them.
+setFlagsFromString("--single-threaded-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
 /** What this thread holds: garbage is collected first. */
