@@ -18,7 +18,7 @@ import { epochsStart, plainSteps } from "../../../src/training/siteSteps.ts";
 import { roundsAPass, shuffleRows, streamedWork } from "../../../src/training/streamedRound.ts";
 import { seededWords } from "../../src/data/seededWords.ts";
 import { relativeDistance } from "../../src/learning/reference.ts";
-import { digitsJob, type Overrides, WHO } from "../../src/training/federation.ts";
+import { digitsJob, type Overrides, seededBytesForTests, WHO } from "../../src/training/federation.ts";
 
 const splitKey = new Uint8Array(32).fill(9);
 const settings = { batchMemoryMiB: 8, engineMemoryMiB: 256, engineThreads: 1 };
@@ -232,7 +232,7 @@ describe("a job's stream", () => {
 		const plan = planTraining(spec, WHO);
 		const trainer = await createTrainer({ model: plan.model });
 		const { start, rule } = epochsStart({ spec, plan }, 0, state, NEW_SITE);
-		const reference = await trainLocally(trainer, start, train, rule);
+		const reference = await trainLocally(trainer, start, train, rule, seededBytesForTests(1));
 		const accuracy = async ({ delta }: LocalUpdate) => {
 			const { correct, examples } = await trainer.evaluate(
 				start.map((value, i) => value + delta[i]!),
