@@ -71,6 +71,11 @@ const DEFAULT_MAXIMUM_WAITING = 1024;
 /** How often a thread's memory is looked at, and how many times in a row it may be above its limit: some of it may be garbage. */
 const MEMORY_LOOK_MS = 250;
 const MEMORY_LOOKS = 4;
+/**
+ * The heap's own limit, in limits of the watch: a thread that meets it in a bad moment takes the whole process
+ * with it, so the watch has to come first.
+ */
+const HEAP_ROOM = 2;
 const MiB = 2 ** 20;
 /** Node's code where a thread's objects alone exceed its limit. */
 const OUT_OF_MEMORY = "ERR_WORKER_OUT_OF_MEMORY";
@@ -198,7 +203,8 @@ class ThreadPool<Task, Result> implements WorkerPool<Task, Result> {
 
 	#startThread(): Thread<Task, Result> {
 		const { script, workerData, maximumMemoryMiB } = this.#options;
-		const resourceLimits = maximumMemoryMiB === undefined ? {} : { maxOldGenerationSizeMb: maximumMemoryMiB };
+		const resourceLimits =
+			maximumMemoryMiB === undefined ? {} : { maxOldGenerationSizeMb: HEAP_ROOM * maximumMemoryMiB };
 		const worker = new Worker(asBuilt(script), { workerData, resourceLimits });
 		const thread: Thread<Task, Result> = {
 			worker,

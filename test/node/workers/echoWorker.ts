@@ -48,12 +48,16 @@ serveTasks<EchoTask, unknown>((task) => {
 });
 
 const held: unknown[] = [];
+/** Of 56 bytes, and 8 for each in the list. */
+const OBJECTS_IN_A_MIB = 2 ** 14;
 
 /** Keeps so much memory, and goes on for as long as it is let. */
 function hold(mib: number, as: "buffers" | "objects"): never {
 	for (let i = 0; i < mib; i++)
 		held.push(
-			as === "buffers" ? new Uint8Array(2 ** 20).fill(1) : Array.from({ length: 2 ** 17 }, () => ({})),
+			as === "buffers"
+				? new Uint8Array(2 ** 20).fill(1)
+				: Array.from({ length: OBJECTS_IN_A_MIB }, () => ({})),
 		);
 	for (;;);
 }

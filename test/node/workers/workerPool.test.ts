@@ -78,13 +78,13 @@ test("a task over its time is ended", async () => {
 });
 
 test("a task that keeps more memory than a thread may is ended; the others live on", async () => {
-	const limited = createWorkerPool<EchoTask, unknown>({ script, threads: 2, maximumMemoryMiB: 64 });
+	const limited = createWorkerPool<EchoTask, unknown>({ script, threads: 2, maximumMemoryMiB: 192 });
 	for (const as of ["buffers", "objects"] as const) {
-		const greedy = limited.run({ kind: "hold", mib: 400, as }, { group: "greedy" });
+		const greedy = limited.run({ kind: "hold", mib: 280, as }, { group: "greedy" });
 		const beside = limited.run({ kind: "echo", value: as }, { group: "modest" });
 		await expect(greedy).rejects.toMatchObject({
 			code: "workers.memory",
-			facts: { maximumMemoryMiB: 64, group: "greedy" },
+			facts: { maximumMemoryMiB: 192, group: "greedy" },
 		});
 		expect(await beside).toBe(as);
 		expect(await limited.run({ kind: "echo", value: "after" }, { group: "greedy" })).toBe("after");
