@@ -19,6 +19,7 @@ import {
 	type HierarchyMessage,
 	type HierarchyOutput,
 } from "../protocols/hierarchy/index.ts";
+import { EventQueue } from "../testnet/simulate/eventQueue.ts";
 import { seededRandomForTests } from "../testnet/simulate/seededRandom.ts";
 
 export interface LinkSpeed {
@@ -48,12 +49,6 @@ export interface MemberOnNetwork {
 	readonly timers: Map<string, number>;
 }
 
-interface Event {
-	readonly atMs: number;
-	readonly order: number;
-	readonly run: () => void;
-}
-
 /** What leaves the network: its members' messages to somebody who is not on it. */
 export type Departure = {
 	readonly from: PeerId;
@@ -69,8 +64,7 @@ export class HierarchyNetwork {
 	readonly #speed: LinkSpeed;
 	readonly #react: (member: MemberOnNetwork, output: HierarchyOutput) => void;
 	readonly #depart: (departure: Departure) => void;
-	readonly #queue: Event[] = [];
-	#order = 0;
+	readonly #queue = new EventQueue();
 	#serial = 0;
 	/** The unmasking of one certified sum is the same computation at every member. */
 	readonly #unmaskings = new Map<
@@ -129,13 +123,13 @@ export class HierarchyNetwork {
 	}
 
 	at(atMs: number, run: () => void): void {
-		push(this.#queue, { atMs, order: this.#order++, run });
+		this.#queue.push(atMs, run);
 	}
 
 	/** Runs until `until` holds or nothing is left. */
 	run(until: () => boolean): void {
 		while (!until()) {
-			const next = pop(this.#queue);
+			const next = this.#queue.pop();
 			if (next === undefined) return;
 			this.nowMs = next.atMs;
 			next.run();
@@ -260,37 +254,4 @@ export class HierarchyNetwork {
 function secondsSince(before: NodeJS.CpuUsage): number {
 	const { user, system } = process.threadCpuUsage(before);
 	return (user + system) / 1e6;
-}
-
-function push(queue: Event[], event: Event): void {
-	let at = queue.length;
-	queue.push(event);
-	while (at > 0) {
-		const parent = (at - 1) >> 1;
-		if (!earlier(event, queue[parent] as Event)) break;
-		queue[at] = queue[parent] as Event;
-		at = parent;
-	}
-	queue[at] = event;
-}
-
-function pop(queue: Event[]): Event | undefined {
-	const top = queue[0];
-	const last = queue.pop();
-	if (top === undefined || last === undefined || queue.length === 0) return top;
-	let at = 0;
-	for (;;) {
-		let child = 2 * at + 1;
-		if (child >= queue.length) break;
-		if (child + 1 < queue.length && earlier(queue[child + 1] as Event, queue[child] as Event)) child++;
-		if (!earlier(queue[child] as Event, last)) break;
-		queue[at] = queue[child] as Event;
-		at = child;
-	}
-	queue[at] = last;
-	return top;
-}
-
-function earlier(a: Event, b: Event): boolean {
-	return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }

@@ -15,6 +15,7 @@
  * ```
  */
 import type { Effects, Fault, Machine, PeerId } from "../../protocols/contract.ts";
+import { EventQueue } from "./eventQueue.ts";
 import { seededRandomForTests } from "./seededRandom.ts";
 
 export interface SimulationOptions<Message, Task, Result> {
@@ -55,12 +56,6 @@ interface Node<Message, Task, Result, Output> {
 	readonly timers: Map<string, number>;
 }
 
-interface Event {
-	readonly atMs: number;
-	readonly order: number;
-	readonly run: () => void;
-}
-
 export class MachineSimulation<Message, Task, Result, Output> {
 	nowMs = 0;
 	/** Messages delivered so far. */
@@ -68,12 +63,11 @@ export class MachineSimulation<Message, Task, Result, Output> {
 	readonly #options: SimulationOptions<Message, Task, Result>;
 	readonly #random: () => number;
 	readonly #nodes = new Map<PeerId, Node<Message, Task, Result, Output>>();
-	readonly #queue: Event[] = [];
+	readonly #queue = new EventQueue();
 	readonly #linkBusyUntil = new Map<string, number>();
 	readonly #interceptors: Interceptor<Message>[] = [];
 	readonly #listeners: ((peer: PeerId, output: Output, nowMs: number) => void)[] = [];
 	#groups: readonly (readonly PeerId[])[] | undefined;
-	#order = 0;
 	#timerSerial = 0;
 
 	constructor(options: SimulationOptions<Message, Task, Result>) {
@@ -141,7 +135,7 @@ export class MachineSimulation<Message, Task, Result, Output> {
 
 	/** Runs `action` at a virtual time. */
 	at(atMs: number, action: () => void): void {
-		this.#push(atMs, action);
+		this.#queue.push(atMs, action);
 	}
 
 	/** Sends a message as if `from` had sent it, through no hook. */
@@ -197,10 +191,10 @@ export class MachineSimulation<Message, Task, Result, Output> {
 	}): void {
 		let left = limits.maxEvents ?? 500_000;
 		while (limits.until?.() !== true) {
-			const next = this.#queue[0];
+			const next = this.#queue.peek();
 			if (next === undefined || next.atMs > limits.untilMs) break;
 			if (left-- === 0) throw new Error("the simulation does not come to rest");
-			this.#pop();
+			this.#queue.pop();
 			this.nowMs = next.atMs;
 			next.run();
 		}
@@ -233,7 +227,7 @@ export class MachineSimulation<Message, Task, Result, Output> {
 		const arrivesMs = Math.max(this.nowMs + latency, this.#linkBusyUntil.get(link) ?? 0);
 		this.#linkBusyUntil.set(link, arrivesMs);
 		const { life } = node;
-		this.#push(arrivesMs, () => {
+		this.#queue.push(arrivesMs, () => {
 			if (node.machine === undefined || node.life !== life || !this.#connected(from, to)) return;
 			this.delivered++;
 			this.perform(to, node.machine.receive(from, this.#options.decode(bytes), this.nowMs, copy));
@@ -256,7 +250,7 @@ export class MachineSimulation<Message, Task, Result, Output> {
 		}
 		const serial = ++this.#timerSerial;
 		node.timers.set(id, serial);
-		this.#push(this.nowMs + afterMs, () => {
+		this.#queue.push(this.nowMs + afterMs, () => {
 			if (node.machine === undefined || node.timers.get(id) !== serial) return;
 			node.timers.delete(id);
 			this.perform(peer, node.machine.expired(id, this.nowMs));
@@ -266,7 +260,7 @@ export class MachineSimulation<Message, Task, Result, Output> {
 	#work(peer: PeerId, node: Node<Message, Task, Result, Output>, id: string, task: Task): void {
 		const { life } = node;
 		const { taskMs = () => 1 } = this.#options;
-		this.#push(this.nowMs + taskMs(task), () => {
+		this.#queue.push(this.nowMs + taskMs(task), () => {
 			if (node.machine === undefined || node.life !== life) return;
 			let result: Result | Error;
 			try {
@@ -277,39 +271,4 @@ export class MachineSimulation<Message, Task, Result, Output> {
 			this.perform(peer, node.machine.completed(id, result, this.nowMs));
 		});
 	}
-
-	#push(atMs: number, run: () => void): void {
-		const event = { atMs, order: this.#order++, run };
-		const queue = this.#queue;
-		let at = queue.length;
-		queue.push(event);
-		while (at > 0) {
-			const parent = (at - 1) >> 1;
-			const above = queue[parent] as Event;
-			if (!earlier(event, above)) break;
-			queue[at] = above;
-			at = parent;
-		}
-		queue[at] = event;
-	}
-
-	#pop(): void {
-		const queue = this.#queue;
-		const last = queue.pop();
-		if (last === undefined || queue.length === 0) return;
-		let at = 0;
-		for (;;) {
-			let child = 2 * at + 1;
-			if (child >= queue.length) break;
-			if (child + 1 < queue.length && earlier(queue[child + 1] as Event, queue[child] as Event)) child++;
-			if (!earlier(queue[child] as Event, last)) break;
-			queue[at] = queue[child] as Event;
-			at = child;
-		}
-		queue[at] = last;
-	}
-}
-
-function earlier(a: Event, b: Event): boolean {
-	return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
