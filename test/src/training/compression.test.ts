@@ -160,10 +160,9 @@ describe("a compressed job", () => {
 	const defaults = { rotation: "hadamard", coordinates: "all", errorFeedback: false } as const;
 	const trained = { rounds: 24, algorithm: "fedavg", localLearningRate: 0.5, expectedBatch: undefined };
 	const bounded = { aggregation: { updateNormBound: 4 }, privacy: none, robustness: plainMean };
-	// Rounding is random: the least accuracies lie seven standard deviations or more below the means of 25 runs.
 	const settings: [string, object, object, number, object?][] = [
 		["quantized, under a norm bound", { bits: 6 }, {}, 0.8, { robustness: undefined }],
-		["sketched, under a norm bound", { bits: 8, sketch }, { rounds: 40 }, 0.35, { robustness: undefined }],
+		["sketched, under a norm bound", { bits: 8, sketch }, { rounds: 40 }, 0.6, { robustness: undefined }],
 		["quantized", { bits: 6, largestWeight: 240 }, {}, 0.8],
 		["coarsely quantized", { bits: 3, largestWeight: 240 }, {}, 0.7],
 		[
@@ -180,7 +179,7 @@ describe("a compressed job", () => {
 			0.7,
 		],
 		["informed, without bits", { coordinates: "informed", share: 0.5 }, {}, 0.7],
-		["sketched", { bits: 8, largestWeight: 240, sketch: sketch }, { rounds: 40 }, 0.35],
+		["sketched", { bits: 8, largestWeight: 240, sketch: sketch }, { rounds: 40 }, 0.6],
 	];
 	it.each(settings)("%s, learns", async (_, compression, training, least, more) => {
 		const job = digitsJob({

@@ -12,6 +12,7 @@ import { type Participation, planTraining, type TrainingPlan } from "../../../sr
 import { applyRelease, type RoundMetrics } from "../../../src/training/release.ts";
 import type { SiteData } from "../../../src/training/siteData.ts";
 import { NEW_SITE, type SiteState } from "../../../src/training/siteState.ts";
+import { seededWordsForTests } from "../privacy/seededWordsForTests.ts";
 
 export const WHO: Participation = { participants: 5, corruption: 1, minimumSurvivors: 4 };
 
@@ -101,7 +102,17 @@ export class TestFederation {
 		this.#sites = data.map((records, site) => {
 			const participationKey = new Uint8Array(32).fill(100 + site);
 			const random = seededBytesForTests(site);
-			const contributor = new Contributor({ spec, plan, data: records, trainer, participationKey, random });
+			// What is rounded is drawn from a seed, too: a job without noise learns the same in every run.
+			const roundingWords = seededWordsForTests(100 + site);
+			const contributor = new Contributor({
+				spec,
+				plan,
+				data: records,
+				trainer,
+				participationKey,
+				random,
+				roundingWords,
+			});
 			return { contributor, memory: {} };
 		});
 		this.state = initialState(spec, plan, "job", new Uint8Array(32));
