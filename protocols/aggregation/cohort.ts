@@ -13,8 +13,6 @@ import type { Advert, Bundle, InputMeta } from "./messages.ts";
 import { DOMAIN, sessionId } from "./sessionId.ts";
 import { canonical, isAuthentic } from "./statements.ts";
 
-export { canonical } from "./statements.ts";
-
 /** With two, each other's only share holder would hold a share that is the secret. */
 const SMALLEST_ROSTER = 3;
 

@@ -9,7 +9,6 @@ import {
 	advertFlaw,
 	bundleFlaw,
 	bundleLeaf,
-	canonical,
 	cohortTree,
 	metaLeaf,
 	neighbourhoodOf,
@@ -23,20 +22,12 @@ import {
 import type { Context } from "./context.ts";
 import { soundOpenedShare } from "./contributor.ts";
 import { encodeMembers } from "./memberSet.ts";
-import {
-	type Advert,
-	type Bundle,
-	type Complaint,
-	type Evidence,
-	type InputMeta,
-	isAuthentic,
-	type MessageOf,
-	type OpenedShare,
-} from "./messages.ts";
+import type { Advert, Bundle, Complaint, Evidence, InputMeta, MessageOf, OpenedShare } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { claimsOf } from "./publicParts.ts";
 import { SealedShares } from "./sealedShares.ts";
 import { vectorHash } from "./sessionId.ts";
+import { canonical, isAuthentic } from "./statements.ts";
 
 export class Collection {
 	readonly #context: Context;

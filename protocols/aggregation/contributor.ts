@@ -11,7 +11,6 @@ import type { PeerId } from "../contract.ts";
 import {
 	bundleFlaw,
 	bundleLeaf,
-	canonical,
 	maskMates,
 	neighbourhoodOf,
 	provesPart,
@@ -25,16 +24,7 @@ import {
 import type { Context } from "./context.ts";
 import type { AggregationTaskResult } from "./masking.ts";
 import { decodeMembers } from "./memberSet.ts";
-import {
-	type Advert,
-	type Bundle,
-	type Complaint,
-	type InputMeta,
-	isAuthentic,
-	type MessageOf,
-	type OpenedShare,
-	signStatement,
-} from "./messages.ts";
+import type { Advert, Bundle, Complaint, InputMeta, MessageOf, OpenedShare } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
 import {
@@ -48,6 +38,7 @@ import {
 	sketchKey,
 	vectorHash,
 } from "./sessionId.ts";
+import { canonical, isAuthentic, signStatement } from "./statements.ts";
 
 /** Every channel key seals exactly one message, so the nonce may be constant. */
 const ONLY_NONCE = new Uint8Array(12);

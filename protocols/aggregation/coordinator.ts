@@ -15,18 +15,17 @@ import { Disclosure } from "./disclosure.ts";
 import { Examination } from "./examination.ts";
 import type { AggregationTaskResult } from "./masking.ts";
 import { decodeMembers, encodeMembers, packCertificate } from "./memberSet.ts";
-import {
-	type AggregationMessage,
-	type Certified,
-	type Evidence,
-	type InputMeta,
-	type MessageOf,
-	type Proposal,
-	type ProposalHeader,
-	type Proposed,
-	type RosterHeader,
-	type ShareSetHeader,
-	signStatement,
+import type {
+	AggregationMessage,
+	Certified,
+	Evidence,
+	InputMeta,
+	MessageOf,
+	Proposal,
+	ProposalHeader,
+	Proposed,
+	RosterHeader,
+	ShareSetHeader,
 } from "./messages.ts";
 import { sessionFor } from "./observedSession.ts";
 import { encodeOpening, type Opening } from "./opening.ts";
@@ -37,6 +36,7 @@ import { proposalHash } from "./proposal.ts";
 import { Recovery } from "./recovery.ts";
 import { benchOf } from "./screener.ts";
 import { projectionSeed } from "./sessionId.ts";
+import { signStatement } from "./statements.ts";
 import { Turns } from "./turns.ts";
 
 export const COORDINATOR_WORK = "coordinator:";

@@ -3,19 +3,13 @@ import { equalBytes } from "../../crypto/encoding.ts";
 import { sha256 } from "../../crypto/hash.ts";
 import { checkPart, reconstruct, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
-import { canonical, hasEdge, type Sharing } from "./cohort.ts";
-import {
-	type Bundle,
-	type Certified,
-	isAuthentic,
-	type MessageOf,
-	type OpenedPartMessage,
-	type Projection,
-} from "./messages.ts";
+import { hasEdge, type Sharing } from "./cohort.ts";
+import type { Bundle, Certified, MessageOf, OpenedPartMessage, Projection } from "./messages.ts";
 import { isEdgeSeed, isMaskSecret, isSelfSeed, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { droppedOf, survivorsOf } from "./proposal.ts";
 import { sharingContext } from "./sessionId.ts";
+import { canonical, isAuthentic } from "./statements.ts";
 
 export class Disclosure {
 	readonly certified: Certified;

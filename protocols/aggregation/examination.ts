@@ -13,7 +13,6 @@ import {
 	statementFlaw,
 	type Verdict,
 } from "../robust/verdict.ts";
-import { canonical } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { AggregationTask, AggregationTaskResult } from "./masking.ts";
 import {
@@ -25,12 +24,12 @@ import {
 	type ScreenHeader,
 	type Screening,
 	type ScreenStatement,
-	signStatement,
 } from "./messages.ts";
 import { isEdgeSeed } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import type { PublicParts } from "./publicParts.ts";
 import { contradicting } from "./screener.ts";
+import { canonical, signStatement } from "./statements.ts";
 
 export class Examination {
 	readonly #bench: Bench;

@@ -1,9 +1,9 @@
 /** Notices a coordinator that signs two different rosters, share sets or proposals. */
 import { equalBytes, toHex } from "../../crypto/encoding.ts";
 import type { PeerId } from "../contract.ts";
-import { canonical } from "./cohort.ts";
-import { type Header, isAuthentic } from "./messages.ts";
+import type { Header } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
+import { canonical, isAuthentic } from "./statements.ts";
 
 export class HeaderLog {
 	readonly #seen = new Map<string, Header>();

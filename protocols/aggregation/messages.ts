@@ -19,8 +19,6 @@ import { OWN_COMPUTATIONS, type PublicComputations } from "./computations.ts";
 import { LARGEST_COMPLETE_COHORT, MAX_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
 import { canonical, carried } from "./statements.ts";
 
-export { isAuthentic, signStatement } from "./statements.ts";
-
 /** The largest encoded message; vectors travel beside it as blobs. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;
 

@@ -8,20 +8,13 @@ import type { PeerId } from "../contract.ts";
 import { accusation, type Offender } from "../robust/outcome.ts";
 import { byBucket } from "./bucketGraph.ts";
 import { sumsByBucket, unmaskTask } from "./bucketSums.ts";
-import { canonical, type Sharing } from "./cohort.ts";
+import type { Sharing } from "./cohort.ts";
 import { recordsOf } from "./cohortRecords.ts";
 import type { AggregationOutput } from "./configuration.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult, MaskRemoval } from "./masking.ts";
-import {
-	type Certified,
-	type Evidence,
-	type MessageOf,
-	type Proposal,
-	type Reveal,
-	signStatement,
-} from "./messages.ts";
+import type { Certified, Evidence, MessageOf, Proposal, Reveal } from "./messages.ts";
 import { type CheckedOpening, checkedOpening, type Opening } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise, type SessionPromise } from "./promises.ts";
@@ -29,6 +22,7 @@ import { certifiedFlaw, droppedOf, evidenceFlaw, proposalFlaw, survivorsOf } fro
 import { claimsOf } from "./publicParts.ts";
 import type { Screener } from "./screener.ts";
 import { beaconOf, projectionSeed, sharingContext, vectorHash } from "./sessionId.ts";
+import { canonical, signStatement } from "./statements.ts";
 import type { Voter } from "./voter.ts";
 
 export const UNMASK_WORK = "unmask";

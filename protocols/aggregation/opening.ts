@@ -24,16 +24,10 @@ import type { CohortGraph } from "./cohortGraph.ts";
 import { MAX_COHORT, MAX_NEIGHBOURS } from "./limits.ts";
 import type { MaskRemoval } from "./masking.ts";
 import { decodeMembers, encodeMembers } from "./memberSet.ts";
-import {
-	type Bundle,
-	bundleSchema,
-	type Certified,
-	isAuthentic,
-	type Projection,
-	type Proposal,
-} from "./messages.ts";
+import { type Bundle, bundleSchema, type Certified, type Projection, type Proposal } from "./messages.ts";
 import { droppedOf, survivorsOf } from "./proposal.ts";
 import { edgeTag, seedCommitment, sessionId } from "./sessionId.ts";
+import { isAuthentic } from "./statements.ts";
 
 /** The masks of a dropped member: its mask secret, or the seeds of its edges to survivors. */
 export type DroppedOpening =

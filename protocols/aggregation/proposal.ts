@@ -3,12 +3,13 @@ import { type Encodable, encodeCanonical, equalBytes } from "../../crypto/encodi
 import { hashFields } from "../../crypto/hash.ts";
 import { slotId, verifyQuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
-import { canonical, metaLeaf, neighbourhoodOf, provesPart, type Sharing, shareSetHashOf } from "./cohort.ts";
+import { metaLeaf, neighbourhoodOf, provesPart, type Sharing, shareSetHashOf } from "./cohort.ts";
 import type { CohortGraph } from "./cohortGraph.ts";
 import type { Context } from "./context.ts";
 import { decodeMembers } from "./memberSet.ts";
-import { type Certified, type Evidence, isAuthentic, type Proposal, type Proposed } from "./messages.ts";
+import type { Certified, Evidence, Proposal, Proposed } from "./messages.ts";
 import { DOMAIN, sessionId } from "./sessionId.ts";
+import { canonical, isAuthentic } from "./statements.ts";
 
 /** The value that is voted on: 32 bytes over session, U2, U3, every signed meta and the masked sum. */
 export function proposalHash(sidPre: Uint8Array, proposal: Proposal): Uint8Array {

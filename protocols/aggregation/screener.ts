@@ -32,20 +32,14 @@ import {
 	type MaskRemoval,
 	selfMaskKeys,
 } from "./masking.ts";
-import {
-	isAuthentic,
-	type MessageOf,
-	type Proposal,
-	type Screening,
-	type ScreenStatement,
-	signStatement,
-} from "./messages.ts";
+import type { MessageOf, Proposal, Screening, ScreenStatement } from "./messages.ts";
 import { observedSharing, type ShownSession } from "./observedSession.ts";
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
 import type { PartClaim } from "./publicParts.ts";
 import { maskKey } from "./sessionId.ts";
 import { Sketcher } from "./sketcher.ts";
+import { isAuthentic, signStatement } from "./statements.ts";
 
 export const STATE_WORK = "state";
 export const SKETCH_WORK = "sketch";

@@ -17,16 +17,10 @@ import { type HeldSketch, openShares, sketchShape } from "../robust/sketching.ts
 import { type Basis, type Bench, basisOf } from "../robust/verdict.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
-import {
-	type Confirmation,
-	type InputMeta,
-	type MessageOf,
-	type Products,
-	type Sketch,
-	signStatement,
-} from "./messages.ts";
+import type { Confirmation, InputMeta, MessageOf, Products, Sketch } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { vectorHash } from "./sessionId.ts";
+import { signStatement } from "./statements.ts";
 
 export class Sketcher {
 	readonly #context: Context;

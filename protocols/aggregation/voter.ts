@@ -9,11 +9,10 @@ import {
 } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
 import { areMaskedSums } from "./bucketSums.ts";
-import { canonical } from "./cohort.ts";
 import type { Context } from "./context.ts";
 import type { Contributor } from "./contributor.ts";
 import type { AggregationTaskResult } from "./masking.ts";
-import { type Evidence, type MessageOf, type Projection, type Proposed, signStatement } from "./messages.ts";
+import type { Evidence, MessageOf, Projection, Proposed } from "./messages.ts";
 import { isProjectionOf } from "./opening.ts";
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
@@ -21,6 +20,7 @@ import { evidenceFlaw, proposalFlaw, proposalHash, survivorsOf } from "./proposa
 import { claimsOf } from "./publicParts.ts";
 import type { Screener } from "./screener.ts";
 import { projectionSeed, vectorHash } from "./sessionId.ts";
+import { canonical, signStatement } from "./statements.ts";
 
 export const PROJECT_WORK = "project:";
 

@@ -8,16 +8,10 @@ import { responseLength, type VectorShare } from "../../crypto/vectorSharing.ts"
 import { leastVectors } from "../../src/robustness/breakdown.ts";
 import type { PairMatrix } from "../../src/robustness/gram.ts";
 import { selectBySpectrum } from "../../src/robustness/spectralSelection.ts";
-import { canonical } from "../aggregation/cohort.ts";
-import {
-	type Confirmation,
-	isAuthentic,
-	type Products,
-	type Screening,
-	type Sketch,
-} from "../aggregation/messages.ts";
+import type { Confirmation, Products, Screening, Sketch } from "../aggregation/messages.ts";
 import type { PartClaim } from "../aggregation/publicParts.ts";
 import { vectorHash } from "../aggregation/sessionId.ts";
+import { canonical, isAuthentic } from "../aggregation/statements.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence } from "./outcome.ts";
 import { decodeSketches, openedBytes, sketchShape } from "./sketching.ts";

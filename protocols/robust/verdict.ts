@@ -13,18 +13,13 @@ import { hashFields } from "../../crypto/hash.ts";
 import { isPacked, type ModulusBits, packRing, unpackRing } from "../../crypto/ringPacking.ts";
 import { centredResidue, SIGN_PROJECTIONS, SQUARES_LIMIT } from "../../crypto/signProjection.ts";
 import { byBucket } from "../aggregation/bucketGraph.ts";
-import { canonical, maskMates, type Sharing } from "../aggregation/cohort.ts";
+import { maskMates, type Sharing } from "../aggregation/cohort.ts";
 import { type AggregationTask, runAggregationTask } from "../aggregation/masking.ts";
-import {
-	isAuthentic,
-	type Proposal,
-	type Screening,
-	type ScreenStatement,
-	type Sketch,
-} from "../aggregation/messages.ts";
+import type { Proposal, Screening, ScreenStatement, Sketch } from "../aggregation/messages.ts";
 import { isEdgeSeed } from "../aggregation/opening.ts";
 import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
 import { maskKey } from "../aggregation/sessionId.ts";
+import { canonical, isAuthentic } from "../aggregation/statements.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence, Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
 import { alignmentOf, isPossible, leftOutByReputation, projectionsOf } from "./reputation.ts";

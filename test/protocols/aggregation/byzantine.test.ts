@@ -4,7 +4,6 @@ import { merkleRoot } from "../../../crypto/merkle.ts";
 import {
 	advertLeaf,
 	bundleLeaf,
-	canonical,
 	cohortTree,
 	metaLeaf,
 	rosterRootOf,
@@ -17,22 +16,22 @@ import {
 	runAggregationTask,
 } from "../../../protocols/aggregation/index.ts";
 import { encodeMembers } from "../../../protocols/aggregation/memberSet.ts";
-import {
-	type Bundle,
-	type Complaint,
-	type InputMeta,
-	type MessageOf,
-	type Projection,
-	type Proposal,
-	type ProposalHeader,
-	type Reveal,
-	type RosterHeader,
-	type ShareSetHeader,
-	signStatement,
+import type {
+	Bundle,
+	Complaint,
+	InputMeta,
+	MessageOf,
+	Projection,
+	Proposal,
+	ProposalHeader,
+	Reveal,
+	RosterHeader,
+	ShareSetHeader,
 } from "../../../protocols/aggregation/messages.ts";
 import { decodeOpening, encodeOpening } from "../../../protocols/aggregation/opening.ts";
 import { proposalHash } from "../../../protocols/aggregation/proposal.ts";
 import { preliminarySessionId } from "../../../protocols/aggregation/sessionId.ts";
+import { canonical, signStatement } from "../../../protocols/aggregation/statements.ts";
 import { type Ballot, signBallot } from "../../../protocols/certificate/index.ts";
 import { CohortSimulation, keysForTests } from "./cohortSimulation.ts";
 

@@ -10,7 +10,8 @@ import {
 	decodeMessage,
 	encodeMessage,
 } from "../../../protocols/aggregation/index.ts";
-import { signStatement } from "../../../protocols/aggregation/messages.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
+
 import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 import { type CohortOptions, CohortSimulation } from "./cohortSimulation.ts";
 

@@ -1,12 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
-import {
-	type MessageOf,
-	type ProposalHeader,
-	signStatement,
-} from "../../../protocols/aggregation/messages.ts";
+import type { MessageOf, ProposalHeader } from "../../../protocols/aggregation/messages.ts";
 import { proposalHash } from "../../../protocols/aggregation/proposal.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { CohortSimulation } from "./cohortSimulation.ts";
 
 /** Kills the coordinator when it first sends a message of this kind, to nobody or to one other member. */

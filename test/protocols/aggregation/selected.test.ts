@@ -3,9 +3,9 @@ import { generateAgreementKey } from "../../../crypto/agreement.ts";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import { merkleRoot } from "../../../crypto/merkle.ts";
 import { randomBytes } from "../../../crypto/random.ts";
-import { canonical } from "../../../protocols/aggregation/cohort.ts";
-import { type Advert, type RosterHeader, signStatement } from "../../../protocols/aggregation/messages.ts";
+import type { Advert, RosterHeader } from "../../../protocols/aggregation/messages.ts";
 import { preliminarySessionId } from "../../../protocols/aggregation/sessionId.ts";
+import { canonical, signStatement } from "../../../protocols/aggregation/statements.ts";
 import { CohortSimulation } from "./cohortSimulation.ts";
 
 /** Seven voters, of whom some may contribute. */

@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { randomBytes } from "../../../crypto/random.ts";
 import { cohortGraph } from "../../../protocols/aggregation/cohortGraph.ts";
 import type { AggregationMessage, CohortParameters } from "../../../protocols/aggregation/index.ts";
-import { type MessageOf, type RosterHeader, signStatement } from "../../../protocols/aggregation/messages.ts";
+import type { MessageOf, RosterHeader } from "../../../protocols/aggregation/messages.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { type CohortOptions, CohortSimulation } from "./cohortSimulation.ts";
 import { dropAt, expectAgreement, LAST_WORDS } from "./dropouts.ts";
 

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { packRing, unpackRing } from "../../../crypto/ringPacking.ts";
 import { SIGN_PROJECTIONS } from "../../../crypto/signProjection.ts";
-import { type ScreenStatement, signStatement } from "../../../protocols/aggregation/messages.ts";
+import type { ScreenStatement } from "../../../protocols/aggregation/messages.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { DIRECTION_LENGTH } from "../../../protocols/robust/outcome.ts";
 import { leftOutByReputation } from "../../../protocols/robust/reputation.ts";
 import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";

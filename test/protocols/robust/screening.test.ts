@@ -4,13 +4,9 @@ import { equalBytes } from "../../../crypto/encoding.ts";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import { packRing, unpackRing } from "../../../crypto/ringPacking.ts";
 import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
-import {
-	type InputMeta,
-	type MessageOf,
-	type ScreenStatement,
-	signStatement,
-} from "../../../protocols/aggregation/messages.ts";
+import type { InputMeta, MessageOf, ScreenStatement } from "../../../protocols/aggregation/messages.ts";
 import { vectorHash } from "../../../protocols/aggregation/sessionId.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 import { CohortSimulation } from "../aggregation/cohortSimulation.ts";
 

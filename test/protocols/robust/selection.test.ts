@@ -2,8 +2,9 @@
 import { describe, expect, test } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
 import type { AggregationMessage, AggregationSession } from "../../../protocols/aggregation/index.ts";
-import { type MessageOf, type Sketch, signStatement } from "../../../protocols/aggregation/messages.ts";
+import type { MessageOf, Sketch } from "../../../protocols/aggregation/messages.ts";
 import { vectorHash } from "../../../protocols/aggregation/sessionId.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { CohortSimulation } from "../aggregation/cohortSimulation.ts";
 import { encoded, honestInput, lieAsHolder } from "./selectionCohort.ts";
 

@@ -1,7 +1,8 @@
 /** Inputs and liars for cohorts with a selection. */
 import type { SigningKey } from "../../../crypto/identity.ts";
-import { type Products, signStatement } from "../../../protocols/aggregation/messages.ts";
+import type { Products } from "../../../protocols/aggregation/messages.ts";
 import { vectorHash } from "../../../protocols/aggregation/sessionId.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { seededRandomForTests } from "../../../testnet/simulate/seededRandom.ts";
 import type { CohortSimulation } from "../aggregation/cohortSimulation.ts";
 

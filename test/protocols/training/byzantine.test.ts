@@ -11,12 +11,9 @@ import {
 	preliminarySessionId,
 } from "../../../protocols/aggregation/index.ts";
 import { encodeMembers } from "../../../protocols/aggregation/memberSet.ts";
-import {
-	type ProposalHeader,
-	type RosterHeader,
-	signStatement,
-} from "../../../protocols/aggregation/messages.ts";
+import type { ProposalHeader, RosterHeader } from "../../../protocols/aggregation/messages.ts";
 import { proposalHash } from "../../../protocols/aggregation/proposal.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { signBallot } from "../../../protocols/certificate/index.ts";
 import { termSlot, termValue } from "../../../protocols/election/index.ts";
 import {

@@ -1,11 +1,8 @@
 /** Jobs whose inputs are screened: an offender is out for good, a bad sum is not applied, a crash loses nothing. */
 import { expect, test } from "vitest";
 import { encodeMessage } from "../../../protocols/aggregation/index.ts";
-import {
-	decodeMessage,
-	type ScreenStatement,
-	signStatement,
-} from "../../../protocols/aggregation/messages.ts";
+import { decodeMessage, type ScreenStatement } from "../../../protocols/aggregation/messages.ts";
+import { signStatement } from "../../../protocols/aggregation/statements.ts";
 import { contributionOf, JobSimulation, type JobSimulationOptions } from "./jobSimulation.ts";
 
 const LENGTH = 20;
