@@ -1,4 +1,5 @@
 /** What the robustness experiments must show, and what must fail in them. */
+import { CLEAR_RULES } from "../../src/robustness/robustnessChoice.ts";
 import type { AttackName } from "../../testnet/attacks/vectorAttacks.ts";
 import type { DefenceName } from "./defences.ts";
 import type { Task } from "./task.ts";
@@ -153,20 +154,7 @@ export const parts = {
 	rules: {
 		title: "rules in the clear on digits, 25 sites of which 5 attack, Dirichlet 0.3",
 		task: DIGITS,
-		defences: [
-			"mean",
-			"coordinate_median",
-			"trimmed_mean",
-			"krum",
-			"multi_krum",
-			"bulyan",
-			"geometric_median",
-			"centered_clipping",
-			"norm_clipping",
-			"spectral",
-			"trust_score",
-			"mixed_trimmed_mean",
-		],
+		defences: ["mean", ...CLEAR_RULES, "mixed_trimmed_mean"],
 		attacks: ["none", ...PUBLISHED],
 		requirements: CONTROLS.map((attack) => ({
 			defence: "mean" as const,

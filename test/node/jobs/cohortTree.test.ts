@@ -7,25 +7,10 @@ import { rulesSchema } from "../../../protocols/federation/rules.ts";
 import type { ResolvedSpecification } from "../../../src/jobs/specification.ts";
 import { checkJobSpec, resolveJobSpec } from "../../../src/training/jobSpec.ts";
 import { planTraining } from "../../../src/training/plan.ts";
+import { TREE_JOB } from "../../src/training/treeJob.ts";
 
 function jobWith(aggregation: Record<string, unknown>) {
-	return resolveJobSpec(
-		checkJobSpec({
-			name: "tree",
-			technique: "federated_learning",
-			data: { set: "digits-8x8" },
-			model: { kind: "softmax_regression" },
-			training: { algorithm: "fedsgd", rounds: 4, expectedBatch: 100 },
-			privacy: {
-				mechanism: "distributed_gaussian",
-				epsilon: 8,
-				delta: 1e-6,
-				clippingNorm: 1,
-				samplingRate: 0.5,
-			},
-			aggregation,
-		}),
-	);
+	return resolveJobSpec(checkJobSpec({ ...TREE_JOB, aggregation }));
 }
 
 function charterOf(members: number, rules: Record<string, unknown>): Charter {

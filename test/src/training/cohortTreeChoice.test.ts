@@ -1,24 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { largestCohort } from "../../../src/training/cohortTreeChoice.ts";
 import { checkJobSpec, type JobSpec } from "../../../src/training/jobSpec.ts";
+import { TREE_JOB } from "./treeJob.ts";
 
-const base = {
-	name: "tree",
-	technique: "federated_learning",
-	data: { set: "digits-8x8" },
-	model: { kind: "softmax_regression" },
-	training: { algorithm: "fedsgd", rounds: 4, expectedBatch: 100 },
-	privacy: {
-		mechanism: "distributed_gaussian",
-		epsilon: 8,
-		delta: 1e-6,
-		clippingNorm: 1,
-		samplingRate: 0.5,
-	},
-	aggregation: { cohortSize: 4 },
-};
 const inTheOpen = {
-	...base,
+	...TREE_JOB,
 	training: { algorithm: "fedavg", rounds: 4 },
 	privacy: { mechanism: "none" },
 	robustness: { mode: "none" },
@@ -26,7 +12,7 @@ const inTheOpen = {
 
 describe("rounds over a tree of cohorts", () => {
 	test("go with shares of noise, and without privacy where the plain mean is asked for", () => {
-		expect((checkJobSpec(base) as JobSpec).aggregation.cohortSize).toBe(4);
+		expect((checkJobSpec(TREE_JOB) as JobSpec).aggregation.cohortSize).toBe(4);
 		expect((checkJobSpec(inTheOpen) as JobSpec).aggregation.cohortSize).toBe(4);
 	});
 
@@ -41,16 +27,16 @@ describe("rounds over a tree of cohorts", () => {
 			{ ...inTheOpen, robustness: { mode: "clear", rule: "coordinate_median", attackers: 1 } },
 			/mode clear/,
 		],
-		["a selection", { ...base, selection: { strategy: "uniform", size: 6 } }, /leave selection out/],
+		["a selection", { ...TREE_JOB, selection: { strategy: "uniform", size: 6 } }, /leave selection out/],
 		[
 			"its own least survivors",
-			{ ...base, aggregation: { cohortSize: 4, minimumSurvivors: 3 } },
+			{ ...TREE_JOB, aggregation: { cohortSize: 4, minimumSurvivors: 3 } },
 			/leave aggregation.minimumSurvivors out/,
 		],
 		[
 			"rounds that wait for nobody",
 			{
-				...base,
+				...TREE_JOB,
 				training: { algorithm: "fedavg", rounds: 4, schedule: "buffered", bufferSize: 4 },
 				privacy: { mechanism: "none" },
 				robustness: { mode: "none" },
@@ -60,7 +46,7 @@ describe("rounds over a tree of cohorts", () => {
 		[
 			"correlated noise",
 			{
-				...base,
+				...TREE_JOB,
 				privacy: {
 					mechanism: "distributed_gaussian",
 					epsilon: 8,
