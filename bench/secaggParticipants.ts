@@ -244,7 +244,7 @@ function run(task: AggregationTask, then: (result: AggregationTaskResult, second
 }
 
 function work(peer: PeerId, participant: Participant, id: string, task: AggregationTask): void {
-	if (task.kind !== "unmask") {
+	if (task.kind !== "unmask" || task.masks === undefined) {
 		run(task, (result, seconds) => {
 			const kind = `work: ${task.kind}`;
 			participant.seconds.set(kind, (participant.seconds.get(kind) ?? 0) + seconds);
