@@ -92,7 +92,9 @@ function addSome(
 		total.set(some);
 		if (!littleEndianHost) Buffer.from(total.buffer, total.byteOffset, wanted.length).swap32();
 		for (const stream of streams) {
-			block.stream.set(stream.update(wanted));
+			const piece = stream.update(wanted);
+			block.stream.set(piece);
+			free(piece);
 			block[operation](wanted.length);
 		}
 		if (!littleEndianHost) Buffer.from(total.buffer, total.byteOffset, wanted.length).swap32();
@@ -101,7 +103,16 @@ function addSome(
 	block.wipe();
 }
 
-/** Calls `use` with consecutive pieces of the first `length` keystream words of a 32-byte key. */
+/**
+ * Gives memory back at once. Left to the garbage collector, each 64 MiB of keystream would have it go through the
+ * whole heap: a third of the time of masking.
+ */
+function free(piece: Buffer): void {
+	if (piece.buffer instanceof ArrayBuffer && piece.byteLength === piece.buffer.byteLength)
+		piece.buffer.transfer(0);
+}
+
+/** Calls `use` with consecutive pieces, its only while it runs, of the first `length` keystream words of a 32-byte key. */
 export function forEachChunk(
 	length: number,
 	key32: Uint8Array,
@@ -114,6 +125,7 @@ export function forEachChunk(
 		if (!littleEndianHost) stream.swap32();
 		const aligned = stream.byteOffset % 4 === 0 ? stream : Uint8Array.from(stream);
 		use(offset, new Uint32Array(aligned.buffer, aligned.byteOffset, count));
+		free(stream);
 	}
 }
 
