@@ -5,14 +5,15 @@
 import { equalBytes } from "./encoding.ts";
 import { sha256 } from "./hash.ts";
 
+const HASH_BYTES = 32;
 const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
 
 export interface MerkleTree {
 	/** 32 bytes; SHA-256 of nothing for no leaves. */
 	readonly root: Uint8Array;
-	/** Sibling hashes from the leaf to the root. @throws RangeError for an index out of range */
-	proof(index: number): Uint8Array[];
+	/** Sibling hashes from the leaf to the root, 32 bytes each, one behind the other. @throws RangeError */
+	proof(index: number): Uint8Array;
 	/**
 	 * The hash over leaves `from` to `to - 1`, which must be a whole subtree: `from` a multiple of the
 	 * smallest power of two that is at least their number, `to` that far on or the end.
@@ -50,12 +51,15 @@ export function merkleTree(leaves: readonly Uint8Array[], given: "data" | "hashe
 			if (!Number.isInteger(index) || index < 0 || index >= leaves.length) {
 				throw new RangeError(`leaf ${index} is outside a tree of ${leaves.length}`);
 			}
-			const proof: Uint8Array[] = [];
+			const proof = new Uint8Array(HASH_BYTES * (levels.length - 1));
+			let end = 0;
 			for (let depth = 0, at = index; depth < levels.length - 1; depth++, at >>>= 1) {
 				const sibling = levels[depth]?.[at ^ 1];
-				if (sibling !== undefined) proof.push(sibling);
+				if (sibling === undefined) continue;
+				proof.set(sibling, end);
+				end += HASH_BYTES;
 			}
-			return proof;
+			return proof.subarray(0, end);
 		},
 	};
 }
@@ -75,8 +79,8 @@ export function merkleRoot(leaves: readonly Uint8Array[]): Uint8Array {
 	return merkleTree(leaves).root;
 }
 
-/** Sibling hashes that prove leaf `index` to be in the tree. @throws RangeError */
-export function merkleProof(leaves: readonly Uint8Array[], index: number): Uint8Array[] {
+/** Sibling hashes that prove leaf `index` to be in the tree, joined. @throws RangeError */
+export function merkleProof(leaves: readonly Uint8Array[], index: number): Uint8Array {
 	return merkleTree(leaves).proof(index);
 }
 
@@ -86,7 +90,7 @@ export function verifyMerkleProof(
 	leaf: Uint8Array,
 	index: number,
 	size: number,
-	proof: readonly Uint8Array[],
+	proof: Uint8Array,
 ): boolean {
 	return verifyLeafHash(root, leafHash(leaf), index, size, proof);
 }
@@ -97,23 +101,24 @@ export function verifyLeafHash(
 	hashOfLeaf: Uint8Array,
 	index: number,
 	size: number,
-	proof: readonly Uint8Array[],
+	proof: Uint8Array,
 ): boolean {
-	if (hashOfLeaf.length !== 32) return false;
+	if (hashOfLeaf.length !== HASH_BYTES || proof.length % HASH_BYTES !== 0) return false;
 	if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return false;
 	let at = index;
 	let last = size - 1;
 	let hash = hashOfLeaf;
-	for (const sibling of proof) {
-		if (last === 0 || sibling.length !== 32) return false;
+	for (let from = 0; from < proof.length; from += HASH_BYTES) {
+		if (last === 0) return false;
+		const sibling = proof.subarray(from, from + HASH_BYTES);
 		if (at % 2 === 1 || at === last) {
-			hash = sha256(NODE, sibling, hash);
+			hash = nodeHash(sibling, hash);
 			while (at % 2 === 0 && at !== 0) {
 				at = Math.floor(at / 2);
 				last = Math.floor(last / 2);
 			}
 		} else {
-			hash = sha256(NODE, hash, sibling);
+			hash = nodeHash(hash, sibling);
 		}
 		at = Math.floor(at / 2);
 		last = Math.floor(last / 2);

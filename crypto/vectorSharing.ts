@@ -44,7 +44,7 @@ export interface VectorShare {
 	readonly values: Uint32Array;
 	/** 16 secret bytes. */
 	readonly salt: Uint8Array;
-	readonly proof: readonly Uint8Array[];
+	readonly proof: Uint8Array;
 }
 
 export interface VectorSharing {

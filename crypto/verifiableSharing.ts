@@ -7,7 +7,8 @@
  * | f_b, b = 1..64 | byte polynomials of degree < t, f_b(0) = byte b of the secret |
  * | r_i, i = 1..16 | blinding polynomials of degree < t |
  * | share_j | f_1(j) .. f_64(j), r_1(j) .. r_16(j): 80 bytes for holder x = j |
- * | h_j | leaf hash of holder j; `root` is the Merkle root over all h_j |
+ * | h_j | leaf hash of holder j |
+ * | `root` | Merkle root over h_1, sealed share 1, h_2, sealed share 2, ...: what holders are sent is bound, too |
  * | E | 16 x 64 challenge bytes, AES-256-CTR under H(context, root, seedCommitment) |
  * | z_i | r_i + sum_b E_ib f_b, published coefficient by coefficient: 16 t bytes |
  *
@@ -18,7 +19,8 @@
  * Cozzo, Pedersen, PKC 2023). z reveals nothing, since r_i blinds it.
  *
  * h_j hashes the share in three separately salted parts, so that a holder can later open
- * one part provably ({@link openPart}) while the others stay hidden.
+ * one part provably ({@link openPart}) while the others stay hidden. Whoever passes sealed
+ * shares on proves with one path that they are the dealer's and which h_j is theirs.
  *
  * Secret bytes never index memory nor steer a branch (see gf256.ts).
  */
@@ -27,15 +29,21 @@ import { equalBytes } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
 import { double, evaluate, multiplyByPublic, weightsAtZero } from "./gf256.ts";
 import { hashFields } from "./hash.ts";
-import { merkleTree, verifyMerkleProof } from "./merkle.ts";
+import { leafHash, type MerkleTree, merkleTree, verifyLeafHash, verifyMerkleProof } from "./merkle.ts";
 
 export const SHARED_SECRET_BYTES = 64;
 export const SHARE_BYTES = 80;
-export const SHARE_SALT_BYTES = 16;
+/** A salt for each part. */
+export const SHARE_SALT_BYTES = 48;
+/** A share and its salts, and what authenticated encryption adds. */
+export const SEALED_SHARE_BYTES = SHARE_BYTES + SHARE_SALT_BYTES + 16;
+/** A leaf's hash, which is all that is public of a share. */
+export const SHARE_LEAF_BYTES = 32;
 export const MAX_HOLDERS = 255;
 
 const CHECKS = 16;
 const PART_BYTES = 32;
+const PART_SALT_BYTES = 16;
 const SECRET_WORDS = SHARED_SECRET_BYTES / 4;
 const SHARE_WORDS = SHARE_BYTES / 4;
 const CHECK_WORDS = CHECKS / 4;
@@ -44,19 +52,24 @@ const CHECK_WORDS = CHECKS / 4;
 export type SharedPart = "seed" | "maskKey";
 
 export interface DealtShare {
-	/** The holder's x coordinate, 1 to holders; holder `index` is leaf `index - 1`. */
+	/** The holder's x coordinate, 1 to holders. */
 	readonly index: number;
 	/** 80 secret bytes. */
 	readonly share: Uint8Array;
-	/** 16 secret bytes. */
+	/** 48 secret bytes. */
 	readonly salt: Uint8Array;
-	readonly proof: readonly Uint8Array[];
+	/** Of h_j, which is leaf `2 index - 2` of the tree. */
+	readonly proof: Uint8Array;
 }
 
 export interface DealtSharing {
 	readonly root: Uint8Array;
 	/** z: 16 x threshold bytes, public. */
 	readonly response: Uint8Array;
+	/** h_j of all holders, 32 bytes each, public. */
+	readonly leaves: Uint8Array;
+	/** {@link SEALED_SHARE_BYTES} for each holder. */
+	readonly sealed: Uint8Array;
 	readonly shares: readonly DealtShare[];
 }
 
@@ -76,8 +89,10 @@ export function dealShares(request: {
 	readonly context: Uint8Array;
 	readonly seedCommitment: Uint8Array;
 	readonly random: (length: number) => Uint8Array;
+	/** Encrypts a share and its salts for its holder; zeros for one that gets none. */
+	readonly seal: (index: number, plain: Uint8Array) => Uint8Array;
 }): DealtSharing {
-	const { secret, holders, threshold, context, seedCommitment, random } = request;
+	const { secret, holders, threshold, context, seedCommitment, random, seal } = request;
 	checkParameters(holders, threshold);
 	if (secret.length !== SHARED_SECRET_BYTES) {
 		throw badParameters(`the secret must have ${SHARED_SECRET_BYTES} bytes, not ${secret.length}`);
@@ -90,7 +105,17 @@ export function dealShares(request: {
 		share: toBytes(evaluate(coefficients, SHARE_WORDS, position + 1)),
 		salt: random(SHARE_SALT_BYTES),
 	}));
-	const tree = merkleTree(dealt.map(({ index, share, salt }) => leafOf(context, index, share, salt)));
+	const leaves = new Uint8Array(holders * SHARE_LEAF_BYTES);
+	const sealed = new Uint8Array(holders * SEALED_SHARE_BYTES);
+	const plain = new Uint8Array(SHARE_BYTES + SHARE_SALT_BYTES);
+	for (const [position, { index, share, salt }] of dealt.entries()) {
+		leaves.set(leafOf(context, index, share, salt), position * SHARE_LEAF_BYTES);
+		plain.set(share);
+		plain.set(salt, SHARE_BYTES);
+		sealed.set(seal(index, plain), position * SEALED_SHARE_BYTES);
+	}
+	plain.fill(0);
+	const tree = sharingTree(leaves, sealed);
 	const challenge = challengeOf(context, tree.root, seedCommitment);
 	const response = new Uint8Array(threshold * CHECKS);
 	for (let row = 0; row < threshold; row++) {
@@ -102,16 +127,56 @@ export function dealShares(request: {
 	return {
 		root: tree.root,
 		response,
-		shares: dealt.map((share) => ({ ...share, proof: tree.proof(share.index - 1) })),
+		leaves,
+		sealed,
+		shares: dealt.map((share) => ({ ...share, proof: tree.proof(2 * share.index - 2) })),
 	};
 }
 
 /**
- * True when the share is the committed one of holder `index` and, but for a chance of
- * 2^-128, lies on the same polynomials of degree < threshold as everybody else's.
- * False for anything malformed; never throws.
+ * The tree that a dealer commits to: leaf and sealed share of one holder after the other.
+ * @param leaves 32 bytes for each holder
+ * @param sealed {@link SEALED_SHARE_BYTES} for each
  */
-export function checkShare(claim: {
+export function sharingTree(leaves: Uint8Array, sealed: Uint8Array): MerkleTree {
+	const hashes: Uint8Array[] = [];
+	for (let position = 0; position * SHARE_LEAF_BYTES < leaves.length; position++) {
+		hashes.push(leafHash(leaves.subarray(position * SHARE_LEAF_BYTES, (position + 1) * SHARE_LEAF_BYTES)));
+		hashes.push(
+			leafHash(sealed.subarray(position * SEALED_SHARE_BYTES, (position + 1) * SEALED_SHARE_BYTES)),
+		);
+	}
+	return merkleTree(hashes, "hashed");
+}
+
+/** What the path of a sealed share proves of the share inside. */
+export interface CommittedShare {
+	/** Hash of its leaf. */
+	readonly leafHash: Uint8Array;
+	/** The leaf's own proof, for whom the share is shown to. */
+	readonly proof: Uint8Array;
+}
+
+/**
+ * What a dealer committed to for a holder; undefined when the sealed share is not the one that it signed.
+ * @param path proof of the sealed share in the {@link sharingTree}
+ */
+export function committedShare(
+	root: Uint8Array,
+	holders: number,
+	index: number,
+	sealed: Uint8Array,
+	path: Uint8Array,
+): CommittedShare | undefined {
+	if (!isHolder(index, holders) || path.length < SHARE_LEAF_BYTES) return undefined;
+	const hashOfSealed = leafHash(sealed);
+	if (!verifyLeafHash(root, hashOfSealed, 2 * index - 1, 2 * holders, path)) return undefined;
+	const proof = Uint8Array.from(path);
+	proof.set(hashOfSealed);
+	return { leafHash: path.slice(0, SHARE_LEAF_BYTES), proof };
+}
+
+interface SharingClaim {
 	readonly context: Uint8Array;
 	readonly root: Uint8Array;
 	readonly response: Uint8Array;
@@ -121,16 +186,43 @@ export function checkShare(claim: {
 	readonly index: number;
 	readonly share: Uint8Array;
 	readonly salt: Uint8Array;
-	readonly proof: readonly Uint8Array[];
-}): boolean {
-	const { context, root, response, threshold, holders, index, share, salt, proof } = claim;
-	if (!soundParameters(holders, threshold) || !isHolder(index, holders)) return false;
-	if (share.length !== SHARE_BYTES || salt.length !== SHARE_SALT_BYTES || root.length !== 32) return false;
-	// A longer response would be a polynomial of a higher degree: the very thing to refuse.
-	if (response.length !== threshold * CHECKS) return false;
-	if (!verifyMerkleProof(root, leafOf(context, index, share, salt), index - 1, holders, proof)) return false;
+}
+
+/**
+ * True when the share is the committed one of holder `index` and, but for a chance of
+ * 2^-128, lies on the same polynomials of degree < threshold as everybody else's.
+ * False for anything malformed; never throws.
+ */
+export function checkShare(claim: SharingClaim & { readonly proof: Uint8Array }): boolean {
+	if (!isWellFormed(claim)) return false;
+	const { context, root, holders, index, share, salt, proof } = claim;
+	const leaf = leafOf(context, index, share, salt);
+	return verifyMerkleProof(root, leaf, 2 * index - 2, 2 * holders, proof) && isOnPolynomials(claim);
+}
+
+/** {@link checkShare} for a share that came sealed, with what {@link committedShare} said of it. */
+export function checkUnsealed(claim: SharingClaim & { readonly committed: CommittedShare }): boolean {
+	if (!isWellFormed(claim)) return false;
+	const { context, index, share, salt, committed } = claim;
+	const hash = leafHash(leafOf(context, index, share, salt));
+	return equalBytes(hash, committed.leafHash) && isOnPolynomials(claim);
+}
+
+function isWellFormed({ threshold, holders, index, share, salt, root, response }: SharingClaim): boolean {
+	return (
+		soundParameters(holders, threshold) &&
+		isHolder(index, holders) &&
+		share.length === SHARE_BYTES &&
+		salt.length === SHARE_SALT_BYTES &&
+		root.length === 32 &&
+		// A longer response would be a polynomial of a higher degree: the very thing to refuse.
+		response.length === threshold * CHECKS
+	);
+}
+
+function isOnPolynomials({ context, root, response, seedCommitment, index, share }: SharingClaim): boolean {
 	const expected = toBytes(evaluate(toWords(response), CHECK_WORDS, index));
-	return equalBytes(expected, toBytes(combine(challengeOf(context, root, claim.seedCommitment), share)));
+	return equalBytes(expected, toBytes(combine(challengeOf(context, root, seedCommitment), share)));
 }
 
 /** One part of a share, opened so that others can check it against the dealer's root. */
@@ -138,11 +230,11 @@ export interface OpenedPart {
 	readonly index: number;
 	/** 32 bytes. */
 	readonly value: Uint8Array;
-	/** Opens the commitment of this part only. */
+	/** 16 bytes that open the commitment of this part only. */
 	readonly partSalt: Uint8Array;
 	/** Commitments to the other two parts, in share order. */
 	readonly others: readonly [Uint8Array, Uint8Array];
-	readonly proof: readonly Uint8Array[];
+	readonly proof: Uint8Array;
 }
 
 /** What a holder publishes to open the seed or the mask-key part of a share, and nothing of the other. */
@@ -168,11 +260,13 @@ export function checkPart(claim: {
 }): boolean {
 	const { context, root, holders, part, opened } = claim;
 	const { index, value, partSalt, others, proof } = opened;
-	if (!isHolder(index, holders) || value.length !== PART_BYTES || partSalt.length !== 32) return false;
+	if (!isHolder(index, holders) || value.length !== PART_BYTES || partSalt.length !== PART_SALT_BYTES)
+		return false;
 	if (root.length !== 32 || others.some((other) => other.length !== 32)) return false;
 	const own = commitPart(context, index, part, value, partSalt);
 	const commitments = part === "seed" ? [own, ...others] : [others[0], own, others[1]];
-	return verifyMerkleProof(root, hashFields(LEAF_DOMAIN, ...commitments), index - 1, holders, proof);
+	const leaf = hashFields(LEAF_DOMAIN, ...commitments);
+	return verifyMerkleProof(root, leaf, 2 * index - 2, 2 * holders, proof);
 }
 
 /**
@@ -213,7 +307,7 @@ export function reconstruct(
 }
 
 const PARTS = ["seed", "maskKey", "blinding"] as const;
-const LEAF_DOMAIN = "althing/sharing/leaf/v1";
+const LEAF_DOMAIN = "althing/sharing/leaf/v2";
 
 function partOf(share: Uint8Array, part: (typeof PARTS)[number]): Uint8Array {
 	const start = PARTS.indexOf(part) * PART_BYTES;
@@ -241,16 +335,17 @@ function commitPart(
 	value: Uint8Array,
 	partSalt: Uint8Array,
 ): Uint8Array {
-	return hashFields("althing/sharing/part/v1", context, index, part, value, partSalt);
+	return hashFields("althing/sharing/part/v2", context, index, part, value, partSalt);
 }
 
 function partSaltOf(salt: Uint8Array, part: (typeof PARTS)[number]): Uint8Array {
-	return hashFields("althing/sharing/salt/v1", salt, part);
+	const start = PARTS.indexOf(part) * PART_SALT_BYTES;
+	return salt.slice(start, start + PART_SALT_BYTES);
 }
 
 /** E as 64 columns of 16 bytes (4 words): column b multiplies secret byte b in all 16 checks. */
 function challengeOf(context: Uint8Array, root: Uint8Array, seedCommitment: Uint8Array): Uint32Array {
-	const key = hashFields("althing/sharing/challenge/v1", context, root, seedCommitment);
+	const key = hashFields("althing/sharing/challenge/v2", context, root, seedCommitment);
 	const cipher = createCipheriv("aes-256-ctr", createSecretKey(key), new Uint8Array(16));
 	return toWords(cipher.update(new Uint8Array(SHARED_SECRET_BYTES * CHECKS)));
 }
@@ -261,17 +356,16 @@ function challengeOf(context: Uint8Array, root: Uint8Array, seedCommitment: Uint
  */
 function combine(challenge: Uint32Array, values: Uint8Array): Uint32Array {
 	const result = toWords(values).slice(SECRET_WORDS, SHARE_WORDS);
-	const column = new Uint32Array(CHECK_WORDS);
 	for (let b = 0; b < SHARED_SECRET_BYTES; b++) {
 		const secret = values[b] as number;
-		column.set(challenge.subarray(b * CHECK_WORDS, (b + 1) * CHECK_WORDS));
-		for (let bit = 0; bit < 8; bit++) {
-			const take = -((secret >>> bit) & 1);
-			for (let w = 0; w < CHECK_WORDS; w++) {
-				const word = column[w] as number;
-				result[w] = (result[w] as number) ^ (word & take);
-				column[w] = double(word);
+		for (let w = 0; w < CHECK_WORDS; w++) {
+			let word = challenge[b * CHECK_WORDS + w] as number;
+			let sum = result[w] as number;
+			for (let bit = 0; bit < 8; bit++) {
+				sum ^= word & -((secret >>> bit) & 1);
+				word = double(word);
 			}
+			result[w] = sum;
 		}
 	}
 	return result;

@@ -1,7 +1,8 @@
 /** What the coordinator collects in phases 0 to 2, each piece checked as it arrives. */
 import { equalBytes } from "../../crypto/encoding.ts";
-import { type MerkleTree, merkleRoot } from "../../crypto/merkle.ts";
+import type { MerkleTree } from "../../crypto/merkle.ts";
 import { isPacked, packedSize } from "../../crypto/ringPacking.ts";
+import { SEALED_SHARE_BYTES, SHARE_LEAF_BYTES, sharingTree } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import { fillBuffer } from "./admission.ts";
 import { BucketSums } from "./bucketSums.ts";
@@ -114,7 +115,7 @@ export class Collection {
 		return this.roster?.members.filter((member) => !this.#bundles.has(member)) ?? [];
 	}
 
-	addBundle({ bundle, sealed }: MessageOf<"bundle">, from: PeerId, out: Outbox): void {
+	addBundle({ bundle, leaves, sealed }: MessageOf<"bundle">, from: PeerId, out: Outbox): void {
 		const roster = this.roster;
 		if (roster === undefined) return;
 		const known = this.#bundles.get(from);
@@ -132,7 +133,9 @@ export class Collection {
 			bundle.author !== from
 				? "it was signed by another"
 				: (bundleFlaw(bundle, roster) ??
-					(sealed.length !== holders || !equalBytes(merkleRoot(sealed), bundle.sealedRoot)
+					(leaves.length !== holders * SHARE_LEAF_BYTES ||
+					sealed.length !== holders * SEALED_SHARE_BYTES ||
+					!equalBytes(sharingTree(leaves, sealed).root, bundle.root)
 						? "its sealed shares are not the signed ones"
 						: undefined));
 		if (flaw !== undefined) {
@@ -140,7 +143,7 @@ export class Collection {
 			return;
 		}
 		this.#bundles.set(from, bundle);
-		this.#sealed.keep(from, sealed);
+		this.#sealed.keep(from, { leaves, sealed });
 	}
 
 	/** What `holder` needs of every neighbour's sharing. */
@@ -151,7 +154,7 @@ export class Collection {
 			const bundle = this.#bundles.get(dealer);
 			if (bundle === undefined) return [];
 			const position = graph.holdersOf(dealer).indexOf(holder);
-			if (position < 0) return [{ bundle, sealed: new Uint8Array(), path: [] }];
+			if (position < 0) return [{ bundle, sealed: new Uint8Array(), path: new Uint8Array() }];
 			return [{ bundle, ...this.#sealed.shareOf(dealer, position, neighbours.length) }];
 		});
 	}

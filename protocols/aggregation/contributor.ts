@@ -2,11 +2,18 @@
 
 import { open, seal } from "../../crypto/aead.ts";
 import { type AgreementKey, agree, generateAgreementKey } from "../../crypto/agreement.ts";
-import { decodeCanonical, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
+import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
 import { hashFields } from "../../crypto/hash.ts";
-import { merkleRoot, verifyMerkleProof } from "../../crypto/merkle.ts";
-import { checkShare, type DealtShare, dealShares } from "../../crypto/verifiableSharing.ts";
+import {
+	type CommittedShare,
+	checkShare,
+	checkUnsealed,
+	committedShare,
+	type DealtShare,
+	dealShares,
+	SHARE_BYTES,
+} from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import {
 	bundleFlaw,
@@ -28,7 +35,8 @@ import type { Advert, Bundle, Complaint, InputMeta, MessageOf, OpenedShare } fro
 import type { Outbox } from "./outbox.ts";
 import { encodePromise } from "./promises.ts";
 import {
-	channelKey,
+	type ChannelKeys,
+	channelKeys,
 	DOMAIN,
 	edgeTag,
 	maskKey,
@@ -74,6 +82,7 @@ export class Contributor {
 	#bundle: MessageOf<"bundle"> | undefined;
 	#dealt: ReadonlyMap<PeerId, DealtShare> = new Map();
 	readonly #channels = new Map<PeerId, Uint8Array>();
+	readonly #shareKeys = new Map<PeerId, ChannelKeys>();
 	readonly #pairSeeds = new Map<PeerId, Uint8Array>();
 	readonly #bundles = new Map<PeerId, Bundle>();
 	/** Whose sharings came, sound or not. */
@@ -122,6 +131,7 @@ export class Contributor {
 		this.#dealt = new Map();
 		this.#pairSeeds.clear();
 		this.#channels.clear();
+		this.#shareKeys.clear();
 		this.#held.clear();
 		this.packed = undefined;
 		this.values = undefined;
@@ -222,18 +232,17 @@ export class Contributor {
 			context: sharingContext(roster.sid, self.peer),
 			seedCommitment: commitment,
 			random,
+			seal: (index, plain) => {
+				const holder = holders[index - 1] as PeerId;
+				const advert = roster.adverts.get(holder);
+				if (advert === undefined) return new Uint8Array();
+				const key = this.#shareKey(roster.sid, self.peer, holder, advert, keys);
+				return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
+			},
 		});
 		secret.fill(0);
 		this.#selfSeed = selfSeed;
 		this.#dealt = new Map(holders.map((holder, i) => [holder, dealt.shares[i] as DealtShare]));
-		const sealed = holders.map((holder, i) => {
-			const advert = roster.adverts.get(holder);
-			if (advert === undefined) return new Uint8Array();
-			const key = channelKey(roster.sid, this.#channelTo(advert, keys), self.peer, holder);
-			const { share, salt, proof } = dealt.shares[i] as DealtShare;
-			const plain = encodeCanonical([share, salt, [...proof]]);
-			return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
-		});
 		for (const mate of rosterMates(roster, self.peer)) {
 			const { maskKey: key } = roster.adverts.get(mate) as Advert;
 			this.#pairSeeds.set(mate, pairSeed(roster.sid, keys.mask.secret, self.peer, key, mate));
@@ -251,10 +260,18 @@ export class Contributor {
 			seedCommitment: commitment,
 			response: dealt.response,
 			edgeTags,
-			sealedRoot: merkleRoot(sealed),
 		});
 		this.#bundles.set(self.peer, bundle);
-		return { kind: "bundle", bundle, sealed };
+		return { kind: "bundle", bundle, leaves: dealt.leaves, sealed: dealt.sealed };
+	}
+
+	/** Seals exactly one share, from the dealer to the holder; one derivation serves both directions. */
+	#shareKey(sid: Uint8Array, dealer: PeerId, holder: PeerId, other: Advert, keys: Keys): Uint8Array {
+		const known =
+			this.#shareKeys.get(other.author) ??
+			channelKeys(sid, this.#channelTo(other, keys), this.#context.self, other.author);
+		this.#shareKeys.set(other.author, known);
+		return dealer < holder ? known.fromLow : known.fromHigh;
 	}
 
 	/** The secret shared with a neighbour's channel key: one agreement serves both directions. */
@@ -303,7 +320,8 @@ export class Contributor {
 			this.#bundles.set(dealer, bundle);
 			return;
 		}
-		if (!verifyMerkleProof(bundle.sealedRoot, sealed, position, holders.length, path)) {
+		const committed = committedShare(bundle.root, holders.length, position + 1, sealed, path);
+		if (committed === undefined) {
 			// Not what the dealer sealed: complaining would make it open an honest holder's share.
 			out.fault(
 				coordinator,
@@ -313,7 +331,7 @@ export class Contributor {
 			return;
 		}
 		this.#bundles.set(dealer, bundle);
-		const share = this.#unsealed(roster, bundle, sealed, position + 1);
+		const share = this.#unsealed(roster, bundle, sealed, position + 1, committed);
 		if (share !== undefined) this.#held.set(dealer, share);
 		else {
 			const complaint = signStatement<Complaint>(config.self, { kind: "complaint", sid: roster.sid, dealer });
@@ -322,16 +340,23 @@ export class Contributor {
 		}
 	}
 
-	#unsealed(roster: Roster, bundle: Bundle, sealed: Uint8Array, index: number): DealtShare | undefined {
-		const { self } = this.#context.config;
+	#unsealed(
+		roster: Roster,
+		bundle: Bundle,
+		sealed: Uint8Array,
+		index: number,
+		committed: CommittedShare,
+	): DealtShare | undefined {
+		const { self } = this.#context;
 		const advert = roster.adverts.get(bundle.author) as Advert;
 		try {
-			const shared = this.#channelTo(advert, this.#keys as Keys);
-			const key = channelKey(roster.sid, shared, bundle.author, self.peer);
-			const plain = open(key, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self.peer));
-			const [share, salt, proof] = decodeCanonical(plain) as [Uint8Array, Uint8Array, Uint8Array[]];
-			const held = { index, share, salt, proof };
-			return isSoundShare(roster, bundle, held) ? held : undefined;
+			const key = this.#shareKey(roster.sid, bundle.author, self, advert, this.#keys as Keys);
+			const plain = open(key, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self));
+			const share = plain.subarray(0, SHARE_BYTES);
+			const salt = plain.subarray(SHARE_BYTES);
+			if (!checkUnsealed({ ...sharingClaim(roster, bundle), index, share, salt, committed }))
+				return undefined;
+			return { index, share, salt, proof: committed.proof };
 		} catch {
 			// Whatever a dealer put inside, the outcome is the same: no share, hence a complaint.
 			return undefined;
@@ -358,7 +383,7 @@ export class Contributor {
 				holder: author,
 				share: share.share,
 				salt: share.salt,
-				proof: [...share.proof],
+				proof: share.proof,
 			});
 			this.#opened.set(author, opened);
 		}
@@ -548,17 +573,16 @@ export class Contributor {
 	}
 }
 
-/** True when a share is the dealer's committed one and lies on its polynomials. */
-export function isSoundShare(roster: Roster, bundle: Bundle, held: DealtShare): boolean {
-	return checkShare({
-		context: sharingContext(roster.sid, bundle.author),
-		root: bundle.root,
-		response: bundle.response,
-		seedCommitment: bundle.seedCommitment,
+/** What a share of a sharing is checked against. */
+function sharingClaim(roster: Roster, { author, root, response, seedCommitment }: Bundle) {
+	return {
+		context: sharingContext(roster.sid, author),
+		root,
+		response,
+		seedCommitment,
 		threshold: roster.threshold,
-		holders: roster.graph.holdersOf(bundle.author).length,
-		...held,
-	});
+		holders: roster.graph.holdersOf(author).length,
+	};
 }
 
 /** The share a dealer opened for a holder, if it is signed and sound. */
@@ -571,7 +595,7 @@ export function soundOpenedShare(
 		return undefined;
 	const index = roster.graph.holdersOf(opened.author).indexOf(opened.holder) + 1;
 	const held = { index, share: opened.share, salt: opened.salt, proof: opened.proof };
-	return isSoundShare(roster, bundle, held) ? held : undefined;
+	return checkShare({ ...sharingClaim(roster, bundle), ...held }) ? held : undefined;
 }
 
 /** Not `some`: a callback for each value takes ten times as long as the loop. */

@@ -4,7 +4,13 @@ import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
 import { PROJECTIONS } from "../../crypto/ringProjection.ts";
 import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
 import { SKETCH_ROWS } from "../../crypto/signSketch.ts";
-import { MAX_HOLDERS, SHARE_BYTES, SHARE_SALT_BYTES } from "../../crypto/verifiableSharing.ts";
+import {
+	MAX_HOLDERS,
+	SEALED_SHARE_BYTES,
+	SHARE_BYTES,
+	SHARE_LEAF_BYTES,
+	SHARE_SALT_BYTES,
+} from "../../crypto/verifiableSharing.ts";
 import {
 	type Ballot,
 	ballotSchema,
@@ -38,7 +44,8 @@ const deadCertificate: z.ZodType<DeadCertificate> = deadCertificateSchema;
 const hash = bytes(32);
 const peer = z.string().min(40).max(64);
 const term = z.int().min(0);
-const path = z.array(hash).max(10);
+/** Sibling hashes in a tree over what was dealt, joined (crypto/merkle.ts). */
+const path = bytesUpTo(10 * 32);
 /** One bit for each of those who may contribute (memberSet.ts). */
 const members = bytesUpTo(MAX_COHORT / 8);
 /** A member's neighbourhood, itself included. */
@@ -61,7 +68,7 @@ const advert = signed("advert", {
 });
 /** Phase 0: the coordinator's commitment to one roster; two for one sidPre prove equivocation. */
 const rosterHeader = signed("roster", { sidPre: hash, term, rosterRoot: hash });
-/** Phase 1: the public part of a dealer's sharing. */
+/** Phase 1: the public part of a dealer's sharing; the root binds the sealed shares, too. */
 export const bundleSchema = signed("bundle", {
 	sid: hash,
 	root: hash,
@@ -69,8 +76,6 @@ export const bundleSchema = signed("bundle", {
 	response: bytesUpTo(16 * MAX_HOLDERS),
 	/** 16 bytes for each of its mates, in the graph's order: shows that both ends hold one seed. */
 	edgeTags: bytesUpTo(16 * MAX_NEIGHBOURS),
-	/** Merkle root over the sealed shares: nobody but the dealer can be blamed for a bad one. */
-	sealedRoot: hash,
 });
 /** Phase 1: the author could not verify its share of `dealer`. */
 const complaint = signed("complaint", { sid: hash, dealer: peer });
@@ -188,7 +193,7 @@ const openedPart = z.strictObject({
 	part: z.enum(["seed", "maskKey"]),
 	index: z.int().min(1).max(MAX_HOLDERS),
 	value: hash,
-	partSalt: hash,
+	partSalt: bytes(16),
 	others: z.tuple([hash, hash]),
 	proof: path,
 });
@@ -236,8 +241,9 @@ function messageSchema(computations: PublicComputations) {
 		z.strictObject({
 			kind: z.literal("bundle"),
 			bundle: carriedBundle,
-			/** For each holder, in the graph's order; empty for one that is not in the roster. */
-			sealed: z.array(bytesUpTo(640)).max(MAX_HOLDERS),
+			/** What each holder gets, in the graph's order; zeros for one that is not in the roster. */
+			leaves: bytesUpTo(SHARE_LEAF_BYTES * MAX_HOLDERS),
+			sealed: bytesUpTo(SEALED_SHARE_BYTES * MAX_HOLDERS),
 		}),
 		z.strictObject({
 			kind: z.literal("shares"),
@@ -245,7 +251,9 @@ function messageSchema(computations: PublicComputations) {
 			/** How many dealers the receiver holds shares of, over all messages of this kind. */
 			dealers: z.int().min(0).max(MAX_NEIGHBOURS),
 			/** `sealed` is empty for a mate whose shares the receiver does not hold. */
-			dealt: perNeighbour(z.strictObject({ bundle: carriedBundle, sealed: bytesUpTo(640), path })),
+			dealt: perNeighbour(
+				z.strictObject({ bundle: carriedBundle, sealed: bytesUpTo(SEALED_SHARE_BYTES), path }),
+			),
 		}),
 		z.strictObject({ kind: z.literal("ack"), sid: hash, complaints: perNeighbour(complaint) }),
 		z.strictObject({ kind: z.literal("openRequest"), complaints: perNeighbour(complaint) }),

@@ -209,7 +209,7 @@ export class Opener {
 			if (!this.#promise(sid, target, part, out)) return [];
 			const opened = openPart(sharingContext(sid, target), held, part);
 			const { index, value, partSalt } = opened;
-			return [{ target, part, index, value, partSalt, others: [...opened.others], proof: [...opened.proof] }];
+			return [{ target, part, index, value, partSalt, others: [...opened.others], proof: opened.proof }];
 		});
 	}
 

@@ -5,7 +5,7 @@
  * |-|-|
  * | sidPre | {@link preliminarySessionId}: job, round, attempt, model, config, parameters |
  * | sid | {@link sessionId}: sidPre and the roster |
- * | s_uv, K_uv | {@link pairSeed}, {@link channelKey} |
+ * | s_uv, K_uv | {@link pairSeed}, {@link channelKeys} |
  * | cb | {@link seedCommitment} |
  */
 import { agree, deriveKey } from "../../crypto/agreement.ts";
@@ -18,7 +18,7 @@ import type { BucketRules } from "./bucketGraph.ts";
 import type { CohortParameters } from "./cohortParameters.ts";
 
 /** Version of the wire format and of every derivation below. */
-export const DOMAIN = "althing/aggregation/2";
+export const DOMAIN = "althing/aggregation/3";
 
 export interface SessionParameters {
 	readonly federationId: string;
@@ -106,17 +106,26 @@ export function pairSeed(
 	return deriveKey(agree(maskSecret, otherMaskKey), sid, `${DOMAIN} mask ${low} ${high}`);
 }
 
-/** K: 32 bytes, seals exactly one message, from the dealer to the holder. @param sharedSecret of their channel keys ({@link agree}) */
-export function channelKey(
-	sid: Uint8Array,
-	sharedSecret: Uint8Array,
-	dealer: PeerId,
-	holder: PeerId,
-): Uint8Array {
-	return deriveKey(sharedSecret, sid, `${DOMAIN} share ${dealer} ${holder}`);
+/** Keys of 32 bytes that seal exactly one share each. */
+export interface ChannelKeys {
+	/** From the end whose name sorts first to the other. */
+	readonly fromLow: Uint8Array;
+	readonly fromHigh: Uint8Array;
 }
 
-/** Seals exactly one share of a sketch, from the dealer to the holder; otherwise as {@link channelKey}. */
+/** K_uv and K_vu. @param sharedSecret of their channel keys ({@link agree}) */
+export function channelKeys(
+	sid: Uint8Array,
+	sharedSecret: Uint8Array,
+	own: PeerId,
+	other: PeerId,
+): ChannelKeys {
+	const [low, high] = own < other ? [own, other] : [other, own];
+	const both = deriveKey(sharedSecret, sid, `${DOMAIN} share ${low} ${high}`, 64);
+	return { fromLow: both.subarray(0, 32), fromHigh: both.subarray(32) };
+}
+
+/** Seals exactly one share of a sketch, from the dealer to the holder. @param sharedSecret as for {@link channelKeys} */
 export function sketchKey(
 	sid: Uint8Array,
 	sharedSecret: Uint8Array,

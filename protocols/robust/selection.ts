@@ -31,12 +31,12 @@ export function sealedSketchData(commitment: Uint8Array, dealer: PeerId, holder:
 
 /** A holder's share as it is sealed. */
 export function encodeShare({ values, salt, proof }: VectorShare): Uint8Array {
-	return encodeCanonical([residueBytes(values), salt, [...proof]]);
+	return encodeCanonical([residueBytes(values), salt, proof]);
 }
 
 /** @throws AlthingError `encoding.*`, or a TypeError, for what a dealer put together wrongly */
 export function decodeShare(bytes: Uint8Array, index: number): VectorShare {
-	const [values, salt, proof] = decodeCanonical(bytes) as [Uint8Array, Uint8Array, Uint8Array[]];
+	const [values, salt, proof] = decodeCanonical(bytes) as [Uint8Array, Uint8Array, Uint8Array];
 	return { index, values: residuesOf(values), salt, proof };
 }
 

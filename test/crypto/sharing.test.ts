@@ -5,12 +5,17 @@ import { double, evaluate, multiplyByPublic, weightsAtZero } from "../../crypto/
 import { hashFields } from "../../crypto/hash.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import {
+	type CommittedShare,
 	checkPart,
 	checkShare,
+	checkUnsealed,
+	committedShare,
 	type DealtSharing,
 	dealShares,
 	openPart,
 	reconstruct,
+	SEALED_SHARE_BYTES,
+	sharingTree,
 } from "../../crypto/verifiableSharing.ts";
 
 /** Calls into the field arithmetic with their public arguments, recorded beside the real work. */
@@ -67,11 +72,15 @@ test("polynomials are worth what Horner's rule says, sixteen at a time", () => {
 
 const context = new TextEncoder().encode("session and dealer");
 const seedCommitment = new Uint8Array(32).fill(7);
+/** Stands for encryption: what is sealed is told from the share by its first byte alone. */
+const seal = (index: number, plain: Uint8Array) => Uint8Array.of(index, ...plain, ...new Uint8Array(15));
+const sealedOf = ({ sealed }: DealtSharing, index: number) =>
+	sealed.subarray((index - 1) * SEALED_SHARE_BYTES, index * SEALED_SHARE_BYTES);
 const deal = (holders: number, threshold: number, secret = randomBytes(64)) => ({
 	secret,
 	holders,
 	threshold,
-	sharing: dealShares({ secret, holders, threshold, context, seedCommitment, random: randomBytes }),
+	sharing: dealShares({ secret, holders, threshold, context, seedCommitment, random: randomBytes, seal }),
 });
 const check = (sharing: DealtSharing, threshold: number, position: number, changed: object = {}) =>
 	checkShare({
@@ -196,14 +205,66 @@ test("a share changed in any part, or shown in another place, is caught", () => 
 		share[i] = (share[i] as number) ^ 1;
 		expect(check(sharing, 4, 2, { share })).toBe(false);
 	}
-	expect(check(sharing, 4, 2, { salt: randomBytes(16) })).toBe(false);
+	for (let i = 0; i < 48; i++) {
+		const salt = Uint8Array.from(honest.salt);
+		salt[i] = (salt[i] as number) ^ 1;
+		expect(check(sharing, 4, 2, { salt })).toBe(false);
+	}
+	expect(check(sharing, 4, 2, { salt: honest.salt.subarray(1) })).toBe(false);
 	expect(check(sharing, 4, 2, { index: 4 })).toBe(false);
 	expect(check(sharing, 4, 2, { index: 0 })).toBe(false);
 	expect(check(sharing, 4, 2, { index: 8 })).toBe(false);
-	expect(check(sharing, 4, 2, { proof: honest.proof.slice(1) })).toBe(false);
+	expect(check(sharing, 4, 2, { proof: honest.proof.slice(32) })).toBe(false);
 	expect(check(sharing, 4, 2, { context: Uint8Array.of(1) })).toBe(false);
 	expect(check(sharing, 4, 2, { seedCommitment: Uint8Array.of(1) })).toBe(false);
 	expect(check(sharing, 4, 2, { share: new Uint8Array(0) })).toBe(false);
+});
+
+test("the path of a sealed share tells which share its dealer committed to", () => {
+	fc.assert(
+		fc.property(sizes, fc.nat(), ([holders, threshold], pick) => {
+			const { sharing } = deal(holders, threshold);
+			const index = 1 + (pick % holders);
+			const { root } = sharing;
+			const sealed = sealedOf(sharing, index);
+			const path = sharingTree(sharing.leaves, sharing.sealed).proof(2 * index - 1);
+			const committed = committedShare(root, holders, index, sealed, path) as CommittedShare;
+			const { proof, ...share } = sharing.shares[index - 1] as DealtSharing["shares"][number];
+			expect(committed.proof).toEqual(proof);
+			const claim = { context, seedCommitment, root, response: sharing.response, threshold, holders };
+			expect(checkUnsealed({ ...claim, ...share, committed })).toBe(true);
+			expect(checkUnsealed({ ...claim, ...share, salt: randomBytes(48), committed })).toBe(false);
+			expect(checkUnsealed({ ...claim, ...share, share: randomBytes(80), committed })).toBe(false);
+			expect(checkUnsealed({ ...claim, ...share, response: randomBytes(16 * threshold), committed })).toBe(
+				false,
+			);
+			// Whoever passes it on changes nothing, neither the share nor what the path says of it.
+			const changed = sealed.map((byte, i) => (i === 7 ? byte ^ 1 : byte));
+			expect(committedShare(root, holders, index, changed, path)).toBeUndefined();
+			const otherPath = path.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+			expect(committedShare(root, holders, index, sealed, otherPath)).toBeUndefined();
+			expect(committedShare(root, holders, index, sealed, path.subarray(32))).toBeUndefined();
+			expect(committedShare(root, holders, index, sealed, new Uint8Array())).toBeUndefined();
+			expect(committedShare(root, holders, index + 1, sealed, path)).toBeUndefined();
+			expect(committedShare(root, holders, 0, sealed, path)).toBeUndefined();
+		}),
+		{ numRuns: 40 },
+	);
+});
+
+test("a holder that gets no share has zeros in its place, which are bound like the others", () => {
+	const sharing = dealShares({
+		secret: randomBytes(64),
+		holders: 4,
+		threshold: 2,
+		context,
+		seedCommitment,
+		random: randomBytes,
+		seal: (index, plain) => (index === 3 ? new Uint8Array() : seal(index, plain)),
+	});
+	expect(sealedOf(sharing, 3)).toEqual(new Uint8Array(SEALED_SHARE_BYTES));
+	expect(sharingTree(sharing.leaves, sharing.sealed).root).toEqual(sharing.root);
+	for (let i = 0; i < 4; i++) expect(check(sharing, 2, i)).toBe(true);
 });
 
 test("a changed response, or one of another degree, is caught", () => {
@@ -247,6 +308,7 @@ test("a dealer that gives some holders shares of another polynomial is caught by
 		context,
 		seedCommitment,
 		random: (length) => (length === coefficients.length ? coefficients : randomBytes(length)),
+		seal,
 	});
 	const response = sharing.response.slice(0, 3 * 16);
 	for (let i = 0; i < 16; i++) {
@@ -270,7 +332,7 @@ test("an opened part proves itself and leaves the rest hidden", () => {
 			expect(checkPart({ ...claim, part: part === "seed" ? "maskKey" : "seed", opened: one })).toBe(false);
 			expect(checkPart({ ...claim, part, opened: { ...one, value: randomBytes(32) } })).toBe(false);
 			expect(checkPart({ ...claim, part, opened: { ...one, index: one.index + 1 } })).toBe(false);
-			expect(checkPart({ ...claim, part, opened: { ...one, partSalt: randomBytes(32) } })).toBe(false);
+			expect(checkPart({ ...claim, part, opened: { ...one, partSalt: randomBytes(16) } })).toBe(false);
 			expect(checkPart({ ...claim, part, opened: { ...one, others: [one.others[1], one.others[0]] } })).toBe(
 				false,
 			);

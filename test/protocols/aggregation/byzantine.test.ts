@@ -1,6 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { SigningKey } from "../../../crypto/identity.ts";
-import { merkleRoot } from "../../../crypto/merkle.ts";
 import {
 	advertLeaf,
 	bundleLeaf,
@@ -11,6 +10,7 @@ import {
 } from "../../../protocols/aggregation/cohort.ts";
 import { cohortGraph } from "../../../protocols/aggregation/cohortGraph.ts";
 import {
+	type AggregationConfig,
 	type AggregationMessage,
 	encodeMessage,
 	runAggregationTask,
@@ -34,6 +34,26 @@ import { preliminarySessionId } from "../../../protocols/aggregation/sessionId.t
 import { canonical, signStatement } from "../../../protocols/aggregation/statements.ts";
 import { type Ballot, signBallot } from "../../../protocols/certificate/index.ts";
 import { CohortSimulation, keysForTests } from "./cohortSimulation.ts";
+
+/** Dealers that seal zeros for their second holder, under a root of their own making, known by their randomness. */
+const badSealers = vi.hoisted(() => new Set<unknown>());
+vi.mock("../../../crypto/verifiableSharing.ts", async (original) => {
+	const real = await original<typeof import("../../../crypto/verifiableSharing.ts")>();
+	return {
+		...real,
+		dealShares: (request: Parameters<typeof real.dealShares>[0]) =>
+			real.dealShares(
+				badSealers.has(request.random)
+					? { ...request, seal: (i, plain) => (i === 2 ? new Uint8Array() : request.seal(i, plain)) }
+					: request,
+			),
+	};
+});
+function sealingBadly(config: AggregationConfig): AggregationConfig {
+	const random = (length: number) => config.random(length);
+	badSealers.add(random);
+	return { ...config, random };
+}
 
 type Envelope = { from: string; to: string; message: AggregationMessage; blob?: Uint8Array | undefined };
 
@@ -179,17 +199,8 @@ describe("a participant", () => {
 	});
 
 	test("whose sealed share is bad is named by the holder, and stays in U2 once it opens a good one", () => {
-		const cohort = new CohortSimulation();
-		corrupt(cohort, 3, "bundle", ({ bundle, sealed }) => {
-			const broken = sealed.map((one, i) => (i === 1 ? new Uint8Array(one.length) : one));
-			const key = cohort.keys[3] as SigningKey;
-			return {
-				message: {
-					kind: "bundle",
-					sealed: broken,
-					bundle: resign(key, { ...bundle, sealedRoot: merkleRoot(broken) }),
-				},
-			};
+		const cohort = new CohortSimulation({
+			configure: (config, i) => (i === 3 ? sealingBadly(config) : config),
 		});
 		cohort.runUntilEnded();
 		expect(codes(cohort, 1)).toEqual(["3 aggregation.bad_share"]);
@@ -197,17 +208,9 @@ describe("a participant", () => {
 	});
 
 	test("whose sealed share is bad and that does not open it is left out of U2", () => {
-		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
-		corrupt(cohort, 3, "bundle", ({ bundle, sealed }) => {
-			const broken = sealed.map((one, i) => (i === 1 ? new Uint8Array(one.length) : one));
-			const key = cohort.keys[3] as SigningKey;
-			return {
-				message: {
-					kind: "bundle",
-					sealed: broken,
-					bundle: resign(key, { ...bundle, sealedRoot: merkleRoot(broken) }),
-				},
-			};
+		const cohort = new CohortSimulation({
+			minimumSurvivors: 3,
+			configure: (config, i) => (i === 3 ? sealingBadly(config) : config),
 		});
 		corrupt(cohort, 3, "openShares", () => null);
 		cohort.runUntilEnded(WITHOUT_3);
@@ -218,12 +221,11 @@ describe("a participant", () => {
 
 	test("that deals shares off its polynomials is proven bad and left out", () => {
 		const cohort = new CohortSimulation({ minimumSurvivors: 3 });
-		corrupt(cohort, 3, "bundle", ({ bundle, sealed }) => {
+		corrupt(cohort, 3, "bundle", ({ bundle, ...dealt }) => {
 			const response = bundle.response.map((byte, i) => (i === 20 ? byte ^ 1 : byte));
 			return {
 				message: {
-					kind: "bundle",
-					sealed,
+					...dealt,
 					bundle: resign<Bundle>(cohort.keys[3] as SigningKey, { ...bundle, response }),
 				},
 			};

@@ -4,7 +4,7 @@ import { unpackRing } from "../../../crypto/ringPacking.ts";
 import { runAggregationTask } from "../../../protocols/aggregation/index.ts";
 import { encodePromise } from "../../../protocols/aggregation/promises.ts";
 import {
-	channelKey,
+	channelKeys,
 	edgeTag,
 	maskKey,
 	pairSeed,
@@ -58,13 +58,13 @@ describe("what a session's names bind", () => {
 	});
 
 	test("the share channel differs by direction and session", () => {
-		const keys = [
-			channelKey(sids[0], agree(ka.secret, kb.publicKey), a, b),
-			channelKey(sids[0], agree(ka.secret, kb.publicKey), b, a),
-			channelKey(sids[1], agree(ka.secret, kb.publicKey), a, b),
-		].map((key) => key.join());
-		expect(new Set(keys).size).toBe(3);
-		expect(channelKey(sids[0], agree(kb.secret, ka.publicKey), a, b).join()).toBe(keys[0]);
+		const shared = agree(ka.secret, kb.publicKey);
+		const keys = [sids[0], sids[1]].flatMap((sid) => {
+			const { fromLow, fromHigh } = channelKeys(sid, shared, a, b);
+			return [fromLow.join(), fromHigh.join()];
+		});
+		expect(new Set(keys).size).toBe(4);
+		expect(channelKeys(sids[0], agree(kb.secret, ka.publicKey), b, a).fromLow.join()).toBe(keys[0]);
 	});
 });
 

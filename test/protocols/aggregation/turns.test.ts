@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
-import { merkleRoot, verifyMerkleProof } from "../../../crypto/merkle.ts";
+import { toHex } from "../../../crypto/encoding.ts";
+import { leafHash } from "../../../crypto/merkle.ts";
+import { randomBytes } from "../../../crypto/random.ts";
+import { committedShare, SEALED_SHARE_BYTES, sharingTree } from "../../../crypto/verifiableSharing.ts";
 import { SealedShares } from "../../../protocols/aggregation/sealedShares.ts";
 import { Turns } from "../../../protocols/aggregation/turns.ts";
 import { CohortSimulation } from "./cohortSimulation.ts";
@@ -33,18 +36,22 @@ test("those who are silent are asked again, and hold up nobody", () => {
 test("sealed shares come back whole, with the proof of the tree that their dealer signed", () => {
 	const kept = new SealedShares();
 	const dealt = new Map(
-		members.slice(0, 9).map((dealer, d) => [
-			dealer,
-			// A holder that is not in the roster has an empty one.
-			Array.from({ length: 7 }, (_, i) => new Uint8Array(i === 3 ? 0 : 20 + i).fill(10 * d + i)),
-		]),
+		members
+			.slice(0, 9)
+			.map((dealer) => [
+				dealer,
+				{ leaves: randomBytes(7 * 32), sealed: randomBytes(7 * SEALED_SHARE_BYTES) },
+			]),
 	);
 	for (const [dealer, sealed] of dealt) kept.keep(dealer, sealed);
 	for (let position = 0; position < 7; position++) {
 		for (const [dealer, sealed] of dealt) {
 			const share = kept.shareOf(dealer, position, 2);
-			expect(share.sealed).toEqual(sealed[position]);
-			expect(verifyMerkleProof(merkleRoot(sealed), share.sealed, position, 7, share.path)).toBe(true);
+			const start = position * SEALED_SHARE_BYTES;
+			expect(toHex(share.sealed)).toBe(toHex(sealed.sealed.subarray(start, start + SEALED_SHARE_BYTES)));
+			const { root } = sharingTree(sealed.leaves, sealed.sealed);
+			const leaf = leafHash(sealed.leaves.subarray(position * 32, (position + 1) * 32));
+			expect(committedShare(root, 7, position + 1, share.sealed, share.path)?.leafHash).toEqual(leaf);
 		}
 	}
 	kept.clear();

@@ -70,7 +70,7 @@ describe("messages of the largest selection", () => {
 	const hash = new Uint8Array(32).fill(1);
 	const signature = new Uint8Array(64).fill(2);
 	const shape = sketchShape(size, attackers);
-	const path = Array.from({ length: 7 }, () => hash);
+	const path = new Uint8Array(7 * 32);
 	const sketchOf = (author: string) => ({
 		kind: "sketch" as const,
 		author,
