@@ -48,8 +48,7 @@ export function evaluate(coefficients: Uint32Array, width: number, x: number): U
 	kernel.products.set(productsOf(x));
 	kernel.coefficients.set(bytes);
 	kernel.evaluate(rows, 4 * width);
-	const value = new Uint32Array(width);
-	new Uint8Array(value.buffer).set(kernel.value.subarray(0, 4 * width));
+	const value = kernel.value.slice(0, width);
 	// Neither secrets nor shares may be found in memory later.
 	kernel.coefficients.fill(0, 0, bytes.length);
 	kernel.value.fill(0);

@@ -19,7 +19,7 @@ export const MAX_WIDTH_BYTES = 128;
 /** `evaluate` leaves in `value` what the coefficients are worth at the point whose products are given. */
 export interface Gf256Evaluation extends Pick<WasmExports, "evaluate"> {
 	readonly products: Uint8Array;
-	readonly value: Uint8Array;
+	readonly value: Uint32Array;
 	readonly coefficients: Uint8Array;
 }
 
@@ -36,7 +36,7 @@ function instantiate(): Gf256Evaluation {
 	const { buffer } = wasm.memory;
 	return {
 		products: new Uint8Array(buffer, wasm.productsAt.value, 32),
-		value: new Uint8Array(buffer, wasm.valueAt.value, MAX_WIDTH_BYTES),
+		value: new Uint32Array(buffer, wasm.valueAt.value, MAX_WIDTH_BYTES / 4),
 		coefficients: new Uint8Array(buffer, wasm.coefficientsAt.value, MAX_ROWS * MAX_WIDTH_BYTES),
 		evaluate: wasm.evaluate,
 	};

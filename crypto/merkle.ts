@@ -26,24 +26,29 @@ export interface MerkleTree {
  * @param given whether `leaves` are their data or their hashes already ({@link leafHash})
  */
 export function merkleTree(leaves: readonly Uint8Array[], given: "data" | "hashed" = "data"): MerkleTree {
-	// Level by level with an odd last node carried up unchanged is the tree of RFC 6962.
-	const levels: Uint8Array[][] = [given === "data" ? leaves.map(leafHash) : [...leaves]];
-	for (let level = levels[0] as Uint8Array[]; level.length > 1; ) {
-		const above: Uint8Array[] = [];
-		for (let i = 0; i < level.length; i += 2) {
-			const left = level[i] as Uint8Array;
-			const right = level[i + 1];
-			above.push(right === undefined ? left : nodeHash(left, right));
+	// Level by level with an odd last node carried up unchanged is the tree of RFC 6962. A level is one piece
+	// of memory: a cohort's trees have hundreds of thousands of nodes.
+	const levels = [joined(given === "data" ? leaves.map(leafHash) : leaves)];
+	for (let level = levels[0] as Uint8Array; level.length > HASH_BYTES; ) {
+		const above = new Uint8Array(HASH_BYTES * Math.ceil(level.length / (2 * HASH_BYTES)));
+		for (let from = 0; from < level.length; from += 2 * HASH_BYTES) {
+			const left = level.subarray(from, from + HASH_BYTES);
+			const right = level.subarray(from + HASH_BYTES, from + 2 * HASH_BYTES);
+			above.set(right.length === 0 ? left : nodeHash(left, right), from / 2);
 		}
 		levels.push(above);
 		level = above;
 	}
+	const nodeAt = (depth: number, place: number): Uint8Array | undefined => {
+		const found = levels[depth]?.subarray(place * HASH_BYTES, (place + 1) * HASH_BYTES);
+		return found?.length === HASH_BYTES ? found : undefined;
+	};
 	return {
-		root: levels.at(-1)?.[0] ?? sha256(),
+		root: nodeAt(levels.length - 1, 0) ?? sha256(),
 		node: (from, to) => {
 			let depth = 0;
 			while (2 ** depth < to - from) depth++;
-			const found = levels[depth]?.[from / 2 ** depth];
+			const found = nodeAt(depth, from / 2 ** depth);
 			if (found === undefined) throw new RangeError(`leaves ${from} to ${to} are no subtree`);
 			return found;
 		},
@@ -54,7 +59,7 @@ export function merkleTree(leaves: readonly Uint8Array[], given: "data" | "hashe
 			const proof = new Uint8Array(HASH_BYTES * (levels.length - 1));
 			let end = 0;
 			for (let depth = 0, at = index; depth < levels.length - 1; depth++, at >>>= 1) {
-				const sibling = levels[depth]?.[at ^ 1];
+				const sibling = nodeAt(depth, at ^ 1);
 				if (sibling === undefined) continue;
 				proof.set(sibling, end);
 				end += HASH_BYTES;
@@ -62,6 +67,12 @@ export function merkleTree(leaves: readonly Uint8Array[], given: "data" | "hashe
 			return proof.subarray(0, end);
 		},
 	};
+}
+
+function joined(hashes: readonly Uint8Array[]): Uint8Array {
+	const all = new Uint8Array(HASH_BYTES * hashes.length);
+	for (const [i, hash] of hashes.entries()) all.set(hash, i * HASH_BYTES);
+	return all;
 }
 
 /** The hash of a leaf's data. */

@@ -44,7 +44,6 @@ export const MAX_HOLDERS = 255;
 const CHECKS = 16;
 const PART_BYTES = 32;
 const PART_SALT_BYTES = 16;
-const SECRET_WORDS = SHARED_SECRET_BYTES / 4;
 const SHARE_WORDS = SHARE_BYTES / 4;
 const CHECK_WORDS = CHECKS / 4;
 
@@ -100,10 +99,11 @@ export function dealShares(request: {
 	const coefficientBytes = Uint8Array.from(random(threshold * SHARE_BYTES));
 	coefficientBytes.set(secret);
 	const coefficients = toWords(coefficientBytes);
+	const salts = random(holders * SHARE_SALT_BYTES);
 	const dealt = Array.from({ length: holders }, (_, position) => ({
 		index: position + 1,
 		share: toBytes(evaluate(coefficients, SHARE_WORDS, position + 1)),
-		salt: random(SHARE_SALT_BYTES),
+		salt: salts.slice(position * SHARE_SALT_BYTES, (position + 1) * SHARE_SALT_BYTES),
 	}));
 	const leaves = new Uint8Array(holders * SHARE_LEAF_BYTES);
 	const sealed = new Uint8Array(holders * SEALED_SHARE_BYTES);
@@ -221,8 +221,11 @@ function isWellFormed({ threshold, holders, index, share, salt, root, response }
 }
 
 function isOnPolynomials({ context, root, response, seedCommitment, index, share }: SharingClaim): boolean {
-	const expected = toBytes(evaluate(toWords(response), CHECK_WORDS, index));
-	return equalBytes(expected, toBytes(combine(challengeOf(context, root, seedCommitment), share)));
+	const expected = evaluate(toWords(response), CHECK_WORDS, index);
+	const actual = combine(challengeOf(context, root, seedCommitment), share);
+	let difference = 0;
+	for (let w = 0; w < CHECK_WORDS; w++) difference |= (expected[w] as number) ^ (actual[w] as number);
+	return difference === 0;
 }
 
 /** One part of a share, opened so that others can check it against the dealer's root. */
@@ -343,11 +346,13 @@ function partSaltOf(salt: Uint8Array, part: (typeof PARTS)[number]): Uint8Array 
 	return salt.slice(start, start + PART_SALT_BYTES);
 }
 
+const NO_CHALLENGE = new Uint8Array(SHARED_SECRET_BYTES * CHECKS);
+
 /** E as 64 columns of 16 bytes (4 words): column b multiplies secret byte b in all 16 checks. */
 function challengeOf(context: Uint8Array, root: Uint8Array, seedCommitment: Uint8Array): Uint32Array {
 	const key = hashFields("althing/sharing/challenge/v2", context, root, seedCommitment);
 	const cipher = createCipheriv("aes-256-ctr", createSecretKey(key), new Uint8Array(16));
-	return toWords(cipher.update(new Uint8Array(SHARED_SECRET_BYTES * CHECKS)));
+	return toWords(cipher.update(NO_CHALLENGE));
 }
 
 /**
@@ -355,7 +360,7 @@ function challengeOf(context: Uint8Array, root: Uint8Array, seedCommitment: Uint
  * of a column is taken or not by a mask made of the secret bit, never by a branch.
  */
 function combine(challenge: Uint32Array, values: Uint8Array): Uint32Array {
-	const result = toWords(values).slice(SECRET_WORDS, SHARE_WORDS);
+	const result = toWords(values.subarray(SHARED_SECRET_BYTES)).slice();
 	for (let b = 0; b < SHARED_SECRET_BYTES; b++) {
 		const secret = values[b] as number;
 		for (let w = 0; w < CHECK_WORDS; w++) {
@@ -371,8 +376,10 @@ function combine(challenge: Uint32Array, values: Uint8Array): Uint32Array {
 	return result;
 }
 
+/** The same memory where it is aligned, else a copy: not to be written to. */
 function toWords(bytes: Uint8Array): Uint32Array {
-	return new Uint32Array(Uint8Array.from(bytes).buffer);
+	const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+	return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
 }
 
 function toBytes(words: Uint32Array): Uint8Array {

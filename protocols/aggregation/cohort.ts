@@ -2,7 +2,7 @@
 import { isLowOrder } from "../../crypto/agreement.ts";
 import { equalBytes } from "../../crypto/encoding.ts";
 import { AlthingError } from "../../crypto/error.ts";
-import { hashFields, sha256 } from "../../crypto/hash.ts";
+import { hashFields } from "../../crypto/hash.ts";
 import { leafHash, type MerkleTree, merkleTree } from "../../crypto/merkle.ts";
 import { subsetProof, verifySubset } from "../../crypto/merkleSubset.ts";
 import type { PeerId } from "../contract.ts";
@@ -11,7 +11,7 @@ import type { CohortGraph } from "./cohortGraph.ts";
 import { decodeMembers, encodeMembers } from "./memberSet.ts";
 import type { Advert, Bundle, InputMeta } from "./messages.ts";
 import { DOMAIN, sessionId } from "./sessionId.ts";
-import { canonical, isAuthentic } from "./statements.ts";
+import { canonical, isAuthentic, statementHash } from "./statements.ts";
 
 /** With two, each other's only share holder would hold a share that is the secret. */
 const SMALLEST_ROSTER = 3;
@@ -185,7 +185,9 @@ export function edgeTagIn(
 ): Uint8Array | undefined {
 	if (bundle === undefined) return undefined;
 	const position = graph.matesOf(bundle.author).indexOf(mate);
-	return position < 0 ? undefined : bundle.edgeTags.slice(position * TAG_BYTES, (position + 1) * TAG_BYTES);
+	return position < 0
+		? undefined
+		: bundle.edgeTags.subarray(position * TAG_BYTES, (position + 1) * TAG_BYTES);
 }
 
 /**
@@ -209,12 +211,12 @@ const ABSENT = leafHash(new Uint8Array());
 
 /** Leaf of an advert: mask key and the rest of it, so that an opening can show the key alone. */
 export function advertLeaf(advert: Advert): Uint8Array {
-	return keyedLeaf(advert.maskKey, sha256(canonical(advert)));
+	return keyedLeaf(advert.maskKey, statementHash(advert));
 }
 
 /** Leaf of a sharing: commitment to the self seed and the rest of it. */
 export function bundleLeaf(bundle: Bundle): Uint8Array {
-	return keyedLeaf(bundle.seedCommitment, sha256(canonical(bundle)));
+	return keyedLeaf(bundle.seedCommitment, statementHash(bundle));
 }
 
 export function metaLeaf(meta: InputMeta): Uint8Array {

@@ -39,9 +39,9 @@ import {
 	channelKeys,
 	DOMAIN,
 	edgeTag,
-	maskKey,
 	pairSeed,
 	seedCommitment,
+	selfMaskKey,
 	sharingContext,
 	sketchKey,
 	vectorHash,
@@ -499,10 +499,10 @@ export class Contributor {
 		this.#publicPart = publicPart;
 		this.#inputGiven = true;
 		const { sid } = sharing.roster;
-		const add = [maskKey(sid, selfSeed)];
+		const add = [selfMaskKey(sid, selfSeed)];
 		const subtract: Uint8Array[] = [];
 		for (const mate of maskMates(sharing, config.self.peer)) {
-			const key = maskKey(sid, this.#pairSeeds.get(mate) as Uint8Array);
+			const key = this.#pairSeeds.get(mate) as Uint8Array;
 			(config.self.peer < mate ? add : subtract).push(key);
 		}
 		const { length, modulusBits, screening } = config;

@@ -1,6 +1,5 @@
 /** The coordinator's collection of everything an opening needs, each piece checked as it arrives. */
 import { equalBytes } from "../../crypto/encoding.ts";
-import { sha256 } from "../../crypto/hash.ts";
 import { checkPart, reconstruct, type SharedPart } from "../../crypto/verifiableSharing.ts";
 import type { PeerId } from "../contract.ts";
 import { hasEdge, type Sharing } from "./cohort.ts";
@@ -9,7 +8,7 @@ import { isEdgeSeed, isMaskSecret, isSelfSeed, type Opening } from "./opening.ts
 import type { Outbox } from "./outbox.ts";
 import { droppedOf, survivorsOf } from "./proposal.ts";
 import { sharingContext } from "./sessionId.ts";
-import { canonical, isAuthentic } from "./statements.ts";
+import { isAuthentic, statementHash } from "./statements.ts";
 
 export class Disclosure {
 	readonly certified: Certified;
@@ -168,7 +167,7 @@ export class Disclosure {
 			return { lacks: `secrets of ${[...secrets, ...edges].join(", ")}` };
 		return {
 			seeds: this.#survivors.map((survivor) => this.#seeds.get(survivor) as Uint8Array),
-			rests: cohort.map((member) => sha256(canonical(bundles.get(member) as Bundle))),
+			rests: cohort.map((member) => statementHash(bundles.get(member) as Bundle)),
 			dropped: this.#dropped.map((peer) => {
 				const { seedCommitment: commitment } = bundles.get(peer) as Bundle;
 				const maskSecret = this.#maskSecrets.get(peer);
@@ -182,7 +181,7 @@ export class Disclosure {
 					: graph.members.flatMap((peer) => {
 							const advert = roster.adverts.get(peer);
 							if (advert === undefined) return [];
-							return [{ peer, maskKey: advert.maskKey, rest: sha256(canonical(advert)) }];
+							return [{ peer, maskKey: advert.maskKey, rest: statementHash(advert) }];
 						}),
 			bundles: this.#bundlesThatMatter(),
 			projections: known

@@ -6,7 +6,7 @@ import { PROJECTIONS, projectRing } from "../../crypto/ringProjection.ts";
 import { projectSigns } from "../../crypto/signProjection.ts";
 import { combinedRows, projectOnRows, sketchOf } from "../../crypto/signSketch.ts";
 import type { PeerId } from "../contract.ts";
-import { maskKey, pairSeed, vectorHash } from "./sessionId.ts";
+import { pairSeed, selfMaskKey, vectorHash } from "./sessionId.ts";
 
 interface Ring {
 	readonly length: number;
@@ -180,7 +180,7 @@ function removeMasks(total: Uint32Array, modulusBits: ModulusBits, removal: Mask
 
 /** Keys of the survivors' self masks, in the order of their seeds. */
 export function selfMaskKeys({ sid, selfSeeds }: MaskRemoval): Uint8Array[] {
-	return selfSeeds.map((seed) => maskKey(sid, seed));
+	return selfSeeds.map((seed) => selfMaskKey(sid, seed));
 }
 
 /** Keys of the survivors' masks towards members that dropped out. */
@@ -189,11 +189,11 @@ export function* droppedMaskKeys({
 	edges,
 	secrets,
 }: MaskRemoval): Generator<{ readonly survivor: PeerId; readonly gone: PeerId; readonly key: Uint8Array }> {
-	for (const { survivor, gone, seed } of edges) yield { survivor, gone, key: maskKey(sid, seed) };
+	for (const { survivor, gone, seed } of edges) yield { survivor, gone, key: seed };
 	for (const { peer, secret, mates } of secrets) {
 		for (const mate of mates) {
-			const seed = pairSeed(sid, secret, peer, mate.maskKey, mate.peer);
-			yield { survivor: mate.peer, gone: peer, key: maskKey(sid, seed) };
+			const key = pairSeed(sid, secret, peer, mate.maskKey, mate.peer);
+			yield { survivor: mate.peer, gone: peer, key };
 		}
 	}
 }

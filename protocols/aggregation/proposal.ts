@@ -1,5 +1,5 @@
 /** What a voter checks before it votes for a survivor set, and a holder before it opens anything. */
-import { type Encodable, encodeCanonical, equalBytes } from "../../crypto/encoding.ts";
+import { equalBytes } from "../../crypto/encoding.ts";
 import { hashFields } from "../../crypto/hash.ts";
 import { slotId, verifyQuorumCertificate } from "../certificate/index.ts";
 import type { PeerId } from "../contract.ts";
@@ -76,11 +76,12 @@ export function evidenceFlaw(
 	const sid = sessionId(sidPre, proposal.rosterRoot);
 	const shareSetHash = shareSetOf(sidPre, proposal);
 	const around = graph.positionOf(viewer) < 0 ? [] : neighbourhoodOf(graph, viewer);
+	const near = new Set(around);
 	const survivors = new Set(survivorsOf(graph, proposal));
 	const byAuthor = new Map(metas.map((meta) => [meta.author, meta]));
 	if (
 		byAuthor.size !== metas.length ||
-		metas.some(({ author }) => !survivors.has(author) || !around.includes(author))
+		metas.some(({ author }) => !survivors.has(author) || !near.has(author))
 	)
 		return "it shows inputs of others than the survivors around the node it is for";
 	for (const meta of metas) {
@@ -109,7 +110,12 @@ export function certifiedFlaw(context: Context, { certificate, proposed }: Certi
 	}
 	const sound = computations.once(
 		"certificate",
-		() => [sidPre, encodeCanonical(certificate as unknown as Encodable)],
+		() => [
+			sidPre,
+			certificate.value,
+			Buffer.from(certificate.votes.map(({ voter }) => voter).join(" ")),
+			Buffer.concat(certificate.votes.map(({ signature }) => signature)),
+		],
 		() => verifyQuorumCertificate(config.electorate, certificate),
 	);
 	return sound ? proposalFlaw(context, proposed, undefined) : "the certificate has no valid quorum";

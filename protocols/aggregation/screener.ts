@@ -37,7 +37,7 @@ import { observedSharing, type ShownSession } from "./observedSession.ts";
 import type { Outbox } from "./outbox.ts";
 import { survivorsOf } from "./proposal.ts";
 import type { PartClaim } from "./publicParts.ts";
-import { maskKey } from "./sessionId.ts";
+import { selfMaskKey } from "./sessionId.ts";
 import { Sketcher } from "./sketcher.ts";
 import { isAuthentic, signStatement } from "./statements.ts";
 
@@ -156,8 +156,8 @@ export class Screener {
 		this.#basis = basis.hash;
 		const { sid } = bench.sharing.roster;
 		const mates = maskMates(bench.sharing, this.#context.self);
-		const seeds = [selfSeed, ...mates.map((mate) => this.#contributor.pairSeedTo(mate) as Uint8Array)];
-		const keys = seeds.map((seed) => maskKey(sid, seed));
+		const pairSeeds = mates.map((mate) => this.#contributor.pairSeedTo(mate) as Uint8Array);
+		const keys = [selfMaskKey(sid, selfSeed), ...pairSeeds];
 		out.work(STATE_WORK, signsTask(bench, basis, [packed], keys));
 	}
 

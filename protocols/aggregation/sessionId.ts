@@ -94,7 +94,7 @@ export function seedCommitment(sid: Uint8Array, dealer: PeerId, seed: Uint8Array
 	return hashFields(`${DOMAIN}/b`, sid, dealer, seed);
 }
 
-/** s_uv: 32 bytes, the same for both ends. @throws AlthingError `crypto.low_order` */
+/** s_uv: 32 bytes, the same for both ends; the AES-256 key of their mask and of nothing else. @throws AlthingError `crypto.low_order` */
 export function pairSeed(
 	sid: Uint8Array,
 	maskSecret: Uint8Array,
@@ -140,9 +140,9 @@ export function edgeTag(sid: Uint8Array, seed: Uint8Array): Uint8Array {
 	return hashFields(`${DOMAIN}/edge`, sid, seed).subarray(0, 16);
 }
 
-/** AES-256 key of the mask expanded from a self seed or a pair seed. */
-export function maskKey(sid: Uint8Array, seed: Uint8Array): Uint8Array {
-	return deriveKey(seed, sid, `${DOMAIN} expand`);
+/** AES-256 key of the mask expanded from a self seed, which is committed to and feeds the beacon besides. */
+export function selfMaskKey(sid: Uint8Array, seed: Uint8Array): Uint8Array {
+	return deriveKey(seed, sid, `${DOMAIN} self mask`);
 }
 
 /** Seed of the projections: known only once every masked input is committed in the proposal. */

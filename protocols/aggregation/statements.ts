@@ -1,6 +1,7 @@
 /** Statements that their author signs: how they are signed, checked, read and passed on. */
 import { z } from "zod";
 import { type Encodable, encodeCanonical } from "../../crypto/encoding.ts";
+import { sha256 } from "../../crypto/hash.ts";
 import { type SigningKey, verification, verifySignature } from "../../crypto/identity.ts";
 import { decodeMessageOf } from "../wire.ts";
 import type { PublicComputations } from "./computations.ts";
@@ -49,6 +50,15 @@ export function canonical(statement: object): Uint8Array {
 	return bytes;
 }
 
+const hashes = new WeakMap<object, Uint8Array>();
+
+/** SHA-256 of a statement's canonical bytes. */
+export function statementHash(statement: object): Uint8Array {
+	const known = hashes.get(statement) ?? sha256(canonical(statement));
+	hashes.set(statement, known);
+	return known;
+}
+
 /**
  * Schema of a statement that a message carries as its canonical bytes: who passes it on copies them, and who
  * checks it has at hand what trees and comparisons are about.
@@ -76,5 +86,6 @@ export function carried<T extends Statement>(
 function read<T extends Statement>(schema: z.ZodType<T>, bytes: Uint8Array): T {
 	const statement = decodeMessageOf("aggregation", schema, bytes, MAX_STATEMENT_BYTES);
 	encoded.set(statement, bytes);
+	hashes.set(statement, sha256(bytes));
 	return statement;
 }

@@ -18,7 +18,6 @@ import { type AggregationTask, runAggregationTask } from "../aggregation/masking
 import type { Proposal, Screening, ScreenStatement, Sketch } from "../aggregation/messages.ts";
 import { isEdgeSeed } from "../aggregation/opening.ts";
 import { droppedOf, survivorsOf } from "../aggregation/proposal.ts";
-import { maskKey } from "../aggregation/sessionId.ts";
 import { canonical, isAuthentic } from "../aggregation/statements.ts";
 import type { PeerId } from "../contract.ts";
 import type { Offence, Offender, ScreeningOutcome, ScreeningRules } from "./outcome.ts";
@@ -233,8 +232,7 @@ export function judge(bench: Bench, screening: Screening): Verdict {
 			disputes.push([low, high]);
 			continue;
 		}
-		const key = maskKey(sharing.roster.sid, edge.seed);
-		const result = runAggregationTask(signsTask(bench, basis, [], [key]));
+		const result = runAggregationTask(signsTask(bench, basis, [], [edge.seed]));
 		const truth = result.kind === "signs" ? (result.keys[0] as Uint8Array) : new Uint8Array();
 		for (const [end, mate] of [
 			[low, high],

@@ -6,7 +6,6 @@ import { encodePromise } from "../../../protocols/aggregation/promises.ts";
 import {
 	channelKeys,
 	edgeTag,
-	maskKey,
 	pairSeed,
 	preliminarySessionId,
 	sessionId,
@@ -14,8 +13,7 @@ import {
 import { CohortSimulation, keysForTests } from "./cohortSimulation.ts";
 
 /** Masks `value` in every coordinate towards one mate. */
-function masked(value: number, seed: Uint8Array, sid: Uint8Array, first: boolean): Uint32Array {
-	const key = maskKey(sid, seed);
+function masked(value: number, key: Uint8Array, first: boolean): Uint32Array {
 	const result = runAggregationTask({
 		kind: "mask",
 		values: new Uint32Array(1000).fill(value),
@@ -44,14 +42,14 @@ describe("what a session's names bind", () => {
 		const seed = pairSeed(sid, ka.secret, a, kb.publicKey, b);
 		expect(pairSeed(sid, kb.secret, b, ka.publicKey, a)).toEqual(seed);
 		expect(edgeTag(sid, seed)).toHaveLength(16);
-		const [ya, yb] = [masked(5, seed, sid, true), masked(6, seed, sid, false)];
+		const [ya, yb] = [masked(5, seed, true), masked(6, seed, false)];
 		expect(ya.every((value, i) => (value + (yb[i] as number)) % 65536 === 11)).toBe(true);
 	});
 
 	test("members given two models derive different masks: nothing decodes", () => {
 		const [sidA, sidB] = sids;
-		const ya = masked(5, pairSeed(sidA, ka.secret, a, kb.publicKey, b), sidA, true);
-		const yb = masked(6, pairSeed(sidB, kb.secret, b, ka.publicKey, a), sidB, false);
+		const ya = masked(5, pairSeed(sidA, ka.secret, a, kb.publicKey, b), true);
+		const yb = masked(6, pairSeed(sidB, kb.secret, b, ka.publicKey, a), false);
 		const hits = ya.filter((value, i) => (value + (yb[i] as number)) % 65536 === 11).length;
 		// By chance each of the 1000 coordinates decodes with probability 2^-16.
 		expect(hits).toBeLessThan(10);
