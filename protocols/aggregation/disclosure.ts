@@ -13,8 +13,8 @@ import { isAuthentic, statementHash } from "./statements.ts";
 export class Disclosure {
 	readonly certified: Certified;
 	readonly #sharing: Sharing;
-	readonly #survivors: readonly PeerId[];
-	readonly #dropped: readonly PeerId[];
+	readonly #survivors: ReadonlySet<PeerId>;
+	readonly #dropped: ReadonlySet<PeerId>;
 	readonly #seeds = new Map<PeerId, Uint8Array>();
 	readonly #maskSecrets = new Map<PeerId, Uint8Array>();
 	/** Dropped members that shared another mask key than they advertised: their edges are asked for. */
@@ -34,23 +34,23 @@ export class Disclosure {
 		this.certified = certified;
 		this.#sharing = sharing;
 		const { graph } = sharing.roster;
-		this.#survivors = survivorsOf(graph, certified.proposed.proposal);
-		this.#dropped = droppedOf(graph, certified.proposed.proposal);
+		this.#survivors = new Set(survivorsOf(graph, certified.proposed.proposal));
+		this.#dropped = new Set(droppedOf(graph, certified.proposed.proposal));
 	}
 
 	get survivors(): readonly PeerId[] {
-		return this.#survivors;
+		return [...this.#survivors];
 	}
 
 	/** Survivors whose reveal has not arrived. */
 	silent(): PeerId[] {
-		return this.#survivors.filter((survivor) => !this.#revealed.has(survivor));
+		return this.survivors.filter((survivor) => !this.#revealed.has(survivor));
 	}
 
 	/** Takes a survivor's own seed; blames it for a seed that is not the committed one. */
 	reveal({ reveal, parts }: MessageOf<"reveal">, from: PeerId, out: Outbox): void {
 		const { author, proposalHash, seed } = reveal;
-		if (author !== from || !this.#survivors.includes(author) || this.#revealed.has(author)) return;
+		if (author !== from || !this.#survivors.has(author) || this.#revealed.has(author)) return;
 		if (!equalBytes(proposalHash, this.certified.certificate.value) || !isAuthentic(reveal)) return;
 		this.#revealed.add(author);
 		if (isSelfSeed(this.#sharing, author, seed)) this.#seeds.set(author, seed);
@@ -104,7 +104,7 @@ export class Disclosure {
 
 	/** Takes seeds of edges to members whose mask key cannot be reconstructed. */
 	edgeReply({ sid, edges }: MessageOf<"edgeReply">, from: PeerId, out: Outbox): void {
-		if (!equalBytes(sid, this.#sharing.roster.sid) || !this.#survivors.includes(from)) return;
+		if (!equalBytes(sid, this.#sharing.roster.sid) || !this.#survivors.has(from)) return;
 		for (const { peer, seed } of edges) {
 			if (!this.#wrongSecrets.has(peer)) continue;
 			if (isEdgeSeed(this.#sharing, from, peer, seed)) this.#edgesOf(peer).set(from, seed);
@@ -115,8 +115,8 @@ export class Disclosure {
 
 	/** The kind of share the certificate allows for a target. */
 	#partOf(target: PeerId): SharedPart | undefined {
-		if (this.#survivors.includes(target)) return "seed";
-		return this.#dropped.includes(target) ? "maskKey" : undefined;
+		if (this.#survivors.has(target)) return "seed";
+		return this.#dropped.has(target) ? "maskKey" : undefined;
 	}
 
 	#wantsParts(target: PeerId): boolean {
@@ -139,7 +139,7 @@ export class Disclosure {
 
 	/** Members whose edge to this survivor is needed. */
 	edgesWantedFrom(survivor: PeerId): PeerId[] {
-		if (this.#wrongSecrets.size === 0 || !this.#survivors.includes(survivor)) return [];
+		if (this.#wrongSecrets.size === 0 || !this.#survivors.has(survivor)) return [];
 		return [...this.#wrongSecrets].filter(
 			(gone) => hasEdge(this.#sharing, survivor, gone) && !this.#edgesOf(gone).has(survivor),
 		);
@@ -162,13 +162,13 @@ export class Disclosure {
 		const { roster, bundles, cohort } = this.#sharing;
 		const { graph } = roster;
 		const secrets = this.#missingSecrets();
-		const edges = this.#survivors.filter((survivor) => this.edgesWantedFrom(survivor).length > 0);
+		const edges = this.survivors.filter((survivor) => this.edgesWantedFrom(survivor).length > 0);
 		if (secrets.length + edges.length > 0)
 			return { lacks: `secrets of ${[...secrets, ...edges].join(", ")}` };
 		return {
-			seeds: this.#survivors.map((survivor) => this.#seeds.get(survivor) as Uint8Array),
+			seeds: this.survivors.map((survivor) => this.#seeds.get(survivor) as Uint8Array),
 			rests: cohort.map((member) => statementHash(bundles.get(member) as Bundle)),
-			dropped: this.#dropped.map((peer) => {
+			dropped: [...this.#dropped].map((peer) => {
 				const { seedCommitment: commitment } = bundles.get(peer) as Bundle;
 				const maskSecret = this.#maskSecrets.get(peer);
 				if (maskSecret !== undefined) return { commitment, masks: { maskSecret } };
@@ -196,11 +196,10 @@ export class Disclosure {
 	/** Those whose tags tell which masks a dropped member has. */
 	#bundlesThatMatter(): Bundle[] {
 		const { roster, bundles } = this.#sharing;
-		const survivors = new Set(this.#survivors);
 		const shown = new Set(this.#wrongSecrets);
 		for (const gone of this.#dropped) {
 			for (const mate of roster.graph.matesOf(gone)) {
-				if (!survivors.has(mate) || hasEdge(this.#sharing, gone, mate)) continue;
+				if (!this.#survivors.has(mate) || hasEdge(this.#sharing, gone, mate)) continue;
 				shown.add(gone);
 				shown.add(mate);
 			}
