@@ -3,7 +3,7 @@ import { CLEAR_RULES } from "../../src/robustness/robustnessChoice.ts";
 import type { AttackName } from "../../testnet/attacks/vectorAttacks.ts";
 import type { DefenceName } from "./defences.ts";
 import type { Task } from "./task.ts";
-import { DIGITS, MNIST } from "./task.ts";
+import { DIGITS, DIGITS_EPOCHS, DIGITS_GRADIENTS, MNIST } from "./task.ts";
 
 /** One line of a part's acceptance: means over the seeds, in points of a hundred. */
 export interface Requirement {
@@ -62,6 +62,13 @@ const MNIST_ATTACKS = ["bit_flip", "label_flip", "mimic", "inner_product_small",
 const BARE = ["bit_flip_bare", "label_flip_bare"] as const;
 const AS_PUBLISHED = [...BARE, "mimic", "inner_product_small", "alie_small"] as const;
 
+/** What the enforced bound must stand, the default of jobs. */
+const DEFAULT_STANDS = BOUNDED.map((attack) => ({
+	defence: "norm_bound" as const,
+	attack,
+	accuracy: { belowClean: 5 },
+}));
+
 export const parts = {
 	digits: {
 		title: "digits, 25 sites of which 5 attack, Dirichlet 0.3",
@@ -69,11 +76,7 @@ export const parts = {
 		defences: ["mean", "norm_bound", "norm_bound_reputation", "strict"],
 		attacks: ["none", ...PUBLISHED, "mimic_farthest", "aligned_drift"],
 		requirements: [
-			...BOUNDED.map((attack) => ({
-				defence: "norm_bound" as const,
-				attack,
-				accuracy: { belowClean: 5 },
-			})),
+			...DEFAULT_STANDS,
 			...SELECTED.map(([attack, atLeast]) => ({
 				defence: "strict" as const,
 				attack,
@@ -91,6 +94,20 @@ export const parts = {
 			})),
 			{ defence: "norm_bound", attack: "sign_flip", fails: { accuracyBelow: 88 } },
 		],
+	},
+	gradients: {
+		title: "a job that names no robustness, fedsgd: the gradient of all of a site's records, momentum 0.9",
+		task: DIGITS_GRADIENTS,
+		defences: ["mean", "norm_bound"],
+		attacks: ["none", ...BOUNDED],
+		requirements: [...DEFAULT_STANDS, { defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } }],
+	},
+	epochs: {
+		title: "a job that names no robustness, fedavg: two local epochs, no momentum",
+		task: DIGITS_EPOCHS,
+		defences: ["mean", "norm_bound"],
+		attacks: ["none", ...BOUNDED],
+		requirements: [...DEFAULT_STANDS, { defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } }],
 	},
 	buckets: {
 		title: "buckets of four on digits, 24 sites of which 2 attack, Dirichlet 0.3",

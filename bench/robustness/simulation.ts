@@ -77,7 +77,8 @@ export function simulate({ task, attack, defence, seed }: Experiment, given?: De
 			trusted.update(network, parameters, random),
 		);
 		for (const index of excluded) out[index < attackers ? "attackers" : "honest"]++;
-		const step = stepAt(task, round);
+		// Local steps are of that length already.
+		const step = task.localEpochs === undefined ? stepAt(task, round) : 1;
 		parameters = parameters.map((value, i) => value - step * aggregate[i]!);
 		previous = aggregate;
 		if (!parameters.every(Number.isFinite)) return DIVERGED;
@@ -106,6 +107,7 @@ class Site {
 	readonly #momentum: Float64Array;
 	/** Share of the momentum that a round leaves: the task's, or nothing. */
 	readonly #kept: number;
+	#rounds = 0;
 
 	constructor(data: Dataset, length: number, task: Task, kept = task.clientMomentum) {
 		this.#kept = kept;
@@ -114,14 +116,48 @@ class Site {
 		this.#momentum = new Float64Array(length);
 	}
 
-	/** m <- beta m + (1 - beta) g, on a batch of the site's records drawn with replacement. */
+	/** m <- beta m + (1 - beta) g, on a batch of the site's records drawn with replacement, or its local steps. */
 	update(network: SparsePerceptron, parameters: Float32Array, random: () => number): Float64Array {
-		const { batch, clientMomentum } = this.#task;
+		const { clientMomentum, localEpochs } = this.#task;
 		const momentum = this.#momentum;
-		const rows = Int32Array.from({ length: batch }, () => Math.floor(random() * this.#data.rows));
 		for (let i = 0; i < momentum.length; i++) momentum[i]! *= this.#kept;
-		network.addGradient(parameters, this.#data, rows, (1 - clientMomentum) / batch, momentum);
+		if (localEpochs === undefined) {
+			const rows = this.#batch(random);
+			network.addGradient(parameters, this.#data, rows, (1 - clientMomentum) / rows.length, momentum);
+			if (this.#task.correctedMomentum !== true) return momentum;
+			const weights = 1 - this.#kept ** ++this.#rounds;
+			return momentum.map((value) => value / weights);
+		}
+		const moved = this.#moved(network, parameters, localEpochs, random);
+		for (let i = 0; i < momentum.length; i++) momentum[i]! += (1 - clientMomentum) * moved[i]!;
 		return momentum;
+	}
+
+	/** All records where a batch is all of them. */
+	#batch(random: () => number): Int32Array {
+		const { rows } = this.#data;
+		const { batch } = this.#task;
+		if (!Number.isFinite(batch)) return Int32Array.from({ length: rows }, (_, row) => row);
+		return Int32Array.from({ length: batch }, () => Math.floor(random() * rows));
+	}
+
+	/** Minus what local steps change. */
+	#moved(
+		network: SparsePerceptron,
+		parameters: Float32Array,
+		localEpochs: number,
+		random: () => number,
+	): Float64Array {
+		const { batch, learningRate } = this.#task;
+		let local = parameters;
+		const steps = Math.max(1, Math.ceil((localEpochs * this.#data.rows) / batch));
+		for (let step = 0; step < steps; step++) {
+			const gradient = new Float64Array(local.length);
+			const rows = this.#batch(random);
+			network.addGradient(local, this.#data, rows, 1 / rows.length, gradient);
+			local = local.map((value, i) => value - learningRate * gradient[i]!);
+		}
+		return Float64Array.from(parameters, (value, i) => value - local[i]!);
 	}
 }
 

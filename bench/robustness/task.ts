@@ -22,12 +22,16 @@ export interface Task {
 	readonly rounds: number;
 	/** The attackers follow the protocol before it. */
 	readonly attackFrom: number;
-	/** Records of a site's gradient in one round. */
+	/** Records of a site's gradient: that of a round, or of each local step; Infinity for all that it has. */
 	readonly batch: number;
+	/** Without it a round is one gradient; with it so many passes of steps of `learningRate`, and their sum is sent. */
+	readonly localEpochs?: number;
 	readonly learningRate: number;
 	/** The same step in every round, or falling from it in a line to nothing. */
 	readonly steps: "constant" | "falling";
 	readonly clientMomentum: number;
+	/** Momentum over the sum of its weights, as jobs have it: full length from the first round on. */
+	readonly correctedMomentum?: boolean;
 }
 
 export const DIGITS: Task = {
@@ -43,6 +47,20 @@ export const DIGITS: Task = {
 	learningRate: 0.5,
 	steps: "constant",
 	clientMomentum: 0.9,
+};
+
+/** Rounds as jobs without privacy have them, with the momentum of a job that names no robustness. */
+export const DIGITS_GRADIENTS: Task = {
+	...DIGITS,
+	batch: Number.POSITIVE_INFINITY,
+	correctedMomentum: true,
+};
+export const DIGITS_EPOCHS: Task = {
+	...DIGITS,
+	rounds: 60,
+	localEpochs: 2,
+	learningRate: 0.2,
+	clientMomentum: 0,
 };
 
 export const MNIST: Task = {

@@ -6,8 +6,19 @@
 import type { RobustnessChoice } from "../robustness/robustnessChoice.ts";
 import type { JobSpec } from "./jobSpec.ts";
 
-/** Without momentum of the sites' own, so that a job learns as its training keys say. */
-const ENFORCED_BOUND: RobustnessChoice = { mode: "norm_bound", clientMomentum: 0 };
+/** Local steps average over batches, and a bound stands on them without momentum what it stands on gradients with. */
+const OF_LOCAL_STEPS: RobustnessChoice = { mode: "norm_bound", clientMomentum: 0 };
+/** What hides in the spread of gradients (ALIE, min-max) ruins a bounded mean of them round by round. */
+const OF_GRADIENTS: RobustnessChoice = { mode: "norm_bound", clientMomentum: 0.9 };
+
+/** Not where an update is of a round of its own: buffered, or on coordinates that each round picks. */
+function enforcedBound({
+	training,
+	compression,
+}: Pick<JobSpec, "training" | "compression">): RobustnessChoice {
+	const alike = training.schedule !== "buffered" && compression === undefined;
+	return training.algorithm === "fedsgd" && alike ? OF_GRADIENTS : OF_LOCAL_STEPS;
+}
 
 /**
  * The robustness of a job; undefined for gossip, which makes no sum and bounds every step by itself.
@@ -18,9 +29,11 @@ export function robustnessOf({
 	robustness,
 	training,
 	privacy,
-}: Pick<JobSpec, "robustness" | "training" | "privacy">): RobustnessChoice | undefined {
+	compression,
+}: Pick<JobSpec, "robustness" | "training" | "privacy" | "compression">): RobustnessChoice | undefined {
 	if (robustness !== undefined || training.schedule === "gossip") return robustness;
-	return privacy.mechanism === "distributed_gaussian" ? { mode: "none" } : ENFORCED_BOUND;
+	if (privacy.mechanism === "distributed_gaussian") return { mode: "none" };
+	return enforcedBound({ training, compression });
 }
 
 /** Why a job can have no robustness but `none`, with the way out; undefined where it can. */

@@ -80,7 +80,7 @@ export const jobSpecSchema = z.strictObject({
 	robustness: robustnessSchema
 		.optional()
 		.describe(
-			"against participants that send wrong updates; without it norm_bound with clientMomentum 0, and with distributed_gaussian none",
+			"against participants that send wrong updates; without it norm_bound, with clientMomentum 0.9 for fedsgd and 0 for local steps, buffers and compression; with distributed_gaussian none",
 		),
 });
 

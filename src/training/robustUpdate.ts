@@ -155,16 +155,27 @@ export function screeningRules(
 	};
 }
 
-/** m <- decay m + (1 - decay) u. */
+/**
+ * m <- decay m + (1 - decay) u, and behind it the sum of the weights in it, 1 - decay^t after t rounds: divided by
+ * that it is an average from the first round on, as Adam corrects its moments (Kingma and Ba 2015).
+ */
 function averaged(update: Float64Array, momentum: Float32Array | undefined, decay: number): Float32Array {
-	return Float32Array.from(update, (value, i) => decay * (momentum?.[i] ?? 0) + (1 - decay) * value);
+	const next = new Float32Array(update.length + 1);
+	for (let i = 0; i < update.length; i++) next[i] = decay * (momentum?.[i] ?? 0) + (1 - decay) * update[i]!;
+	next[update.length] = decay * (momentum?.[update.length] ?? 0) + (1 - decay);
+	return next;
+}
+
+function corrected(momentum: Float32Array): Float64Array {
+	const weights = momentum.at(-1)!;
+	return Float64Array.from(momentum.subarray(0, -1), (value) => value / weights);
 }
 
 export interface RobustUpdate {
 	/** With a bounded weight behind it, where the job has one. */
 	readonly update: Float64Array;
 	readonly weight: number;
-	/** For the next round, if this vector comes into the sum. */
+	/** For the next round, if this vector comes into the sum; behind it the sum of its weights. */
 	readonly momentum?: Float32Array;
 }
 
@@ -186,13 +197,14 @@ export function robustUpdate(
 	if (boundedWeightOf(spec) !== undefined) {
 		const kept = decay === 0 ? undefined : averaged(sent.update, momentum, decay);
 		const share = sent.weight / spec.aggregation.updateNormBound;
-		const update = weightedWithin(kept ?? sent.update, share, bound);
+		const update = weightedWithin(kept === undefined ? sent.update : corrected(kept), share, bound);
 		return { update, weight: sent.weight, ...(kept === undefined ? {} : { momentum: kept }) };
 	}
 	if (decay === 0) return { update: sent.update, weight };
 	const kept = averaged(sent.update, momentum, decay);
+	const average = corrected(kept);
 	let squares = 0;
-	for (const value of kept) squares += value * value;
+	for (const value of average) squares += value * value;
 	const factor = squares > 0 ? Math.min(1, bound / Math.sqrt(squares)) : 1;
-	return { update: Float64Array.from(kept, (value) => value * factor), weight, momentum: kept };
+	return { update: average.map((value) => value * factor), weight, momentum: kept };
 }
