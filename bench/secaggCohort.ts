@@ -2,7 +2,7 @@
  * Runs one aggregation of a whole cohort: the coordinator in this thread, everybody else in worker threads, with
  * the protocol's own bytes between them.
  */
-import { setFlagsFromString } from "node:v8";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import { signingKeyFromSeed, verifySignature } from "../crypto/identity.ts";
@@ -140,7 +140,13 @@ class Coordination {
 		const { from, body, blob } = packet;
 		this.#received += body.length + (blob?.length ?? 0);
 		this.#perform(this.#metered(() => this.#session.receive(from, decodeMessage(body), 0, blob)));
-		if (this.#routed++ % Math.ceil(this.#setting.peers.length / LOOKS) === 0)
+		if (this.#routed++ % Math.ceil(this.#setting.peers.length / LOOKS) === 0) this.#look();
+	}
+
+	#look(): void {
+		const { used_heap_size, external_memory } = getHeapStatistics();
+		// What is below the peak with its garbage is below it without.
+		if (used_heap_size + external_memory > this.#peakBytes)
 			this.#peakBytes = Math.max(this.#peakBytes, usedBytes());
 	}
 
