@@ -66,6 +66,8 @@ export function robustnessGap(spec: JobSpec): string | undefined {
 		const { clientMomentum, largestWeight } = robustness;
 		if (clientMomentum === 0 && largestWeight === undefined) return undefined;
 	}
+	if (spec.compression !== undefined && robustness.clientMomentum > 0)
+		return "compression goes with robustness.mode norm_bound and clientMomentum 0: what a site sends are coordinates, cells or rotations drawn anew in each round, of which a momentum would be no average; training.momentum is kept of the released sums";
 	if (training.algorithm === "scaffold")
 		return "training.algorithm scaffold goes with robustness.mode norm_bound, clientMomentum 0 and equal weights alone: a control variate is no account of what its site keeps when momentum moves it, or a rule over updates leaves it out";
 	if (training.schedule === "buffered")

@@ -358,6 +358,11 @@ describe("compression in a job file", () => {
 			{ ...base, compression: {}, robustness: { mode: "strict", attackers: 2 } },
 			/norm_bound alone/,
 		],
+		[
+			"a momentum of what differs from round to round",
+			{ ...base, compression: {}, robustness: { mode: "norm_bound" } },
+			/clientMomentum 0/,
+		],
 	])("is refused with the way out: %s", (_, spec, message) => {
 		expect(() => checkJobSpec(spec)).toThrowError(message);
 	});
