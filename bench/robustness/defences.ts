@@ -6,6 +6,7 @@ import {
 	alignment,
 	excludedByReputation,
 	nextReputations,
+	nextStandings,
 } from "../../src/robustness/directionReputation.ts";
 import { geometricMedian } from "../../src/robustness/geometricMedian.ts";
 import { gramMatrix } from "../../src/robustness/gram.ts";
@@ -58,12 +59,15 @@ export const defences = {
 	norm_bound_reputation: ({ attackers, sites, length, seed }) => {
 		const bound = new CertifiedBound(seed);
 		let reputations: Float64Array = new Float64Array(sites);
+		let standings: Float64Array | undefined;
+		const everybody = new Array<boolean>(sites).fill(true);
 		let previous: Float64Array = new Float64Array(length);
-		return (vectors) => {
+		return (vectors, round) => {
 			const clipped = bound.clip(vectors);
 			const alignments = clipped.map((vector) => alignment(vector, previous, bound.used));
 			reputations = nextReputations(reputations, alignments);
-			const excluded = excludedByReputation(reputations, attackers);
+			const excluded = excludedByReputation(reputations, attackers, standings);
+			standings = nextStandings(standings, reputations, everybody, round);
 			const kept = clipped.filter((_, index) => !excluded.includes(index));
 			bound.follow(kept);
 			previous = mean(kept);

@@ -220,12 +220,18 @@ export function checkConfig(config: AggregationConfig): void {
 		if (!Number.isSafeInteger(coordinates) || coordinates < 1 || coordinates > config.length)
 			refuse(`screening.coordinates must be 1 to ${config.length}, not ${coordinates}`);
 		if (reputation !== undefined) {
-			const { attackers, scores, direction } = reputation;
+			const { attackers, scores, standings, direction } = reputation;
 			if (selection !== undefined) refuse("a selection leaves nothing for a reputation to judge");
 			if (!Number.isInteger(attackers) || attackers < 0)
 				refuse(`screening.reputation.attackers must be 0 or more, not ${attackers}`);
-			if (direction !== undefined && scores.length !== electorate.members.length)
-				refuse(`screening.reputation has ${scores.length} scores of ${electorate.members.length} members`);
+			const members = electorate.members.length;
+			if (
+				direction !== undefined &&
+				(scores.length !== members || (standings?.length ?? members) !== members)
+			)
+				refuse(
+					`screening.reputation has ${scores.length} scores and ${standings?.length ?? 0} standings of ${members} members`,
+				);
 			if (direction !== undefined && direction.length !== coordinates)
 				refuse(`screening.reputation.direction has ${direction.length} of ${coordinates} coordinates`);
 		}

@@ -39,6 +39,8 @@ export interface ReputationRules {
 	readonly attackers: number;
 	/** Of the electorate's members, in their order. */
 	readonly scores: Float64Array;
+	/** Of the same; absent in a job's first rounds. */
+	readonly standings?: Float64Array | undefined;
 	/**
 	 * That of the last certified aggregate over the screened coordinates, {@link DIRECTION_LENGTH} long; absent
 	 * as long as there is none.

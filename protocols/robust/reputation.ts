@@ -1,6 +1,6 @@
 /**
  * Reputation in a screening: the 17th projection of each input, on the direction of the last certified
- * aggregate, says how far it agrees with it; whose agreement has been an outlier for rounds is left out.
+ * aggregate, says how far it agrees with it; whose agreement has been an outlier's for rounds is left out.
  * The number is stated, vouched for and held against the opened sum like the other sixteen, and it cannot be
  * larger than the bound allows: what colluders shift between each other has a true total, and nobody can
  * take more of it than one input could have.
@@ -33,7 +33,7 @@ export function alignmentOf(projections: Int32Array, { normBound }: Rules): numb
 
 /**
  * Who of those that may be in the sum is left out of it.
- * @param members the electorate, whose scores the rules hold
+ * @param members the electorate, whose scores and standings the rules hold
  * @param kept sorted
  * @param proven attackers that the screening found out, beside those that are kept
  * @returns everybody where too few are kept to tell
@@ -46,13 +46,15 @@ export function leftOutByReputation(
 	proven: number,
 ): readonly PeerId[] {
 	if (reputation?.direction === undefined) return [];
-	const { scores } = reputation;
+	const { scores, standings } = reputation;
 	const attackers = Math.max(0, reputation.attackers - proven);
 	if (kept.length <= 2 * attackers) return kept;
 	const next = nextReputations(
 		scores,
 		members.map((member) => alignments.get(member)),
 	);
-	const seen = Float64Array.from(kept, (peer) => next[members.indexOf(peer)] as number);
-	return excludedByReputation(seen, attackers).map((place) => kept[place] as PeerId);
+	const ofKept = (values: Float64Array) =>
+		Float64Array.from(kept, (peer) => values[members.indexOf(peer)] as number);
+	const before = standings === undefined ? undefined : ofKept(standings);
+	return excludedByReputation(ofKept(next), attackers, before).map((place) => kept[place] as PeerId);
 }

@@ -43,6 +43,8 @@ import { optimizerOf } from "./trainingChoice.ts";
 export interface CommonState {
 	/** Robustness reputation: a score of each participant of the job, in their order. */
 	readonly reputations?: Float64Array;
+	/** Robustness reputation: how far each score has been out, in the same order. */
+	readonly standings?: Float64Array;
 	/** Centred clipping: where the next round's starts; reputation: what it is held against. The last aggregate. */
 	readonly lastAggregate?: Float64Array;
 	readonly parameters: Float32Array;
@@ -118,7 +120,7 @@ function apart(
  */
 export function encodeCommonState(state: CommonState): Uint8Array {
 	const { parameters, optimizer, clippingNorm, decoder, allocation, compression } = state;
-	const { controlVariate, clusterLosses, normBound, lastAggregate, reputations } = state;
+	const { controlVariate, clusterLosses, normBound, lastAggregate, reputations, standings } = state;
 	const byMode =
 		reputations ?? lastAggregate ?? clippingNorm ?? decoder ?? allocation ?? normBound ?? compression;
 	const extended = (byMode ?? controlVariate ?? clusterLosses) !== undefined;
@@ -132,6 +134,7 @@ export function encodeCommonState(state: CommonState): Uint8Array {
 		...(normBound === undefined ? {} : { normBound }),
 		...(lastAggregate === undefined ? {} : { lastAggregate: float64ToBytes(lastAggregate) }),
 		...(reputations === undefined ? {} : { reputations: float64ToBytes(reputations) }),
+		...(standings === undefined ? {} : { standings: float64ToBytes(standings) }),
 		...(compression === undefined ? {} : { compression: encodeCompression(compression, parameters.length) }),
 	});
 	const header = Uint32Array.of(extended ? EXTENDED_MAGIC : PLAIN_MAGIC, parameters.length);
@@ -150,6 +153,7 @@ const restSchema = z.strictObject({
 	normBound: z.number().positive().optional(),
 	lastAggregate: z.instanceof(Uint8Array).optional(),
 	reputations: z.instanceof(Uint8Array).optional(),
+	standings: z.instanceof(Uint8Array).optional(),
 	compression: encodedCompressionSchema.optional(),
 });
 
@@ -179,6 +183,8 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 			if (lastAggregate !== undefined && !allFinite(lastAggregate)) return damaged();
 			const reputations = rest.data.reputations && float64FromBytes(rest.data.reputations);
 			if (reputations !== undefined && !allFinite(reputations)) return damaged();
+			const standings = rest.data.standings && float64FromBytes(rest.data.standings);
+			if (standings !== undefined && !allFinite(standings)) return damaged();
 			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
 			const controlVariate = rest.data.controlVariate && float64FromBytes(rest.data.controlVariate);
 			if (controlVariate !== undefined && !allFinite(controlVariate)) return damaged();
@@ -193,6 +199,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 				...(rest.data.normBound === undefined ? {} : { normBound: rest.data.normBound }),
 				...(lastAggregate === undefined ? {} : { lastAggregate }),
 				...(reputations === undefined ? {} : { reputations }),
+				...(standings === undefined ? {} : { standings }),
 				...(rest.data.compression === undefined
 					? {}
 					: { compression: decodeCompression(rest.data.compression, parameterCount) }),

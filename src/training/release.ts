@@ -97,7 +97,7 @@ export function applyRelease(input: {
 			...normBoundAfter(spec, plan, state, input.norms),
 			...robust?.kept,
 			...bucketed?.kept,
-			...reputationAfter(spec, state, means, input.alignments),
+			...reputationAfter(spec, state, means, input.alignments, round),
 			...(restored === undefined ? {} : { compression: restored.state }),
 			...(plan.allocation === undefined || state.allocation === undefined
 				? {}

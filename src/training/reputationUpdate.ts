@@ -1,10 +1,10 @@
 /**
- * Reputation as a job's robustness: what the common state keeps for it (a score of each participant, and the
- * aggregate of the last round), and what a round's inputs are judged by. Public arithmetic, the same bits at
+ * Reputation as a job's robustness: what the common state keeps for it (a score and a standing of each participant,
+ * and the aggregate of the last round), and what a round's inputs are judged by. Public arithmetic, the same bits at
  * every node.
  */
 import { AlthingError } from "../../crypto/error.ts";
-import { nextReputations } from "../robustness/directionReputation.ts";
+import { nextReputations, nextStandings } from "../robustness/directionReputation.ts";
 import type { RobustnessChoice } from "../robustness/robustnessChoice.ts";
 import { norm } from "../robustness/vectors.ts";
 import type { CommonState } from "./commonState.ts";
@@ -12,7 +12,7 @@ import type { ResolvedJobSpec } from "./jobSpec.ts";
 import type { Participation } from "./plan.ts";
 
 type Reputation = Extract<RobustnessChoice, { mode: "reputation" }>;
-type Kept = Pick<CommonState, "reputations" | "lastAggregate">;
+type Kept = Pick<CommonState, "reputations" | "standings" | "lastAggregate">;
 
 /** Length of the public direction that inputs are projected on, as the screening has it. */
 const DIRECTION_LENGTH = 32;
@@ -52,17 +52,21 @@ export function requireReputable(
 /** What a round's inputs are judged by, beside their norm. */
 export function reputationRules(
 	{ attackers }: Reputation,
-	{ reputations, lastAggregate }: Kept,
+	{ reputations, standings, lastAggregate }: Kept,
 ): {
 	readonly attackers: number;
 	readonly scores: Float64Array;
+	readonly standings?: Float64Array;
 	readonly direction?: Float64Array;
 } {
-	const scores = reputations ?? new Float64Array();
+	const before = {
+		scores: reputations ?? new Float64Array(),
+		...(standings === undefined ? {} : { standings }),
+	};
 	const length = lastAggregate === undefined ? 0 : norm(lastAggregate);
-	if (lastAggregate === undefined || !(length > 0)) return { attackers, scores };
+	if (lastAggregate === undefined || !(length > 0)) return { attackers, ...before };
 	const unit = DIRECTION_LENGTH / length;
-	return { attackers, scores, direction: lastAggregate.map((value) => value * unit) };
+	return { attackers, ...before, direction: lastAggregate.map((value) => value * unit) };
 }
 
 /**
@@ -70,12 +74,14 @@ export function reputationRules(
  * @param mean of the survivors' updates
  * @param alignments one for each participant of the job; undefined for who was not seen, and in a round
  *   without a direction yet
+ * @param round of the job, from 0
  */
 export function reputationAfter(
 	spec: Pick<ResolvedJobSpec, "robustness">,
-	{ reputations }: Kept,
+	{ reputations, standings }: Kept,
 	mean: Float64Array,
 	alignments: readonly (number | undefined)[] | undefined,
+	round: number,
 ): Kept {
 	if (reputationOf(spec) === undefined) return {};
 	if (alignments === undefined)
@@ -83,6 +89,12 @@ export function reputationAfter(
 			"training.bad_state",
 			"a round of a job with reputation came without what its screening found",
 		);
-	const before = reputations ?? new Float64Array(alignments.length);
-	return { reputations: nextReputations(before, alignments), lastAggregate: mean.slice() };
+	const scores = nextReputations(reputations ?? new Float64Array(alignments.length), alignments);
+	const seen = alignments.map((one) => one !== undefined);
+	const next = nextStandings(standings, scores, seen, round);
+	return {
+		reputations: scores,
+		...(next === undefined ? {} : { standings: next }),
+		lastAggregate: mean.slice(),
+	};
 }

@@ -133,6 +133,26 @@ describe("a reputation", () => {
 		expectSum(cohort, [0, 1, 3, 4, 5, 6], [2]);
 	});
 
+	test("leaves out who has been out for long, whatever its score is now", () => {
+		const peers = ["a", "b", "c", "d", "e"];
+		const seen = new Map(peers.map((peer, i) => [peer, 0.5 + i / 100]));
+		const out = (standings: Float64Array | undefined, kept = peers) =>
+			leftOutByReputation(
+				peers,
+				{
+					normBound: 1,
+					reputation: { attackers: 1, scores: new Float64Array(5), standings, direction: DIRECTION },
+				},
+				kept,
+				seen,
+				0,
+			);
+		expect(out(undefined)).toEqual([]);
+		expect(out(Float64Array.of(1, 1, 1, 5, 1))).toEqual(["d"]);
+		// By name, where others are missing.
+		expect(out(Float64Array.of(1, 1, 1, 5, 1), peers.slice(1))).toEqual(["d"]);
+	});
+
 	test("passes nobody where too few are there to tell", () => {
 		const peers = ["a", "b", "c", "d", "e"];
 		const rules = {

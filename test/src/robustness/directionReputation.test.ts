@@ -4,6 +4,7 @@ import {
 	alignment,
 	excludedByReputation,
 	nextReputations,
+	nextStandings,
 } from "../../../src/robustness/directionReputation.ts";
 
 describe("reputation by direction", () => {
@@ -33,6 +34,34 @@ describe("reputation by direction", () => {
 		expect(excludedByReputation(Float64Array.of(0.2, 0.21, 0.19, 0.22, 0.18), 2)).toEqual([]);
 		expect(excludedByReputation(new Float64Array(5), 2)).toEqual([]);
 		expect(() => excludedByReputation(scores, 4)).toThrow(/do not stand 4/);
+	});
+
+	it("remembers how far scores have been out, on either side, once they have settled", () => {
+		const low = Float64Array.of(0.2, 0.21, 0.19, 0.22, 0.18, -0.5, 0.24);
+		const high = low.map((score, i) => (i === 5 ? 0.9 : score));
+		const all = new Array<boolean>(7).fill(true);
+		expect(nextStandings(undefined, low, all, 19)).toBeUndefined();
+		let standings = nextStandings(undefined, low, all, 20);
+		for (let round = 21; round < 60; round++)
+			standings = nextStandings(standings, round % 2 ? high : low, all, round);
+		expect(standings![5]).toBeCloseTo(10 * (1 - 0.98 ** 40), 9);
+		// In the middle for now, which is where a score passes from one side to the other.
+		const between = low.map((score, i) => (i === 5 ? 0.2 : score));
+		expect(excludedByReputation(between, 2)).toEqual([]);
+		expect(excludedByReputation(between, 2, standings)).toEqual([5]);
+		expect(excludedByReputation(between, 0, standings)).toEqual([]);
+		// Who is out now comes before who was.
+		expect(excludedByReputation(between.with(0, -0.5), 1, standings)).toEqual([0]);
+		const away = nextStandings(standings, low, all.with(5, false), 60)!;
+		expect(away[5]).toBe(standings![5]);
+		expect(nextStandings(standings, low, new Array<boolean>(7).fill(false), 60)).toEqual(standings);
+		expect(() => nextStandings(standings, low.subarray(1), all.slice(1), 60)).toThrow(/7 standings of 6/);
+	});
+
+	it("counts no more than ten deviations where most scores are alike", () => {
+		const standings = nextStandings(undefined, Float64Array.of(0, 0, 0, 0.1), [true, true, true, true], 20)!;
+		expect(standings[3]).toBeCloseTo(0.2, 12);
+		expect([...standings.subarray(0, 3)]).toEqual([0, 0, 0]);
 	});
 
 	it("cannot be made to leave out honest participants close to each other by more than f liars", () => {

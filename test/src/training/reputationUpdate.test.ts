@@ -37,6 +37,13 @@ describe("the common state of a job with reputation", () => {
 		expect([...third.reputations!].map((score) => Math.round(1e12 * score) / 1e12)).toEqual([
 			0.1, 0.05, 0, -0.1, 0, 0, 0,
 		]);
+		expect(third.standings).toBeUndefined();
+		const later = { spec, plan, round: 20, state: third, sum, survivors: 5, norms: [1e6] };
+		const settled = applyRelease({ ...later, alignments: [1, 0.5, undefined, -1, 0, 0, 0] }).state;
+		expect(settled.standings![2]).toBe(0);
+		expect(settled.standings![3]).toBeGreaterThan(0);
+		expect(screeningRules(spec, plan, settled).reputation!.standings).toBe(settled.standings);
+		expect(decodeCommonState(encodeCommonState(settled), plan.parameterCount)).toEqual(settled);
 		const bytes = encodeCommonState(third);
 		expect(decodeCommonState(bytes, plan.parameterCount)).toEqual(third);
 		expect(() => decodeCommonState(bytes.subarray(0, bytes.length - 9), plan.parameterCount)).toThrow();
@@ -52,7 +59,7 @@ describe("the common state of a job with reputation", () => {
 	});
 
 	test("is not made without what the screening found", () => {
-		expect(() => reputationAfter(spec, {}, new Float64Array(4), undefined)).toThrow(/its screening found/);
+		expect(() => reputationAfter(spec, {}, new Float64Array(4), undefined, 0)).toThrow(/its screening found/);
 	});
 });
 
