@@ -56,7 +56,7 @@ function wrongOf(
 	return points.flatMap((x, j) => (evaluate(coefficients, 1, x, prime)[0] === values[j] ? [] : [j]));
 }
 
-/** The polynomial through the first values that are not suspected, and who is off it. */
+/** The polynomial through the first values, those not suspected before the others, and who is off it. */
 function guessed(
 	points: readonly number[],
 	values: ArrayLike<number>,
@@ -64,7 +64,9 @@ function guessed(
 	prime: Prime,
 	suspects: ReadonlySet<number>,
 ): { readonly coefficients: Uint32Array; readonly wrong: readonly number[] } {
-	const trusted = [...points.keys()].filter((position) => !suspects.has(position)).slice(0, degree + 1);
+	// The suspected come last: where they are too many, it still takes degree + 1.
+	const isSuspect = (position: number) => Number(suspects.has(position));
+	const trusted = [...points.keys()].sort((a, b) => isSuspect(a) - isSuspect(b)).slice(0, degree + 1);
 	const coefficients = interpolate(
 		trusted.map((position) => points[position] as number),
 		trusted.map((position) => values[position] as number),

@@ -121,6 +121,14 @@ describe("error correction", () => {
 		);
 	});
 
+	test("has all its coefficients where nearly everybody is suspected, those that are zero, too", () => {
+		for (const of of PRIMES)
+			for (const suspects of [[], [0], [0, 1, 2], [0, 1, 2, 3]]) {
+				const found = correctErrors([1, 2, 3, 4], [0, 0, 0, 0], 1, 1, of, new Set(suspects));
+				expect(found).toEqual({ coefficients: Uint32Array.of(0, 0), wrong: [] });
+			}
+	});
+
 	test("says so when too many values are wrong, or too few are there", () => {
 		const [of] = PRIMES as [Prime];
 		const points = [1, 2, 3, 4, 5, 6, 7];

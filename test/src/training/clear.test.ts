@@ -94,7 +94,8 @@ describe("a job in the clear", () => {
 		const contribution = await contributor.contribute(0, initialState(spec, plan, "job", SEED));
 		expect(contribution.vector).toHaveLength(4);
 		expect(contribution.publicPart).toHaveLength(4 * plan.parameterCount);
-		expect(contribution.momentum).toHaveLength(plan.parameterCount);
+		// Behind it the sum of its weights.
+		expect(contribution.momentum).toHaveLength(plan.parameterCount + 1);
 	});
 
 	for (const rule of ["coordinate_median", "geometric_median", "multi_krum", "centered_clipping"] as const)
