@@ -4,7 +4,8 @@ import { AlthingError } from "./error.ts";
 
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
+/** What sealing adds to a plaintext. */
+export const AEAD_TAG_BYTES = 16;
 
 // A KeyObject is made and taken several times as fast as a key in bytes is looked at.
 
@@ -23,9 +24,11 @@ export function seal(
 	associatedData: Uint8Array,
 ): Uint8Array {
 	checkLengths(key, nonce);
-	const cipher = createCipheriv("aes-256-gcm", createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
+	const cipher = createCipheriv("aes-256-gcm", createSecretKey(key), nonce, {
+		authTagLength: AEAD_TAG_BYTES,
+	});
 	cipher.setAAD(associatedData);
-	const sealed = new Uint8Array(plaintext.length + TAG_BYTES);
+	const sealed = new Uint8Array(plaintext.length + AEAD_TAG_BYTES);
 	sealed.set(cipher.update(plaintext));
 	cipher.final();
 	sealed.set(cipher.getAuthTag(), plaintext.length);
@@ -43,11 +46,13 @@ export function open(
 	associatedData: Uint8Array,
 ): Uint8Array {
 	checkLengths(key, nonce);
-	if (sealed.length < TAG_BYTES) throw notAuthentic();
-	const decipher = createDecipheriv("aes-256-gcm", createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
+	if (sealed.length < AEAD_TAG_BYTES) throw notAuthentic();
+	const decipher = createDecipheriv("aes-256-gcm", createSecretKey(key), nonce, {
+		authTagLength: AEAD_TAG_BYTES,
+	});
 	decipher.setAAD(associatedData);
-	decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
-	const plaintext = new Uint8Array(decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES)));
+	decipher.setAuthTag(sealed.subarray(sealed.length - AEAD_TAG_BYTES));
+	const plaintext = new Uint8Array(decipher.update(sealed.subarray(0, sealed.length - AEAD_TAG_BYTES)));
 	try {
 		decipher.final();
 	} catch {

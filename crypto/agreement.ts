@@ -89,9 +89,7 @@ export function deriveKey(
 	info: string | Uint8Array,
 	lengthBytes: number = KEY_BYTES,
 ): Uint8Array {
-	const derived = new Uint8Array(hkdfSync("sha256", createSecretKey(secret), salt, info, lengthBytes));
-	// A copy of its own is small enough to live among the objects, not in memory that is swept for each key.
-	return Uint8Array.from(derived);
+	return new Uint8Array(hkdfSync("sha256", createSecretKey(secret), salt, info, lengthBytes));
 }
 
 /** Parsed keys, of which a session agrees on a secret with each neighbour's more than once. */

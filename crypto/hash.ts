@@ -98,12 +98,8 @@ function sizeOf(field: Uint8Array | string | number): number {
 function writePrefix(to: Buffer, at: number, type: number, length: number): number {
 	to[at] = type;
 	// Lengths are below 2^32 in memory; the upper half of the eight bytes stays zero.
-	to[at + 1] = to[at + 2] = to[at + 3] = to[at + 4] = 0;
-	to[at + 5] = length >>> 24;
-	to[at + 6] = length >>> 16;
-	to[at + 7] = length >>> 8;
-	to[at + 8] = length;
-	return at + PREFIX_BYTES;
+	to.writeUInt32BE(0, at + 1);
+	return to.writeUInt32BE(length, at + 5);
 }
 
 function writeInteger(to: Buffer, at: number, value: number): number {

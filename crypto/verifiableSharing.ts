@@ -25,6 +25,7 @@
  * Secret bytes never index memory nor steer a branch (see gf256.ts).
  */
 import { createCipheriv, createSecretKey } from "node:crypto";
+import { AEAD_TAG_BYTES } from "./aead.ts";
 import { equalBytes } from "./encoding.ts";
 import { AlthingError } from "./error.ts";
 import { double, evaluate, multiplyByPublic, weightsAtZero } from "./gf256.ts";
@@ -33,17 +34,16 @@ import { leafHash, type MerkleTree, merkleTree, verifyLeafHash, verifyMerkleProo
 
 export const SHARED_SECRET_BYTES = 64;
 export const SHARE_BYTES = 80;
-/** A salt for each part. */
-export const SHARE_SALT_BYTES = 48;
-/** A share and its salts, and what authenticated encryption adds. */
-export const SEALED_SHARE_BYTES = SHARE_BYTES + SHARE_SALT_BYTES + 16;
+/** Of one of a share's three parts. */
+export const PART_SALT_BYTES = 16;
+export const SHARE_SALT_BYTES = 3 * PART_SALT_BYTES;
+export const SEALED_SHARE_BYTES = SHARE_BYTES + SHARE_SALT_BYTES + AEAD_TAG_BYTES;
 /** A leaf's hash, which is all that is public of a share. */
 export const SHARE_LEAF_BYTES = 32;
 export const MAX_HOLDERS = 255;
 
 const CHECKS = 16;
 const PART_BYTES = 32;
-const PART_SALT_BYTES = 16;
 const SHARE_WORDS = SHARE_BYTES / 4;
 const CHECK_WORDS = CHECKS / 4;
 

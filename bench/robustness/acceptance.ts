@@ -69,6 +69,13 @@ const DEFAULT_STANDS = BOUNDED.map((attack) => ({
 	accuracy: { belowClean: 5 },
 }));
 
+/** What a part measures that is about a job that names no robustness. */
+const OF_THE_DEFAULT = {
+	defences: ["mean", "norm_bound"],
+	attacks: ["none", ...BOUNDED],
+	requirements: [...DEFAULT_STANDS, { defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } }],
+} as const satisfies Omit<Part, "title" | "task">;
+
 export const parts = {
 	digits: {
 		title: "digits, 25 sites of which 5 attack, Dirichlet 0.3",
@@ -98,16 +105,12 @@ export const parts = {
 	gradients: {
 		title: "a job that names no robustness, fedsgd: the gradient of all of a site's records, momentum 0.9",
 		task: DIGITS_GRADIENTS,
-		defences: ["mean", "norm_bound"],
-		attacks: ["none", ...BOUNDED],
-		requirements: [...DEFAULT_STANDS, { defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } }],
+		...OF_THE_DEFAULT,
 	},
 	epochs: {
 		title: "a job that names no robustness, fedavg: two local epochs, no momentum",
 		task: DIGITS_EPOCHS,
-		defences: ["mean", "norm_bound"],
-		attacks: ["none", ...BOUNDED],
-		requirements: [...DEFAULT_STANDS, { defence: "mean", attack: "garbage", fails: { accuracyBelow: 50 } }],
+		...OF_THE_DEFAULT,
 	},
 	buckets: {
 		title: "buckets of four on digits, 24 sites of which 2 attack, Dirichlet 0.3",

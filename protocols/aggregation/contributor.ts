@@ -236,8 +236,8 @@ export class Contributor {
 				const holder = holders[index - 1] as PeerId;
 				const advert = roster.adverts.get(holder);
 				if (advert === undefined) return new Uint8Array();
-				const key = this.#shareKey(roster.sid, self.peer, holder, advert, keys);
-				return seal(key, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
+				const { sealing } = this.#keysWith(roster.sid, advert, keys);
+				return seal(sealing, ONLY_NONCE, plain, sealedData(roster.sid, self.peer, holder));
 			},
 		});
 		secret.fill(0);
@@ -265,13 +265,13 @@ export class Contributor {
 		return { kind: "bundle", bundle, leaves: dealt.leaves, sealed: dealt.sealed };
 	}
 
-	/** Seals exactly one share, from the dealer to the holder; one derivation serves both directions. */
-	#shareKey(sid: Uint8Array, dealer: PeerId, holder: PeerId, other: Advert, keys: Keys): Uint8Array {
+	/** What seals and opens the one share in either direction. */
+	#keysWith(sid: Uint8Array, other: Advert, keys: Keys): ChannelKeys {
 		const known =
 			this.#shareKeys.get(other.author) ??
 			channelKeys(sid, this.#channelTo(other, keys), this.#context.self, other.author);
 		this.#shareKeys.set(other.author, known);
-		return dealer < holder ? known.fromLow : known.fromHigh;
+		return known;
 	}
 
 	/** The secret shared with a neighbour's channel key: one agreement serves both directions. */
@@ -350,8 +350,8 @@ export class Contributor {
 		const { self } = this.#context;
 		const advert = roster.adverts.get(bundle.author) as Advert;
 		try {
-			const key = this.#shareKey(roster.sid, bundle.author, self, advert, this.#keys as Keys);
-			const plain = open(key, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self));
+			const { opening } = this.#keysWith(roster.sid, advert, this.#keys as Keys);
+			const plain = open(opening, ONLY_NONCE, sealed, sealedData(roster.sid, bundle.author, self));
 			const share = plain.subarray(0, SHARE_BYTES);
 			const salt = plain.subarray(SHARE_BYTES);
 			if (!checkUnsealed({ ...sharingClaim(roster, bundle), index, share, salt, committed }))

@@ -6,6 +6,7 @@ import { SIGN_PROJECTIONS } from "../../crypto/signProjection.ts";
 import { SKETCH_ROWS } from "../../crypto/signSketch.ts";
 import {
 	MAX_HOLDERS,
+	PART_SALT_BYTES,
 	SEALED_SHARE_BYTES,
 	SHARE_BYTES,
 	SHARE_LEAF_BYTES,
@@ -193,7 +194,7 @@ const openedPart = z.strictObject({
 	part: z.enum(["seed", "maskKey"]),
 	index: z.int().min(1).max(MAX_HOLDERS),
 	value: hash,
-	partSalt: bytes(16),
+	partSalt: bytes(PART_SALT_BYTES),
 	others: z.tuple([hash, hash]),
 	proof: path,
 });

@@ -108,12 +108,13 @@ export function pairSeed(
 
 /** Keys of 32 bytes that seal exactly one share each. */
 export interface ChannelKeys {
-	/** From the end whose name sorts first to the other. */
-	readonly fromLow: Uint8Array;
-	readonly fromHigh: Uint8Array;
+	/** K_uv: from the own end to the other. */
+	readonly sealing: Uint8Array;
+	/** K_vu: from the other end to the own. */
+	readonly opening: Uint8Array;
 }
 
-/** K_uv and K_vu. @param sharedSecret of their channel keys ({@link agree}) */
+/** One derivation serves both directions. @param sharedSecret of their channel keys ({@link agree}) */
 export function channelKeys(
 	sid: Uint8Array,
 	sharedSecret: Uint8Array,
@@ -122,7 +123,8 @@ export function channelKeys(
 ): ChannelKeys {
 	const [low, high] = own < other ? [own, other] : [other, own];
 	const both = deriveKey(sharedSecret, sid, `${DOMAIN} share ${low} ${high}`, 64);
-	return { fromLow: both.subarray(0, 32), fromHigh: both.subarray(32) };
+	const [fromLow, fromHigh] = [both.subarray(0, 32), both.subarray(32)];
+	return own === low ? { sealing: fromLow, opening: fromHigh } : { sealing: fromHigh, opening: fromLow };
 }
 
 /** Seals exactly one share of a sketch, from the dealer to the holder. @param sharedSecret as for {@link channelKeys} */

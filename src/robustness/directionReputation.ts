@@ -69,8 +69,8 @@ export function nextReputations(
 /**
  * Who is left out, at most f: the farthest from the median score, on either side, beyond four median absolute
  * deviations; and in the places that are left those of the largest standings, above three times the median one.
- * @param standings before the round; of nobody where there are none yet
  * @param attackers f, below half of the participants
+ * @param standings before the round; of nobody where there are none yet
  * @returns sorted indices
  * @throws AlthingError `robustness.too_many_attackers`
  */

@@ -144,16 +144,18 @@ export function encodeCommonState(state: CommonState): Uint8Array {
 	return Buffer.concat(parts);
 }
 
+const finiteVector = z.instanceof(Uint8Array).transform(float64FromBytes).refine(allFinite);
+
 const restSchema = z.strictObject({
 	clippingNorm: z.number().positive().optional(),
-	controlVariate: z.instanceof(Uint8Array).optional(),
+	controlVariate: finiteVector.optional(),
 	clusterLosses: z.array(z.number()).max(4).optional(),
-	decoder: z.array(z.instanceof(Uint8Array)).optional(),
+	decoder: z.array(finiteVector).optional(),
 	allocation: allocationStateSchema.optional(),
 	normBound: z.number().positive().optional(),
-	lastAggregate: z.instanceof(Uint8Array).optional(),
-	reputations: z.instanceof(Uint8Array).optional(),
-	standings: z.instanceof(Uint8Array).optional(),
+	lastAggregate: finiteVector.optional(),
+	reputations: finiteVector.optional(),
+	standings: finiteVector.optional(),
 	compression: encodedCompressionSchema.optional(),
 });
 
@@ -177,17 +179,7 @@ export function decodeCommonState(bytes: Uint8Array, parameterCount: number): Co
 			if (restAt >= bytes.length) return damaged();
 			const rest = restSchema.safeParse(decodeCanonical(bytes.subarray(restAt), bytes.length));
 			if (!rest.success) return damaged();
-			const decoder = rest.data.decoder?.map(float64FromBytes);
-			const { lastAggregate: aggregateBytes } = rest.data;
-			const lastAggregate = aggregateBytes && float64FromBytes(aggregateBytes);
-			if (lastAggregate !== undefined && !allFinite(lastAggregate)) return damaged();
-			const reputations = rest.data.reputations && float64FromBytes(rest.data.reputations);
-			if (reputations !== undefined && !allFinite(reputations)) return damaged();
-			const standings = rest.data.standings && float64FromBytes(rest.data.standings);
-			if (standings !== undefined && !allFinite(standings)) return damaged();
-			if (decoder?.some((values) => !allFinite(values)) === true) return damaged();
-			const controlVariate = rest.data.controlVariate && float64FromBytes(rest.data.controlVariate);
-			if (controlVariate !== undefined && !allFinite(controlVariate)) return damaged();
+			const { controlVariate, decoder, lastAggregate, reputations, standings } = rest.data;
 			return {
 				parameters,
 				optimizer: decodeOptimizerState(bytes.subarray(end + 4, restAt)),
